@@ -1,0 +1,1 @@
+"""Commands; each imports what it needs when it runs."""

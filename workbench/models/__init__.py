@@ -1,0 +1,1 @@
+"""Models: built from scratch as transformers configurations, or loaded from safetensors."""

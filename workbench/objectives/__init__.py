@@ -1,0 +1,1 @@
+"""Objectives: what a batch is and what its loss is, one file each."""

@@ -1,0 +1,1 @@
+"""Files on disk, shared by the interface and the workers; no torch."""

@@ -1,0 +1,1 @@
+"""The training worker: `python -m workbench.training RUN_DIR`."""
