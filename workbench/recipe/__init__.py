@@ -5,7 +5,16 @@
 0.001
 """
 
-from workbench.recipe.load import Preset, difference, dump, find_preset, list_presets, load, load_mapping, validate
+from workbench.recipe.load import (
+    Preset,
+    difference,
+    dump,
+    find_preset,
+    list_presets,
+    load,
+    load_mapping,
+    validate,
+)
 from workbench.recipe.sections import (
     DataSection,
     LaunchSection,

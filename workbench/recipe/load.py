@@ -60,7 +60,9 @@ def find_preset(name: str, relative_to: Path | None = None) -> Path:
         for candidate in [*candidates, as_path]:
             if candidate.is_file():
                 return candidate
-        raise RecipeError("no such recipe file", where=str(as_path), hint="workbench recipe list shows the presets")
+        raise RecipeError(
+            "no such recipe file", where=str(as_path), hint="workbench recipe list shows the presets"
+        )
     folders = [""] if "/" in name else PRESET_FOLDERS
     for root, _ in _preset_roots():
         for folder in folders:
@@ -132,7 +134,9 @@ def apply_override(mapping: dict[str, Any], override: str) -> None:
 def _list_index(target: list[Any], key: str, override: str) -> int:
     if not key.isdigit() or int(key) >= len(target):
         raise RecipeError(
-            f"“{key}” is no item of a list of {len(target)}", where=f"override {override}", hint="items count from 0"
+            f"“{key}” is no item of a list of {len(target)}",
+            where=f"override {override}",
+            hint="items count from 0",
         )
     return int(key)
 
@@ -182,7 +186,9 @@ def _explain(error: ValidationError, where: str) -> RecipeError:
 
 def _unknown_key(key: str, section: str, where: str) -> RecipeError:
     siblings = dict(_fields_of(section.split(".") if section else []))
-    hint = _did_you_mean(f"{section}.{key}" if section else key, [f"{section}.{s}" if section else s for s in siblings])
+    hint = _did_you_mean(
+        f"{section}.{key}" if section else key, [f"{section}.{s}" if section else s for s in siblings]
+    )
     if not hint:
         elsewhere = [dotted for dotted in all_keys() if dotted.rpartition(".")[2] == key]
         hint = _did_you_mean(key, [d.rpartition(".")[2] for d in all_keys()]) if not elsewhere else ""

@@ -55,7 +55,9 @@ class ModelSection(Section):
     )
     hidden_size: int = Field(128, ge=8, description="Width of the residual stream.")
     intermediate_size: int | None = Field(
-        None, ge=8, description="Width of the feed-forward layer. Empty: 8/3 of hidden_size, rounded up to 64."
+        None,
+        ge=8,
+        description="Width of the feed-forward layer. Empty: 8/3 of hidden_size, rounded up to 64.",
     )
     num_hidden_layers: int = Field(4, ge=1, description="Number of transformer layers.")
     num_attention_heads: int = Field(4, ge=1, description="Number of query heads; divides hidden_size.")
@@ -154,7 +156,8 @@ class DataSection(Section):
         True, description="Fill rows with several documents. Off: one document, or piece of one, a row."
     )
     isolate_documents: bool = Field(
-        True, description="In a packed row, no token attends to another document; positions start at 0 in each."
+        True,
+        description="In a packed row, no token attends to another document; positions start at 0 in each.",
     )
     shuffle: bool = Field(True, description="Another document order in each epoch, by the seed.")
     num_workers: int | None = Field(
@@ -210,7 +213,9 @@ class TrainingSection(Section):
     eval_steps: int | None = Field(
         None, ge=1, description="Steps between evaluations. Empty: twenty in a run. At the end always."
     )
-    max_eval_batches: int | None = Field(64, ge=1, description="Batches in an evaluation. Empty: all of them.")
+    max_eval_batches: int | None = Field(
+        64, ge=1, description="Batches in an evaluation. Empty: all of them."
+    )
     save_steps: int | None = Field(
         None, ge=1, description="Steps between checkpoints. Empty: ten in a run. At the end always."
     )
