@@ -255,16 +255,16 @@ def dump(recipe: Recipe, *, changed_only: bool = False) -> str:
 
 def difference(recipe: Recipe, baseline: Recipe) -> list[tuple[str, Any, Any]]:
     """The keys in which two recipes differ, as (dotted key, value here, value in the baseline)."""
-    here, there = _flatten(recipe.model_dump(mode="json")), _flatten(baseline.model_dump(mode="json"))
+    here, there = flatten(recipe.model_dump(mode="json")), flatten(baseline.model_dump(mode="json"))
     keys = list(dict.fromkeys([*here, *there]))
     return [(key, here.get(key), there.get(key)) for key in keys if here.get(key) != there.get(key)]
 
 
-def _flatten(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in mapping.items():
         if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{key}."))
+            flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value
     return flat

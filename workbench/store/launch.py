@@ -25,17 +25,10 @@ def command(run: Run, launch: LaunchSection) -> list[str]:
     worker = ["-m", "workbench.training", str(run.path)]
     if launch.num_processes == 1:
         return [sys.executable, *worker]
-    arguments = [
-        "--num_processes",
-        str(launch.num_processes),
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-    ]
-    arguments += ["--dynamo_backend", "no", "--main_process_port", "0"]
-    if launch.device == "cpu":
-        arguments.append("--cpu")
+    # --multi_gpu is what makes it start one process a rank through torchrun, on CPUs (gloo) as well;
+    # --cpu would leave that to MPI and start a single process.
+    arguments = ["--multi_gpu", "--num_processes", str(launch.num_processes), "--num_machines", "1"]
+    arguments += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     return [sys.executable, "-m", "accelerate.commands.launch", *arguments, *worker]
 
 

@@ -1,0 +1,296 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import gather_object
+
+from workbench.errors import TrainingError
+from workbench.store.metrics import MetricsWriter
+from workbench.training import checkpoint, random_state
+from workbench.training.schedule import learning_rate
+from workbench.training.telemetry import memory
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from accelerate.optimizer import AcceleratedOptimizer
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from workbench.data import Batch, PackedRows
+    from workbench.objectives import Objective
+    from workbench.recipe import Recipe
+    from workbench.store.runs import Run
+    from workbench.training.evaluate import Evaluator
+    from workbench.training.reporter import Reporter
+    from workbench.training.samples import SampleWriter
+    from workbench.training.state import TrainState
+    from workbench.training.stop import StopRequest
+
+DEFAULT_EVALUATIONS = 20
+DEFAULT_CHECKPOINTS = 10
+
+
+@dataclass
+class Trainer:
+    """One process of a run. `model` is the bare model, `wrapped` what Accelerate made of it."""
+
+    run: Run
+    recipe: Recipe
+    accelerator: Accelerator
+    objective: Objective
+    model: PreTrainedModel
+    wrapped: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    raw_optimizer: torch.optim.Optimizer
+    optimizer: AcceleratedOptimizer
+    rows: PackedRows
+    evaluator: Evaluator | None
+    samples: SampleWriter
+    state: TrainState
+    reporter: Reporter
+    stop: StopRequest
+    flops_per_token: float
+    peak_flops: float
+    metrics: MetricsWriter | None = field(default=None, init=False)
+    window_seconds: float = field(default=0.0, init=False)
+    window_tokens: int = field(default=0, init=False)
+    step_seconds: float | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        section = self.recipe.training
+        processes = self.accelerator.num_processes
+        self.micro_rows = section.per_device_train_batch_size
+        self.rows_per_step = self.micro_rows * section.gradient_accumulation_steps * processes
+        self.rows_per_epoch = self.rows.rows_per_epoch(0)
+        self.max_steps = section.max_steps or math.ceil(
+            self.rows_per_epoch * section.num_train_epochs / self.rows_per_step
+        )
+        self.eval_steps = section.eval_steps or max(1, self.max_steps // DEFAULT_EVALUATIONS)
+        self.save_steps = section.save_steps or max(1, self.max_steps // DEFAULT_CHECKPOINTS)
+        self.sample_steps = section.sample_steps or self.eval_steps
+        # Sums since the last line of metrics, over all processes: loss, targets predicted right.
+        self.window = torch.tensor([self.state.window_loss, self.state.window_correct], dtype=torch.float64)
+
+    def train(self) -> bool:
+        """Go on to the last step. Returns False when asked to stop, with a checkpoint written."""
+        with contextlib.ExitStack() as stack:
+            if self.accelerator.is_main_process:
+                self.metrics = stack.enter_context(MetricsWriter(self.run.metrics_path))
+                if self.run.metrics_path.stat().st_size > 0:
+                    self.metrics.resume(self.state.step)
+                self.samples.resume(self.state.step)
+            self.reporter.update(now=True, state="running", step=self.state.step)
+            saved = self.state.step
+            while self.state.step < self.max_steps:
+                stopping = self.train_step()
+                step, last = self.state.step, self.state.step == self.max_steps
+                improved = False
+                if step % self.recipe.training.logging_steps == 0 or last:
+                    self.log()
+                if self.evaluator and (step % self.eval_steps == 0 or last):
+                    improved = self.evaluate(self.evaluator)
+                if step % self.sample_steps == 0 or last:
+                    self.sample()
+                keep_best = improved and self.recipe.training.load_best_model_at_end
+                if step % self.save_steps == 0 or last or stopping or keep_best:
+                    self.save()
+                    saved = step
+                if stopping and not last:
+                    return False
+            if saved != self.state.step:
+                self.save()
+        return True
+
+    def train_step(self) -> bool:
+        """One optimiser step on the next rows. Returns whether any process was asked to stop.
+
+        The gradient is that of the mean over all targets of all micro-batches and processes: each
+        micro-batch's sum is divided by the count of the whole step, so that rows with few targets
+        weigh no more than their targets do.
+        """
+        began = time.perf_counter()
+        section, state = self.recipe.training, self.state
+        batches = [self.next_batch(number) for number in range(section.gradient_accumulation_steps)]
+        sums = torch.tensor(
+            [sum(b.num_targets for b in batches), sum(b.num_tokens for b in batches), float(bool(self.stop))],
+            dtype=torch.float64,
+        )
+        count, tokens, stopping = self.total(sums).tolist()
+        self.wrapped.train()
+        totals = torch.zeros(2, dtype=torch.float64)
+        for number, batch in enumerate(batches):
+            last = number == len(batches) - 1
+            # Gradients are exchanged once, with the last micro-batch.
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+                tensors = self.objective.tensors(batch, self.accelerator.device)
+                with self.accelerator.autocast():
+                    output = self.objective.loss(self.wrapped, tensors, batch.num_targets)
+                # DDP averages over processes; the count is over all of them.
+                self.accelerator.backward(output.loss_sum * (self.accelerator.num_processes / max(count, 1)))
+            totals += torch.stack([output.loss_sum.detach().double(), output.correct.double()]).cpu()
+        totals = self.total(totals)
+        loss = totals[0].item() / max(count, 1)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} at step {state.step + 1}",
+                where=str(self.run.path),
+                hint=f"resume from the last checkpoint with a lower training.learning_rate than {section.learning_rate:g}, "
+                "a longer warm-up, or bf16 instead of fp16",
+            )
+        rate = learning_rate(section, state.step, self.max_steps)
+        for group in self.raw_optimizer.param_groups:
+            group["lr"] = rate
+        self.grad_norm = self.clip_gradients()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        state.step += 1
+        state.rows += self.rows_per_step
+        state.num_tokens += int(tokens)
+        state.window_steps += 1
+        state.window_count += int(count)
+        self.window += totals
+        self.took(time.perf_counter() - began, int(tokens))
+        self.rate = rate
+        return stopping > 0
+
+    def next_batch(self, number: int) -> Batch:
+        """This process's rows of micro-batch `number`: the order of rows is the same for any number
+        of processes."""
+        processes, index = self.accelerator.num_processes, self.accelerator.process_index
+        start = self.state.rows + (number * processes + index) * self.micro_rows
+        return self.rows.batch(start, self.micro_rows)
+
+    def total(self, sums: torch.Tensor) -> torch.Tensor:
+        """The sums over all processes."""
+        if self.accelerator.num_processes == 1:
+            return sums
+        on_device: torch.Tensor = sums.to(self.accelerator.device)
+        torch.distributed.all_reduce(on_device)
+        return on_device.cpu()
+
+    def clip_gradients(self) -> float:
+        """Clip if the recipe says so; the norm before clipping, either way."""
+        limit = self.recipe.training.max_grad_norm or math.inf
+        norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), limit)
+        value = float(norm)
+        if not math.isfinite(value) and self.accelerator.scaler is None:
+            raise TrainingError(
+                f"the gradient became {value} at step {self.state.step + 1}",
+                where=str(self.run.path),
+                hint="resume from the last checkpoint with a lower training.learning_rate or a longer warm-up",
+            )
+        return value
+
+    def took(self, seconds: float, tokens: int) -> None:
+        """Account for the time of a step; evaluation, samples and checkpoints are not in it."""
+        self.state.seconds += seconds
+        self.window_seconds += seconds
+        self.window_tokens += tokens
+        # The first step is slow everywhere (allocators, kernels to load), so it is not believed for long.
+        self.step_seconds = seconds if self.step_seconds is None else 0.9 * self.step_seconds + 0.1 * seconds
+
+    def log(self) -> None:
+        """One line of metrics for the steps since the last."""
+        state = self.state
+        loss, correct = self.window.tolist()
+        count = max(state.window_count, 1)
+        speed = self.window_tokens / self.window_seconds
+        self.write(
+            {
+                "loss": loss / count,
+                "grad_norm": self.grad_norm,
+                "learning_rate": self.rate,
+                "epoch": state.rows / self.rows_per_epoch,
+                "mean_token_accuracy": correct / count,
+                "tokens_per_second": speed,
+                "mfu": speed * self.flops_per_token / self.peak_flops,
+                **memory(self.accelerator.device),
+            }
+        )
+        remaining = (self.max_steps - state.step) * (self.step_seconds or 0.0)
+        self.reporter.update(
+            step=state.step,
+            loss=loss / count,
+            epoch=state.rows / self.rows_per_epoch,
+            num_tokens=state.num_tokens,
+            tokens_per_second=speed,
+            eta_seconds=remaining,
+        )
+        self.window.zero_()
+        state.clear_window()
+        self.window_seconds, self.window_tokens = 0.0, 0
+
+    def write(self, values: dict[str, Any]) -> None:
+        """A record of metrics, to the run folder and to the trackers."""
+        if self.metrics is not None:
+            step = self.state.step
+            self.metrics.write({"step": step, "time": time.time(), "num_tokens": self.state.num_tokens, **values})
+        if self.recipe.run.report_to:
+            self.accelerator.log(values, step=self.state.step)
+
+    def evaluate(self, evaluator: Evaluator) -> bool:
+        """Evaluate; returns whether the model is the best so far."""
+        values = evaluator.evaluate(self.wrapped)
+        loss, state = values["eval_loss"], self.state
+        self.write(values)
+        state.eval_loss = loss
+        improved = math.isfinite(loss) and (state.best_eval_loss is None or loss < state.best_eval_loss)
+        if improved:
+            state.best_eval_loss, state.best_step = loss, state.step
+        self.reporter.update(eval_loss=loss, best_eval_loss=state.best_eval_loss, best_step=state.best_step)
+        return improved
+
+    def sample(self) -> None:
+        """Continue the fixed prompts, on the main process only."""
+        if self.accelerator.is_main_process:
+            self.samples.write(self.model, self.tokenizer, self.state.step)
+        self.accelerator.wait_for_everyone()
+
+    def save(self) -> None:
+        """Write a checkpoint and delete the ones that are too many."""
+        state, accelerator = self.state, self.accelerator
+        state.window_loss, state.window_correct = self.window[0].item(), int(self.window[1])
+        random_states = [random_state.capture()]
+        if accelerator.num_processes > 1:
+            random_states = gather_object(random_states)
+        if accelerator.is_main_process:
+            self.reporter.update(state="saving")
+            if self.metrics is not None:
+                # What was logged up to here must be on disk before the step it will be resumed from.
+                self.metrics.sync()
+            extra = {"scaler": accelerator.scaler.state_dict()} if accelerator.scaler is not None else {}
+            target = self.run.path / f"checkpoint-{state.step}"
+            checkpoint.save(
+                target,
+                model=self.model,
+                tokenizer=self.tokenizer,
+                optimizer=self.raw_optimizer,
+                state=state,
+                random_states=random_states,
+                extra=extra,
+            )
+            keep = {target, self.run.path / f"checkpoint-{state.best_step}"}
+            checkpoint.prune(self.run.checkpoints(), self.recipe.training.save_total_limit, keep)
+            self.reporter.update(state="running")
+        accelerator.wait_for_everyone()
+
+    def write_final(self) -> None:
+        """Write `final/`: the best checkpoint's model, or the last one's."""
+        if not self.accelerator.is_main_process:
+            return
+        self.reporter.update(now=True, state="saving")
+        best = self.state.best_step if self.recipe.training.load_best_model_at_end else None
+        step = self.state.step if best is None else best
+        source = self.run.path / f"checkpoint-{step}"
+        if not source.is_dir():
+            # The best one can be missing when a person deleted it; the newest is what there is.
+            source = self.run.checkpoints()[-1]
+        checkpoint.copy_model(source, self.run.final_path)
+        print(f"final/ is the model of step {source.name.rpartition('-')[2]}", flush=True)

@@ -1,0 +1,269 @@
+"""Setting a run up: device, data, model, optimiser, and the place it goes on from."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+
+from workbench import paths
+from workbench.data import PackedRows, Prepared, prepare
+from workbench.errors import CheckpointError, DataError, ModelError, TrainingError
+from workbench.models.build import build_model
+from workbench.models.isolation import check_isolation
+from workbench.models.load import load_model
+from workbench.objectives import OBJECTIVES
+from workbench.training import checkpoint, random_state
+from workbench.training.evaluate import Evaluator
+from workbench.training.loop import Trainer
+from workbench.training.optimizer import build_optimizer
+from workbench.training.samples import SampleWriter
+from workbench.training.state import TrainState
+from workbench.training.telemetry import flops_per_token, peak_flops
+from workbench.training.trackers import check_trackers, start_trackers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from workbench.recipe import Recipe
+    from workbench.store.runs import Run
+    from workbench.training.reporter import Reporter
+    from workbench.training.stop import StopRequest
+
+MAX_DEFAULT_LENGTH = 2048
+
+
+def train(run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest) -> bool:
+    """Train `run` from where it stands; True when it reached its last step, False when stopped."""
+    check_trackers(list(recipe.run.report_to))
+    _set_threads(recipe)
+    accelerator = _accelerator(recipe, run)
+    try:
+        trainer = set_up(run, recipe, reporter, stop, accelerator)
+        start_trackers(accelerator, recipe)
+        finished = trainer.train()
+        if finished:
+            trainer.write_final()
+        accelerator.end_training()
+        return finished
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _set_threads(recipe: Recipe) -> None:
+    launch = recipe.launch
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(launch.num_threads or max(1, cores // launch.num_processes))
+
+
+def _accelerator(recipe: Recipe, run: Run) -> Accelerator:
+    device = recipe.launch.device
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device in available and not available[device]():
+        raise TrainingError(
+            f"launch.device is {device}, but torch sees no such device here",
+            hint="workbench doctor shows what this machine has; launch.device=auto takes what there is",
+        )
+    if recipe.training.fp16 and (device == "cpu" or not torch.cuda.is_available()):
+        raise TrainingError("training.fp16 needs a CUDA GPU", hint="use training.bf16=true instead")
+    precision = "bf16" if recipe.training.bf16 else "fp16" if recipe.training.fp16 else "no"
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision=precision,
+        log_with=list(recipe.run.report_to) or None,
+        project_dir=str(run.path / "trackers"),
+    )
+
+
+def set_up(run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest, accelerator: Accelerator) -> Trainer:
+    """Everything of a run, made or resumed, ready for the first step."""
+    rank0 = accelerator.is_main_process
+    if rank0:
+        checkpoint.clean(run.path)
+    reporter.update(now=True, state="preparing", device=describe_device(accelerator))
+    found = checkpoint.newest(run.checkpoints(), warn=lambda text: print(f"warning: {text}", file=sys.stderr))
+
+    prepared = _prepare_data(recipe, reporter, stop)
+    stop.raise_if_set()
+    random_state.seed_everything(recipe.training.seed)
+    # Weights of a new model are drawn on the CPU, so that they are the same on every device.
+    model = _model(recipe, prepared.tokenizer, found)
+    length = row_length(recipe, model)
+    rows = _rows(recipe, prepared, length, training=True)
+    evaluator = _evaluator(recipe, prepared, length, accelerator)
+    if recipe.data.packing and recipe.data.isolate_documents:
+        check_isolation(model)
+    if recipe.training.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if recipe.training.torch_compile:
+        model.compile()
+    model.to(accelerator.device)
+    optimizer = build_optimizer(model, recipe.training)
+    state = TrainState(data_key=prepared.key)
+    if found is not None:
+        state = _resume(found, optimizer, prepared, accelerator, reporter)
+    else:
+        random_state.seed_everything(recipe.training.seed + accelerator.process_index)
+    wrapped, prepared_optimizer = accelerator.prepare(model, optimizer)
+    if found is not None and accelerator.scaler is not None and "scaler" in found.extra:
+        accelerator.scaler.load_state_dict(found.extra["scaler"])
+    half = recipe.training.bf16 or recipe.training.fp16
+    trainer = Trainer(
+        run=run,
+        recipe=recipe,
+        accelerator=accelerator,
+        objective=OBJECTIVES[recipe.objective.name](),
+        model=model,
+        wrapped=wrapped,
+        tokenizer=prepared.tokenizer,
+        raw_optimizer=optimizer,
+        optimizer=prepared_optimizer,
+        rows=rows,
+        evaluator=evaluator,
+        samples=SampleWriter(run.samples_path, recipe.training, enabled=rank0),
+        state=state,
+        reporter=reporter,
+        stop=stop,
+        flops_per_token=flops_per_token(model, length),
+        peak_flops=peak_flops(accelerator.device, half) * accelerator.num_processes,
+    )
+    _announce(trainer, prepared, length)
+    return trainer
+
+
+def describe_device(accelerator: Accelerator) -> str:
+    """The device as a person would name it."""
+    device = accelerator.device
+    if device.type == "cuda":
+        return f"{accelerator.num_processes} × {torch.cuda.get_device_name(device)}"
+    threads = torch.get_num_threads()
+    each = f"{threads} thread{'s' if threads > 1 else ''}"
+    return f"{device.type}, {accelerator.num_processes} × {each}" if accelerator.num_processes > 1 else f"{device.type}, {each}"
+
+
+def _prepare_data(recipe: Recipe, reporter: Reporter, stop: StopRequest) -> Prepared:
+    def progress(what: str, done: int, total: int | None) -> None:
+        stop.raise_if_set()
+        reporter.progress(what, done, total)
+
+    model = recipe.model
+    prepared = prepare(
+        recipe.data,
+        tokenizer_name_or_path=model.tokenizer_name_or_path,
+        model_name_or_path=model.model_name_or_path,
+        revision=model.revision,
+        trust_remote_code=model.trust_remote_code,
+        vocab_size=model.vocab_size,
+        seed=recipe.training.seed,
+        cache=paths.cache_dir(),
+        progress=progress,
+    )
+    reporter.update(now=True, progress=None)
+    return prepared
+
+
+def _model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, found: checkpoint.Checkpoint | None) -> PreTrainedModel:
+    if found is not None:
+        section = recipe.model.model_copy(update={"model_name_or_path": str(found.path), "revision": None})
+        return load_model(section)
+    if recipe.model.model_name_or_path is None:
+        return build_model(recipe.model, tokenizer)
+    model = load_model(recipe.model)
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    if len(tokenizer) > vocabulary:
+        raise ModelError(
+            f"the tokenizer has {len(tokenizer):,} entries, the model's vocabulary only {vocabulary:,}",
+            where=recipe.model.tokenizer_name_or_path or recipe.model.model_name_or_path,
+            hint="leave model.tokenizer_name_or_path empty to use the model's own",
+        )
+    return model
+
+
+def row_length(recipe: Recipe, model: PreTrainedModel) -> int:
+    """Tokens in a row: the recipe's, or the model's context up to 2,048."""
+    context = int(getattr(model.config.get_text_config(), "max_position_embeddings", MAX_DEFAULT_LENGTH))
+    length = recipe.data.max_length or min(context, MAX_DEFAULT_LENGTH)
+    if length > context:
+        raise ModelError(
+            f"data.max_length {length:,} is longer than the model's context of {context:,} tokens",
+            hint=f"set data.max_length to at most {context}",
+        )
+    return length
+
+
+def _rows(recipe: Recipe, prepared: Prepared, length: int, *, training: bool) -> PackedRows:
+    return PackedRows(
+        prepared.train if training else prepared.eval,
+        length,
+        packing=recipe.data.packing,
+        isolate=recipe.data.isolate_documents,
+        shuffle=recipe.data.shuffle and training,
+        seed=recipe.training.seed,
+    )
+
+
+def _evaluator(recipe: Recipe, prepared: Prepared, length: int, accelerator: Accelerator) -> Evaluator | None:
+    if prepared.eval.num_tokens == 0:
+        return None
+    section = recipe.training
+    return Evaluator(
+        rows=_rows(recipe, prepared, length, training=False),
+        objective=OBJECTIVES[recipe.objective.name](),
+        accelerator=accelerator,
+        batch_size=section.per_device_eval_batch_size or section.per_device_train_batch_size,
+        max_batches=section.max_eval_batches,
+        bytes_per_token=prepared.eval.num_bytes / prepared.eval.num_tokens,
+    )
+
+
+def _resume(
+    found: checkpoint.Checkpoint,
+    optimizer: torch.optim.Optimizer,
+    prepared: Prepared,
+    accelerator: Accelerator,
+    reporter: Reporter,
+) -> TrainState:
+    if found.state.data_key != prepared.key:
+        raise DataError(
+            "the data is not what this run began with, so it cannot go on exactly",
+            where=str(found.path),
+            hint="put the old files back, or start a new run from this checkpoint: "
+            f"model.model_name_or_path={found.path}",
+        )
+    try:
+        checkpoint.restore_optimizer(optimizer, found.optimizer_state())
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"its optimiser state does not fit the model: {error}", where=str(found.path)) from None
+    own = found.random_state(accelerator.process_index)
+    if own is not None:
+        random_state.restore(own)
+    else:
+        random_state.seed_everything(found.step * 1000 + accelerator.process_index)
+    print(f"resuming from {found.path.name}", flush=True)
+    reporter.update(step=found.step)
+    return found.state
+
+
+def _announce(trainer: Trainer, prepared: Prepared, length: int) -> None:
+    """What a person would want to check before believing the curve."""
+    if not trainer.accelerator.is_main_process:
+        return
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    facts: dict[str, Any] = {
+        "model": f"{type(trainer.model).__name__}, {parameters:,} parameters",
+        "tokenizer": f"{len(prepared.tokenizer):,} entries",
+        "device": describe_device(trainer.accelerator),
+        "row length": f"{length:,} tokens",
+        **prepared.report,
+        **trainer.rows.report(),
+        "steps": f"{trainer.max_steps:,} of {trainer.rows_per_step:,} rows",
+    }
+    for name, value in facts.items():
+        print(f"{name}: {value}")
+    sys.stdout.flush()
+    trainer.reporter.update(now=True, num_parameters=parameters, max_steps=trainer.max_steps)
+

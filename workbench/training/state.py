@@ -1,0 +1,45 @@
+"""All that a run needs to go on exactly where it was, besides weights, optimiser and random numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from workbench.errors import CheckpointError
+
+
+@dataclass
+class TrainState:
+    """Counters of a run. They go into `trainer_state.json` of every checkpoint.
+
+    `rows` is the position in the data: the number of rows taken by all processes together, through
+    all epochs. The window sums are what has been trained on since the last line of metrics, so that
+    a run resumed between two lines logs the same numbers as one that never stopped.
+    """
+
+    step: int = 0
+    rows: int = 0
+    num_tokens: int = 0
+    seconds: float = 0.0
+    best_eval_loss: float | None = None
+    best_step: int | None = None
+    eval_loss: float | None = None
+    window_steps: int = 0
+    window_loss: float = 0.0
+    window_count: int = 0
+    window_correct: int = 0
+    data_key: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any], where: str) -> TrainState:
+        known = {item.name for item in fields(cls)}
+        if missing := known - value.keys():
+            raise CheckpointError(f"trainer_state.json lacks {', '.join(sorted(missing))}", where=where)
+        return cls(**{key: item for key, item in value.items() if key in known})
+
+    def clear_window(self) -> None:
+        self.window_steps = self.window_count = self.window_correct = 0
+        self.window_loss = 0.0
