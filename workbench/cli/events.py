@@ -1,0 +1,104 @@
+"""What happened in a run since the last look, as lasting lines: phases, evaluations, checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from workbench.cli import render
+from workbench.store.runs import Run
+from workbench.store.status import Status
+
+SAMPLE_WIDTH = 200
+
+
+class EventReader:
+    """Tells each event once; what was there when it was made counts as told."""
+
+    def __init__(self, run: Run, *, samples: bool = False) -> None:
+        self.run = run
+        status = run.status()
+        self._state = ""
+        self._eval = (status.eval_loss, status.best_step)
+        self._checkpoints = {path.name for path in run.checkpoints()}
+        self._samples = SampleTail(run) if samples else None
+        self._message = ""
+
+    def poll(self, status: Status) -> Iterator[str]:
+        """Lines for what is new in `status` and in the run's folder."""
+        if status.state != self._state:
+            self._state = status.state
+            if line := _phase(status):
+                yield line
+        if status.message != self._message:
+            self._message = status.message
+            if status.message and status.state not in ("failed", "lost", "finished"):
+                yield render.literal(status.message)
+        seen = (status.eval_loss, status.best_step)
+        if seen != self._eval and status.eval_loss is not None:
+            best = "  best so far" if status.eval_loss == status.best_eval_loss else ""
+            yield f"evaluated at step {status.step:,}: eval_loss {status.eval_loss:.4f}{best}"
+        self._eval = seen
+        for path in self.run.checkpoints():
+            if path.name not in self._checkpoints:
+                self._checkpoints.add(path.name)
+                yield f"saved {path.name}"
+        if self._samples:
+            yield from map(sample_line, self._samples.poll())
+
+
+class SampleTail:
+    """Reads the complete new lines of `samples.jsonl`."""
+
+    def __init__(self, run: Run, *, from_start: bool = False) -> None:
+        self.path = run.samples_path
+        self._offset = 0
+        if not from_start:
+            self.poll()
+
+    def poll(self) -> list[dict[str, Any]]:
+        """Samples written since the last call; damaged lines are passed over."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                content = file.read()
+        except OSError:
+            return []
+        whole, newline, _ = content.rpartition(b"\n")
+        self._offset += len(whole) + len(newline)
+        samples = []
+        for line in whole.split(b"\n"):
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                samples.append(value)
+        return samples
+
+
+def sample_line(sample: dict[str, Any], width: int = SAMPLE_WIDTH) -> str:
+    """A sample on one line: step, prompt and what the model made of it."""
+    text = render.literal(f"{sample.get('prompt', '')}▸{sample.get('text', '')}")
+    return f"sample at step {sample.get('step', '?')}: {render.clip(text, width)}"
+
+
+def _phase(status: Status) -> str:
+    if status.state == "running":
+        facts = [
+            render.literal(str(fact))
+            for fact in (
+                f"on {status.device}" if status.device else "",
+                f"{status.num_processes} processes" if status.num_processes > 1 else "",
+                f"{render.count(status.num_parameters)} parameters" if status.num_parameters else "",
+                f"{status.max_steps:,} steps" if status.max_steps else "",
+            )
+            if fact
+        ]
+        return ", ".join(["training", *facts]) if not status.step else ""
+    return {
+        "starting": "starting the worker",
+        "preparing": "preparing data and model",
+        "stopping": "stopping: a checkpoint is written first",
+    }.get(status.state, "")

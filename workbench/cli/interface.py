@@ -1,0 +1,61 @@
+"""`workbench` without a command: open the interface."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from workbench.cli import terminal
+from workbench.cli.parser import Parser
+from workbench.errors import TerminalError
+
+SYMBOLS = ("braille", "block", "ascii")
+COMMANDS_INSTEAD = (
+    "the commands work anywhere: workbench quickstart --headless, workbench train, workbench runs, "
+    "workbench recipe, workbench doctor"
+)
+
+
+def add_options(parser: Parser) -> None:
+    """What the interface can be told from outside."""
+    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+    parser.add_argument(
+        "--symbols", choices=SYMBOLS, default=None, help="what charts are drawn with; found out by itself"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the interface with no run selected."""
+    return open_interface(args, initial_run=None)
+
+
+def open_interface(args: argparse.Namespace, initial_run: str | None) -> int:
+    """Open the interface, or raise `TerminalError` where there is no terminal for it."""
+    check_terminal()
+    from workbench.tui.app import run_app
+
+    symbols = args.symbols or terminal.symbols()
+    return run_app(initial_run=initial_run, mouse=not args.no_mouse, symbols=symbols)
+
+
+def check_terminal() -> None:
+    """Raise `TerminalError` when the interface cannot be shown here."""
+    for stream, name in ((sys.stdin, "standard input"), (sys.stdout, "standard output")):
+        if not stream.isatty():
+            raise TerminalError(f"the interface needs a terminal, and {name} is none", hint=COMMANDS_INSTEAD)
+    if os.environ.get("TERM") == "dumb":
+        raise TerminalError(
+            "the interface needs a terminal that can move its cursor",
+            where="TERM=dumb",
+            hint=f"set TERM to what your terminal is, for example xterm-256color; {COMMANDS_INSTEAD}",
+        )
+
+
+def has_terminal() -> bool:
+    """Whether the interface can be shown here."""
+    try:
+        check_terminal()
+    except TerminalError:
+        return False
+    return True
