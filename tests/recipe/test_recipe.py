@@ -30,10 +30,18 @@ def test_every_preset_is_a_valid_recipe_with_a_description(name: str) -> None:
 
 def test_overrides_reach_into_sections_and_lists() -> None:
     loaded = recipe.load(
-        "nano", ["training.learning_rate=1e-4", "data.sources=[a.txt, {path: b.txt, weight: 2}]", "data.sources.0.limit=3"]
+        "nano",
+        [
+            "training.learning_rate=1e-4",
+            "data.sources=[a.txt, {path: b.txt, weight: 2}]",
+            "data.sources.0.limit=3",
+        ],
     )
     assert loaded.training.learning_rate == 1e-4
-    assert [(s.path, s.weight, s.limit) for s in loaded.data.sources] == [("a.txt", 1.0, 3), ("b.txt", 2.0, None)]
+    assert [(s.path, s.weight, s.limit) for s in loaded.data.sources] == [
+        ("a.txt", 1.0, 3),
+        ("b.txt", 2.0, None),
+    ]
 
 
 def test_a_single_source_may_be_written_as_a_word() -> None:
@@ -50,7 +58,11 @@ def test_a_single_source_may_be_written_as_a_word() -> None:
         ("training.learning_rate=fast", "should be a valid number", "Peak learning rate"),
         ("training.max_steps=1.5", "valid integer", "Optimiser steps"),
         ("training.max_steps=0", "greater than or equal to 1", ""),
-        ("model.num_attention_heads=5", "hidden_size 128 is not divisible by num_attention_heads 5; 4 heads", ""),
+        (
+            "model.num_attention_heads=5",
+            "hidden_size 128 is not divisible by num_attention_heads 5; 4 heads",
+            "",
+        ),
         ("model.num_key_value_heads=3", "not divisible by num_key_value_heads 3", ""),
         ("data.max_length=100000", "longer than model.max_position_embeddings", ""),
         ("data.sources.7.path=x", "no item of a list of 1", "count from 0"),
@@ -139,7 +151,9 @@ def test_a_dumped_recipe_reads_back_the_same(name: str, tmp_path: Path) -> None:
 
 
 def test_difference_names_the_keys() -> None:
-    assert recipe.difference(recipe.load("nano", ["training.seed=1"]), recipe.load("nano")) == [("training.seed", 1, 42)]
+    assert recipe.difference(recipe.load("nano", ["training.seed=1"]), recipe.load("nano")) == [
+        ("training.seed", 1, 42)
+    ]
 
 
 def test_the_schema_describes_every_key() -> None:

@@ -29,7 +29,9 @@ class NoTokenizer:
 def tiny() -> PreTrainedModel:
     torch.manual_seed(0)
     model: PreTrainedModel = LlamaForCausalLM(
-        LlamaConfig(vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+        LlamaConfig(
+            vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
+        )
     )
     return model
 
@@ -40,7 +42,7 @@ def step(model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> float:
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
-    return float(loss)
+    return float(loss.item())
 
 
 def save(folder: Path, number: int, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> Path:
@@ -65,7 +67,9 @@ def saved(tmp_path: Path) -> Iterator[tuple[Path, PreTrainedModel, torch.optim.O
     yield save(tmp_path, 1, model, optimizer), model, optimizer
 
 
-def test_a_restored_run_goes_on_bit_for_bit(saved: tuple[Path, PreTrainedModel, torch.optim.Optimizer]) -> None:
+def test_a_restored_run_goes_on_bit_for_bit(
+    saved: tuple[Path, PreTrainedModel, torch.optim.Optimizer],
+) -> None:
     folder, model, optimizer = saved
     expected = [step(model, optimizer) for _ in range(3)] + [random.random(), float(np.random.rand())]
     found = checkpoint.read(folder)
@@ -76,17 +80,26 @@ def test_a_restored_run_goes_on_bit_for_bit(saved: tuple[Path, PreTrainedModel, 
     assert restored is not None and found.random_state(1) is None
     random.seed(5), np.random.seed(5), torch.manual_seed(5)
     random_state.restore(restored)
-    assert [step(again, new_optimizer) for _ in range(3)] + [random.random(), float(np.random.rand())] == expected
+    assert [step(again, new_optimizer) for _ in range(3)] + [
+        random.random(),
+        float(np.random.rand()),
+    ] == expected
     assert (found.state.rows, found.extra) == (4, {"scaler": {"scale": 2.0}})
 
 
-def test_nothing_in_a_checkpoint_is_pickled(saved: tuple[Path, PreTrainedModel, torch.optim.Optimizer]) -> None:
+def test_nothing_in_a_checkpoint_is_pickled(
+    saved: tuple[Path, PreTrainedModel, torch.optim.Optimizer],
+) -> None:
     assert {path.suffix for path in saved[0].iterdir()} <= {".safetensors", ".json"}
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "random-0.safetensors", "config.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "random-0.safetensors", "config.json"]
+)
 @pytest.mark.parametrize("damage", ["cut", "remove"])
-def test_damage_is_named(saved: tuple[Path, PreTrainedModel, torch.optim.Optimizer], name: str, damage: str) -> None:
+def test_damage_is_named(
+    saved: tuple[Path, PreTrainedModel, torch.optim.Optimizer], name: str, damage: str
+) -> None:
     file = saved[0] / name
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-7])
@@ -97,7 +110,9 @@ def test_damage_is_named(saved: tuple[Path, PreTrainedModel, torch.optim.Optimiz
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"files": {}, "state": {}, "extra": {}}'])
-def test_a_broken_state_file_is_named(saved: tuple[Path, PreTrainedModel, torch.optim.Optimizer], content: str) -> None:
+def test_a_broken_state_file_is_named(
+    saved: tuple[Path, PreTrainedModel, torch.optim.Optimizer], content: str
+) -> None:
     (saved[0] / checkpoint.STATE_FILE).write_text(content)
     with pytest.raises(CheckpointError, match="trainer_state.json"):
         checkpoint.read(saved[0])
@@ -120,7 +135,9 @@ def test_a_damaged_newest_falls_back_and_all_damaged_is_an_error(
 
 
 def test_a_failed_write_leaves_the_older_one_and_no_rest(
-    saved: tuple[Path, PreTrainedModel, torch.optim.Optimizer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saved: tuple[Path, PreTrainedModel, torch.optim.Optimizer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, model, optimizer = saved
 
@@ -139,7 +156,11 @@ def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     for folder in folders:
         folder.mkdir()
     checkpoint.prune(folders, 3, keep={folders[0], folders[4]})
-    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-4", "checkpoint-5"]
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [
+        "checkpoint-1",
+        "checkpoint-4",
+        "checkpoint-5",
+    ]
     checkpoint.prune([folders[0], folders[3], folders[4]], 1, keep={folders[0], folders[4]})
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-5"]
     checkpoint.prune([folders[0], folders[4]], None, keep=set())

@@ -118,7 +118,10 @@ def apply_override(mapping: dict[str, Any], override: str) -> None:
     target: Any = mapping
     for key in keys[:-1]:
         if isinstance(target, list):
-            target = target[_list_index(target, key, override)]
+            index = _list_index(target, key, override)
+            # A source may be written as a word; it is a mapping all the same.
+            target[index] = {"path": target[index]} if isinstance(target[index], str) else target[index]
+            target = target[index]
         else:
             target = target.setdefault(key, {})
             if target is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ def command(run: Run, launch: LaunchSection) -> list[str]:
     return [sys.executable, "-m", "accelerate.commands.launch", *arguments, *worker]
 
 
-def start(run: Run) -> subprocess.Popen[bytes]:
+def start(run: Run) -> None:
     """Start the worker of a run, detached; also how a stopped, failed or lost run goes on.
 
     Raises `RunError` when a worker is at it already or there is nothing left to do.
@@ -52,17 +51,27 @@ def start(run: Run) -> subprocess.Popen[bytes]:
     status.progress = status.ended = status.eta_seconds = None
     status.write(run.status_path)
     run.stop_path.unlink(missing_ok=True)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    _spawn(command(run, recipe.launch), run)
+
+
+def _spawn(arguments: list[str], run: Run) -> None:
+    """Start a process in a session of its own, its output at the end of the run's log.
+
+    It is not waited for: whether it lives is read from the run folder, by this process as by any other.
+    """
+    write_end = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
-        with run.log_path.open("ab") as log:
-            return subprocess.Popen(
-                command(run, recipe.launch),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=environment,
-            )
+        os.posix_spawn(
+            arguments[0],
+            arguments,
+            {**os.environ, "PYTHONUNBUFFERED": "1"},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(run.log_path), write_end, 0o644),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
     except OSError as error:
         raise storage_error(error, run.log_path) from None
 

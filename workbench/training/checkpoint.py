@@ -142,14 +142,19 @@ def read(path: Path) -> Checkpoint:
                 raise CheckpointError(f"{path.name} is incomplete: {name} is missing", where=str(path))
             if file.stat().st_size != size:
                 raise CheckpointError(
-                    f"{path.name} is damaged: {name} has {file.stat().st_size:,} of {size:,} bytes", where=str(path)
+                    f"{path.name} is damaged: {name} has {file.stat().st_size:,} of {size:,} bytes",
+                    where=str(path),
                 )
         state = TrainState.from_dict(content["state"], str(path))
         return Checkpoint(path, state, content["extra"])
     except FileNotFoundError:
-        raise CheckpointError(f"{path.name} is incomplete: {STATE_FILE} is missing", where=str(path)) from None
+        raise CheckpointError(
+            f"{path.name} is incomplete: {STATE_FILE} is missing", where=str(path)
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path.name}: {STATE_FILE} cannot be read ({error})", where=str(path)) from None
+        raise CheckpointError(
+            f"{path.name}: {STATE_FILE} cannot be read ({error})", where=str(path)
+        ) from None
 
 
 def newest(folders: list[Path], warn: Callable[[str], None]) -> Checkpoint | None:

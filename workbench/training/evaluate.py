@@ -43,7 +43,9 @@ class Evaluator:
             tensors = self.objective.tensors(batch, self.accelerator.device)
             with self.accelerator.autocast():
                 output = self.objective.loss(bare, tensors, batch.num_targets)
-            sums += torch.tensor([output.loss_sum.item(), output.count, output.correct.item()], dtype=torch.float64)
+            sums += torch.tensor(
+                [output.loss_sum.item(), output.count, output.correct.item()], dtype=torch.float64
+            )
         model.train()
         if self.accelerator.num_processes > 1:
             sums = sums.to(self.accelerator.device)

@@ -231,7 +231,9 @@ class Trainer:
         """A record of metrics, to the run folder and to the trackers."""
         if self.metrics is not None:
             step = self.state.step
-            self.metrics.write({"step": step, "time": time.time(), "num_tokens": self.state.num_tokens, **values})
+            self.metrics.write(
+                {"step": step, "time": time.time(), "num_tokens": self.state.num_tokens, **values}
+            )
         if self.recipe.run.report_to:
             self.accelerator.log(values, step=self.state.step)
 

@@ -73,6 +73,8 @@ class SampleWriter:
             temperature=TEMPERATURE,
             top_k=TOP_K,
             max_new_tokens=room,
-            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id
+            if tokenizer.pad_token_id is not None
+            else tokenizer.eos_token_id,
         )
         return str(tokenizer.decode(output[0, length:], skip_special_tokens=True))

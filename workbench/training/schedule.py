@@ -30,7 +30,7 @@ def learning_rate(section: TrainingSection, step: int, max_steps: int) -> float:
     if section.lr_scheduler_type == "constant":
         return peak
     if section.lr_scheduler_type == "wsd":
-        start = max(max_steps - math.ceil(section.decay_ratio * max_steps), warm)
+        start = max(max_steps - math.ceil(section.decay_ratio * max_steps), warm) - 1
     else:
         start = warm
     progress = max(0, step - start) / max(1, max_steps - 1 - start)

@@ -79,7 +79,9 @@ def _accelerator(recipe: Recipe, run: Run) -> Accelerator:
     )
 
 
-def set_up(run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest, accelerator: Accelerator) -> Trainer:
+def set_up(
+    run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest, accelerator: Accelerator
+) -> Trainer:
     """Everything of a run, made or resumed, ready for the first step."""
     rank0 = accelerator.is_main_process
     if rank0:
@@ -142,7 +144,11 @@ def describe_device(accelerator: Accelerator) -> str:
         return f"{accelerator.num_processes} × {torch.cuda.get_device_name(device)}"
     threads = torch.get_num_threads()
     each = f"{threads} thread{'s' if threads > 1 else ''}"
-    return f"{device.type}, {accelerator.num_processes} × {each}" if accelerator.num_processes > 1 else f"{device.type}, {each}"
+    return (
+        f"{device.type}, {accelerator.num_processes} × {each}"
+        if accelerator.num_processes > 1
+        else f"{device.type}, {each}"
+    )
 
 
 def _prepare_data(recipe: Recipe, reporter: Reporter, stop: StopRequest) -> Prepared:
@@ -166,7 +172,9 @@ def _prepare_data(recipe: Recipe, reporter: Reporter, stop: StopRequest) -> Prep
     return prepared
 
 
-def _model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, found: checkpoint.Checkpoint | None) -> PreTrainedModel:
+def _model(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, found: checkpoint.Checkpoint | None
+) -> PreTrainedModel:
     if found is not None:
         section = recipe.model.model_copy(update={"model_name_or_path": str(found.path), "revision": None})
         return load_model(section)
@@ -237,7 +245,9 @@ def _resume(
     try:
         checkpoint.restore_optimizer(optimizer, found.optimizer_state())
     except (KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"its optimiser state does not fit the model: {error}", where=str(found.path)) from None
+        raise CheckpointError(
+            f"its optimiser state does not fit the model: {error}", where=str(found.path)
+        ) from None
     own = found.random_state(accelerator.process_index)
     if own is not None:
         random_state.restore(own)
@@ -266,4 +276,3 @@ def _announce(trainer: Trainer, prepared: Prepared, length: int) -> None:
         print(f"{name}: {value}")
     sys.stdout.flush()
     trainer.reporter.update(now=True, num_parameters=parameters, max_steps=trainer.max_steps)
-

@@ -30,5 +30,8 @@ def start_trackers(accelerator: Accelerator, recipe: Recipe) -> None:
         return
     flat = flatten(recipe.model_dump(mode="json"))
     # TensorBoard takes numbers, booleans and words only.
-    config = {key: value if isinstance(value, (int, float, bool, str)) else str(value) for key, value in flat.items()}
+    config = {
+        key: value if isinstance(value, (int, float, bool, str)) else str(value)
+        for key, value in flat.items()
+    }
     accelerator.init_trackers(recipe.run.name or "workbench", config=config)
