@@ -19,7 +19,6 @@ from workbench.errors import RunError, StorageError
 from workbench.store import files, launch
 from workbench.store.process import ProcessIdentity
 from workbench.store.runs import Run, create_run, delete_run, find_run, list_runs
-from workbench.store.status import Status
 
 
 def new_run(*overrides: str, stem: str = "nano") -> Run:
@@ -134,7 +133,8 @@ from workbench.store.runs import Run
 run = Run(Path(sys.argv[1]))
 status = run.status()
 signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit))
-dataclasses.replace(status, state="running", process=ProcessIdentity.current(), session=os.getsid(0)).write(run.status_path)
+me = ProcessIdentity.current()
+dataclasses.replace(status, state="running", process=me, session=os.getsid(0)).write(run.status_path)
 try:
     while True:
         signal.pause()

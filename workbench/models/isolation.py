@@ -26,12 +26,15 @@ def check_isolation(model: PreTrainedModel, length: int = 8) -> None:
     positions = torch.arange(length).repeat(2).expand(2, -1)
     was_training = model.training
     model.eval()
-    logits = model(input_ids=ids.to(model.device), position_ids=positions.to(model.device), use_cache=False).logits
+    logits = model(
+        input_ids=ids.to(model.device), position_ids=positions.to(model.device), use_cache=False
+    ).logits
     model.train(was_training)
     difference = (logits[0, length:] - logits[1, length:]).abs().max().item()
     scale = logits.abs().max().item()
     if not difference <= 1e-4 * max(scale, 1.0):
         raise ModelError(
-            f"{type(model).__name__} does not keep packed documents apart (logits differ by {difference:.2g})",
+            f"{type(model).__name__} does not keep packed documents apart "
+            f"(logits differ by {difference:.2g})",
             hint="set data.isolate_documents=false to train across boundaries, or data.packing=false",
         )

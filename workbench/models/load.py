@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from workbench.recipe import ModelSection
 
-CONVERT = "convert it to safetensors: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...) where you trust it"
+CONVERT = "where you trust it, load and convert it: AutoModelForCausalLM.from_pretrained(…).save_pretrained(…)"
 
 
 def load_model(section: ModelSection) -> PreTrainedModel:
@@ -29,7 +29,9 @@ def load_model(section: ModelSection) -> PreTrainedModel:
     folder = Path(name).expanduser()
     local = folder.is_dir()
     if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise ModelError("there is no such model folder", where=name, hint="name a folder with config.json in it")
+        raise ModelError(
+            "there is no such model folder", where=name, hint="name a folder with config.json in it"
+        )
     if local:
         _check_folder(folder)
     options = {"revision": section.revision, "trust_remote_code": section.trust_remote_code}
@@ -52,7 +54,9 @@ def load_model(section: ModelSection) -> PreTrainedModel:
 
 def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
-        raise ModelError("the folder holds no config.json", where=str(folder), hint="name a transformers model folder")
+        raise ModelError(
+            "the folder holds no config.json", where=str(folder), hint="name a transformers model folder"
+        )
     if not any(folder.glob("*.safetensors")):
         pickles = [path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern)]
         if pickles:
@@ -79,4 +83,6 @@ def _explain(error: Exception, name: str) -> ModelError:
         return ModelError("the model has no safetensors weights", where=name, hint=CONVERT)
     if "Unrecognized configuration class" in str(error):
         return ModelError("this is not a causal language model", where=name, hint=first_line[:200])
-    return ModelError(f"it cannot be loaded: {first_line}", where=name, hint="is the name right, and the hub reachable?")
+    return ModelError(
+        f"it cannot be loaded: {first_line}", where=name, hint="is the name right, and the hub reachable?"
+    )

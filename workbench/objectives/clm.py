@@ -30,7 +30,9 @@ class CausalLanguageModeling:
         """`input_ids`, `position_ids` and `targets`, each [rows, length] int64."""
         return {
             "input_ids": torch.as_tensor(batch.input_ids, dtype=torch.int64).to(device, non_blocking=True),
-            "position_ids": torch.as_tensor(batch.position_ids, dtype=torch.int64).to(device, non_blocking=True),
+            "position_ids": torch.as_tensor(batch.position_ids, dtype=torch.int64).to(
+                device, non_blocking=True
+            ),
             "targets": torch.as_tensor(batch.targets, dtype=torch.int64).to(device, non_blocking=True),
         }
 

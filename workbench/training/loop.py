@@ -141,8 +141,8 @@ class Trainer:
             raise TrainingError(
                 f"the loss became {loss} at step {state.step + 1}",
                 where=str(self.run.path),
-                hint=f"resume from the last checkpoint with a lower training.learning_rate than {section.learning_rate:g}, "
-                "a longer warm-up, or bf16 instead of fp16",
+                hint="start again from the last checkpoint with a training.learning_rate below "
+                f"{section.learning_rate:g}, a longer warm-up, or bf16 instead of fp16",
             )
         rate = learning_rate(section, state.step, self.max_steps)
         for group in self.raw_optimizer.param_groups:
@@ -184,7 +184,8 @@ class Trainer:
             raise TrainingError(
                 f"the gradient became {value} at step {self.state.step + 1}",
                 where=str(self.run.path),
-                hint="resume from the last checkpoint with a lower training.learning_rate or a longer warm-up",
+                hint="start again from the last checkpoint with a training.learning_rate below "
+                f"{self.recipe.training.learning_rate:g}, or a longer warm-up",
             )
         return value
 

@@ -8,10 +8,9 @@ import threading
 import time
 from typing import Any
 
-from workbench.errors import StorageError, WorkbenchError
+from workbench.errors import StorageError, WorkbenchError, storage_error
 from workbench.store.process import ProcessIdentity
 from workbench.store.runs import Run
-from workbench.store.status import Status
 
 HEARTBEAT_SECONDS = 10.0
 THROTTLE_SECONDS = 0.5
@@ -44,8 +43,6 @@ class Reporter:
         try:
             self._reserve.write_bytes(os.urandom(RESERVE_BYTES))
         except OSError as error:
-            from workbench.errors import storage_error
-
             raise storage_error(error, self.run.path) from None
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
