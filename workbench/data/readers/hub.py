@@ -1,0 +1,106 @@
+"""Hugging Face data sets: from the hub as a stream, or from a folder on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.data.documents import Found
+from workbench.data.readers.records import text_of
+from workbench.errors import DataError
+
+if TYPE_CHECKING:
+    from workbench.recipe import SourceSpec
+
+
+def is_saved(folder: Path) -> bool:
+    """A folder written by `save_to_disk`."""
+    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+
+
+def has_card(folder: Path) -> bool:
+    """A folder copied from the hub, whose card says which file belongs to which split."""
+    try:
+        card = (folder / "README.md").read_text(errors="replace")
+    except OSError:
+        return False
+    head = card.split("\n---", 1)[0]
+    return head.startswith("---") and any(key in head for key in ("\nconfigs:", "\ndataset_info:"))
+
+
+def read_hub(spec: SourceSpec, folder: Path | None) -> Iterator[Found]:
+    """Yield the text column of a data set, row by row; `folder` where it is on this machine."""
+    rows = _load(spec, folder)
+    try:
+        for number, record in enumerate(rows, 1):
+            where = f"{spec.path}, {spec.split}, row {number}"
+            yield text_of(record, spec.text_column, where), where
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _explained(error, spec, folder) from None
+
+
+def hub_revision(name: str) -> str:
+    """The commit that the hub serves now; empty where the hub cannot be asked."""
+    import os
+
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        return ""
+    from huggingface_hub import HfApi
+
+    try:
+        return str(HfApi().dataset_info(name, timeout=10).sha or "")
+    except Exception:
+        # Unreachable, private, gone or renamed: loading it right after says which, in its own words.
+        return ""
+
+
+def _load(spec: SourceSpec, folder: Path | None) -> Any:
+    import datasets
+
+    try:
+        if folder is not None and is_saved(folder):
+            saved = datasets.load_from_disk(str(folder))
+            return _split_of(saved, spec) if isinstance(saved, datasets.DatasetDict) else saved
+        where = spec.path if folder is None else str(folder)
+        return datasets.load_dataset(where, spec.config_name, split=spec.split, streaming=True)
+    except DataError:
+        raise
+    except Exception as error:
+        # Loading goes through half a dozen libraries, each with its own family of errors.
+        raise _explained(error, spec, folder) from error
+
+
+def _split_of(saved: Any, spec: SourceSpec) -> Any:
+    if spec.split not in saved:
+        raise DataError(
+            f"no split “{spec.split}”; there are {', '.join(saved)}",
+            where=spec.path,
+            hint=f"name one of them, for example: split: {next(iter(saved), '')}",
+        )
+    return saved[spec.split]
+
+
+def _explained(error: Exception, spec: SourceSpec, folder: Path | None) -> DataError:
+    name, text = type(error).__name__, str(error).strip().split("\n")[0]
+    unreachable = isinstance(error, (ConnectionError, TimeoutError)) or any(
+        part in name for part in ("Connect", "Offline", "Timeout", "LocalEntryNotFound")
+    )
+    if folder is None and unreachable:
+        return DataError(
+            f"the Hugging Face hub cannot be reached to get “{spec.path}”",
+            where=spec.path,
+            hint="check the network and HF_HUB_OFFLINE; or, if a file of your own was meant, its path",
+        )
+    if folder is None and name == "DatasetNotFoundError":
+        return DataError(
+            f"there is no file and no data set on the Hugging Face hub called “{spec.path}”",
+            where=spec.path,
+            hint="check the spelling; a private or gated data set needs: hf auth login",
+        )
+    hint = ""
+    if "split" in text:
+        hint = "name a split that it has as split"
+    elif "onfig" in text:
+        hint = "name a configuration that it has as config_name"
+    return DataError(f"the data set cannot be read: {text or name}", where=spec.path, hint=hint)

@@ -1,0 +1,46 @@
+"""JSON Lines: one record a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+
+from workbench.data.documents import Found, Tally
+from workbench.data.opening import BYTE_ORDER_MARK, decode, open_binary
+from workbench.data.readers.records import text_of
+from workbench.errors import DataError
+
+
+def read_json_lines(path: Path, column: str, tally: Tally) -> Iterator[Found]:
+    """Yield the text of each line's record; empty lines are passed over."""
+    name = str(path)
+    with open_binary(path) as file:
+        offset = 0
+        for number, line in enumerate(file, 1):
+            content = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            if not content.isspace() and content:
+                where = f"{name}:{number}"
+                try:
+                    record = orjson.loads(content)
+                except orjson.JSONDecodeError:
+                    record = _tolerant(content, where, offset + len(line) - len(content))
+                yield text_of(record, column, where), where
+            offset += len(line)
+
+
+def _tolerant(line: bytes, where: str, offset: int) -> object:
+    """What orjson refuses and other programs write: NaN, and halves of surrogate pairs."""
+    text = decode(line, where, offset)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"the line is not valid JSON: {error.msg} at column {error.colno}",
+            where=where,
+            hint="each line is one complete record, its strings in double quotes",
+        ) from None
+    except RecursionError:
+        raise DataError("the JSON is nested too deeply", where=where) from None

@@ -1,0 +1,168 @@
+"""The tokenizer of a run: an existing one, or a byte-level BPE trained on the training documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.data.artifact import build_once, key_of, read_meta, write_meta
+from workbench.data.corpus import TOKENIZER_BYTES, Corpus
+from workbench.data.ticker import TRAINING_TOKENIZER, Progress, Ticker
+from workbench.errors import ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+VERSION = 1
+BOS, EOS, PAD = "<|bos|>", "<|eos|>", "<|pad|>"
+FILE = "tokenizer.json"
+CUT = re.compile(r"(?<=\S\n)(?=\S)|(?<=[^\W\d_])(?= [^\W\d_])")
+"""Between two lines, or before the blank between two words: no byte-level tokenizer joins these."""
+
+PROBES = (
+    "one\ntwo",
+    "x = 1\nreturn y",
+    "The end.\nNext, one of the many",
+    "}\n#include",
+    "über\n中文",
+    "a,\n- b",
+    "7\n8",
+    "it is in the way of a man",
+)
+
+
+def load_tokenizer(name_or_path: str, *, revision: str | None, trust_remote_code: bool) -> Any:
+    """An existing tokenizer with a fast version, from a folder or the hub.
+
+    Raises `ModelError` when there is none, or only one that runs in Python.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(
+            name_or_path, revision=revision, trust_remote_code=trust_remote_code, use_fast=True
+        )
+    except Exception as error:
+        # Every kind of tokenizer fails in its own way: OSError, ValueError, ImportError, KeyError ...
+        raise _not_loaded(error, name_or_path) from error
+    if not found.is_fast:
+        raise ModelError(
+            f"the tokenizer “{type(found).__name__}” has no fast version (tokenizer.json)",
+            where=name_or_path,
+            hint="convert it with transformers on a machine that has its original library, and save it again",
+        )
+    return found
+
+
+def _not_loaded(error: Exception, name: str) -> ModelError:
+    path = Path(name).expanduser()
+    reason = str(error).strip().split("\n")[0]
+    if path.is_dir():
+        message, hint = (
+            f"the folder holds no tokenizer that can be loaded ({reason})",
+            ("it needs tokenizer.json and tokenizer_config.json"),
+        )
+    elif path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        message, hint = "the folder does not exist", "name a folder with a tokenizer, or a name on the hub"
+    else:
+        message = f"the tokenizer cannot be had: no such folder, and not from the hub ({reason})"
+        hint = "check the name and the network; a private or gated one needs: hf auth login"
+    if "trust_remote_code" in str(error):
+        message, hint = "it brings its own code", "if you trust its author: model.trust_remote_code=true"
+    return ModelError(message, where=name, hint=hint)
+
+
+def train_tokenizer(corpus: Corpus, *, vocab_size: int, cache: Path, progress: Progress) -> Any:
+    """A byte-level BPE of `vocab_size` entries, fewer where the text has too little to merge.
+
+    Learnt from the training documents alone, and kept under `cache` for the next run on the same ones.
+    Any text comes back from its tokens exactly.
+    """
+    target = cache / "tokenizers" / key_of(VERSION, corpus.key, vocab_size)
+
+    def build(folder: Path) -> None:
+        total = min(corpus.training_bytes(), TOKENIZER_BYTES)
+        ticker = Ticker(progress, TRAINING_TOKENIZER, total)
+        trained = _train(corpus.tokenizer_texts(), vocab_size, ticker)
+        trained.save(str(folder / FILE))
+        write_meta(folder, {"vocab_size": trained.get_vocab_size(), "asked": vocab_size})
+
+    def is_sound(folder: Path) -> bool:
+        return read_meta(folder) is not None and (folder / FILE).is_file()
+
+    build_once(target, build, is_sound, progress)
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(target / FILE),
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _train(texts: Iterator[str], vocab_size: int, ticker: Ticker) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    def counted() -> Iterator[str]:
+        for text in texts:
+            ticker.add(len(text.encode()))
+            yield text
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        # A pair seen once compresses nothing and only memorises.
+        min_frequency=2,
+        special_tokens=[BOS, EOS, PAD],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(counted(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
+    )
+    ticker.finish()
+    return tokenizer
+
+
+class Encoder:
+    """Documents to token ids, many at once, by a private copy of a tokenizer's fast part.
+
+    The copy neither truncates nor pads, whatever the tokenizer's file says; special tokens that stand
+    in a text become those tokens, as they do in transformers.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        from tokenizers import Tokenizer
+
+        self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self.key = blake2b(self._backend.to_str().encode(), digest_size=16).hexdigest()
+        bos = tokenizer.bos_token_id
+        plain, framed = (tokenizer("a", add_special_tokens=flag)["input_ids"] for flag in (False, True))
+        adds_bos = bos is not None and framed[:1] == [bos] and plain[:1] != [bos]
+        self.bos: list[int] = [bos] if adds_bos else []
+        self.eos: list[int] = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        self.largest_id = max(self._backend.get_vocab(with_added_tokens=True).values())
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """The ids of each text, without BOS and EOS."""
+        return [found.ids for found in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def may_cut(self) -> bool:
+        """Whether a text may be encoded in pieces, cut at `CUT`, with the same ids as in one.
+
+        True of byte-level tokenizers, not of those that put a blank before each text.
+        """
+        pieces = [CUT.split(probe) for probe in PROBES]
+        encoded = iter(self.encode([piece for parts in pieces for piece in parts]))
+        joined = [[token for _ in parts for token in next(encoded)] for parts in pieces]
+        return joined == self.encode(list(PROBES))
