@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from workbench.recipe import ModelSection
 
-CONVERT = "where you trust it, load and convert it: AutoModelForCausalLM.from_pretrained(…).save_pretrained(…)"
+CONVERT = "where you trust it, convert it: AutoModelForCausalLM.from_pretrained(…).save_pretrained(…)"
 
 
 def load_model(section: ModelSection) -> PreTrainedModel:

@@ -63,6 +63,13 @@ class MetricsWriter:
             raise storage_error(error, self.path) from None
         self.write({"event": "resume", "step": step, "time": time.time()})
 
+    def sync(self) -> None:
+        """Wait until everything written is on disk. Raises `StorageError`."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise storage_error(error, self.path) from None
+
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
         if self._descriptor >= 0:

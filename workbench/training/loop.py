@@ -118,10 +118,9 @@ class Trainer:
         began = time.perf_counter()
         section, state = self.recipe.training, self.state
         batches = [self.next_batch(number) for number in range(section.gradient_accumulation_steps)]
-        sums = torch.tensor(
-            [sum(b.num_targets for b in batches), sum(b.num_tokens for b in batches), float(bool(self.stop))],
-            dtype=torch.float64,
-        )
+        targets = sum(batch.num_targets for batch in batches)
+        filled = sum(int((batch.document_ids >= 0).sum()) for batch in batches)
+        sums = torch.tensor([targets, filled, float(bool(self.stop))], dtype=torch.float64)
         count, tokens, stopping = self.total(sums).tolist()
         self.wrapped.train()
         totals = torch.zeros(2, dtype=torch.float64)
