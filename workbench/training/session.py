@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
+from transformers.utils.logging import disable_progress_bar
 
 from workbench import paths
 from workbench.data import PackedRows, Prepared, prepare
@@ -39,6 +40,8 @@ MAX_DEFAULT_LENGTH = 2048
 def train(run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest) -> bool:
     """Train `run` from where it stands; True when it reached its last step, False when stopped."""
     check_trackers(list(recipe.run.report_to))
+    # The log is read by people; bars drawn with carriage returns are noise there.
+    disable_progress_bar()
     _set_threads(recipe)
     accelerator = _accelerator(recipe, run)
     try:
@@ -100,7 +103,7 @@ def set_up(
     if recipe.data.packing and recipe.data.isolate_documents:
         check_isolation(model)
     if recipe.training.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     if recipe.training.torch_compile:
         model.compile()
     model.to(accelerator.device)

@@ -15,6 +15,9 @@ from workbench.store.runs import Run
 from workbench.training.reporter import Reporter
 from workbench.training.stop import Stopped, StopRequest
 
+# A killed worker is seen as gone a moment before the system has closed the last of its files.
+LOCK_PATIENCE_SECONDS = 3.0
+
 
 def main(folder: Path) -> int:
     """Train the run in `folder` to its end. Returns the exit code: 0 finished or stopped, 1 failed."""
@@ -61,9 +64,11 @@ def lock_run(run: Run) -> IO[bytes]:
         lock = run.lock_path.open("ab")
     except OSError as error:
         raise storage_error(error, run.lock_path) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    while not _try_lock(lock):
+        if time.monotonic() < deadline:
+            time.sleep(0.05)
+            continue
         lock.close()
         raise RunError(
             "another worker is at this run",
@@ -71,6 +76,14 @@ def lock_run(run: Run) -> IO[bytes]:
             hint=f"watch it with: workbench runs follow {run.name}",
         ) from None
     return lock
+
+
+def _try_lock(lock: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def explain(error: Exception, run: Run) -> WorkbenchError:
