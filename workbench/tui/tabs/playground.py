@@ -1,0 +1,11 @@
+"""The Playground tab."""
+
+from __future__ import annotations
+
+from workbench.tui.widgets.hint import Hint
+
+
+class PlaygroundTab(Hint):
+    """Talking to a model."""
+
+    SENTENCE = "Here models will be prompted. Today: workbench train nano 'training.sample_prompts=[Once]'"

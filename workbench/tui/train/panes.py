@@ -1,0 +1,76 @@
+"""The panes of the Train tab: the table that a new one is entered in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from workbench.store.runs import Run
+from workbench.tui.train.info_pane import InfoSource
+from workbench.tui.train.log_pane import LogSource
+from workbench.tui.train.machine_pane import MachineSource
+from workbench.tui.train.recipe_pane import RecipeSource
+from workbench.tui.train.rows import Row
+from workbench.tui.train.samples_pane import SamplesSource
+from workbench.tui.train.sources import Source
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a pane is about: the selected run, the baseline it is compared with, how to draw."""
+
+    run: Run
+    baseline: Run | None
+    row: Callable[[], Row | None]
+    symbols: str
+
+
+@dataclass(frozen=True)
+class Pane:
+    """One pane: its key, its name, whether it follows its end, and what reads it."""
+
+    id: str
+    key: str
+    label: str
+    follow: bool
+    help: str
+    source: Callable[[Subject], Source]
+    of_run: bool = True
+
+
+PANES = (
+    Pane(
+        "info",
+        "i",
+        "info",
+        False,
+        "Show the summary of the run, and what went wrong.",
+        lambda subject: InfoSource(subject.row, subject.symbols),
+    ),
+    Pane("log", "l", "log", True, "Show the log of the run.", lambda subject: LogSource(subject.run)),
+    Pane(
+        "samples",
+        "m",
+        "samples",
+        False,
+        "Show what the model made of its prompts.",
+        lambda subject: SamplesSource(subject.run),
+    ),
+    Pane(
+        "recipe",
+        "r",
+        "recipe",
+        False,
+        "Show the recipe, and its difference to the baseline.",
+        lambda subject: RecipeSource(subject.run, subject.baseline),
+    ),
+    Pane(
+        "machine",
+        "g",
+        "machine",
+        False,
+        "Show GPUs, cores, memory and disk.",
+        lambda subject: MachineSource(subject.symbols),
+        of_run=False,
+    ),
+)

@@ -1,0 +1,140 @@
+"""Many lines of literal text, wrapped to the width: logs, samples, recipes, readings.
+
+A line API widget: only what is on screen is ever turned into segments, so a log of thousands of lines
+costs no more than a short one. Text is shown as it is; nothing in it is read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import TypeAlias
+
+from rich.cells import cell_len, chop_cells
+from rich.segment import Segment
+from textual.events import Resize
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from workbench.tui.commands import Command, bindings
+
+Span: TypeAlias = tuple[str, str]
+"""A piece of text and its role, one of `ROLES` or the empty string."""
+Line: TypeAlias = tuple[Span, ...]
+
+ROLES = ("title", "dim", "key", "good", "warn", "bad")
+
+
+def plain(text: str, role: str = "") -> Line:
+    """One line in one role."""
+    return ((text, role),)
+
+
+class TextLines(ScrollView, can_focus=True):
+    """Shows lines; `follow` keeps the end in view as lines are added, until one scrolls up."""
+
+    DEFAULT_CSS = """
+    TextLines { height: 1fr; background: $background; color: $foreground; overflow-x: hidden; }
+    TextLines > .text-lines--title { color: $primary; text-style: bold; }
+    TextLines > .text-lines--dim { color: $text-muted; }
+    TextLines > .text-lines--key { color: $accent; }
+    TextLines > .text-lines--good { color: $success; }
+    TextLines > .text-lines--warn { color: $warning; }
+    TextLines > .text-lines--bad { color: $error; text-style: bold; }
+    """
+    COMPONENT_CLASSES = {f"text-lines--{role}" for role in ROLES}
+    BINDINGS = bindings(
+        Command("text.down", "j", "scroll_down", "down", "Scroll one line down.", footer=False),
+        Command("text.up", "k", "scroll_up", "up", "Scroll one line up.", footer=False),
+        Command("text.home", "home", "scroll_home", "start", "Go to the first line.", footer=False),
+        Command("text.end", "end", "scroll_end", "end", "Go to the last line and follow it.", footer=False),
+    )
+
+    def __init__(self, *, follow: bool = False, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.follow = follow
+        self.lines: Sequence[Line] = ()
+        self._rows: list[Line] = []
+
+    @property
+    def text(self) -> str:
+        """All lines as plain text."""
+        return "\n".join("".join(text for text, _ in line) for line in self.lines)
+
+    def set_lines(self, lines: Iterable[Line]) -> None:
+        """Show these lines instead of the present ones; redraws only what differs on screen."""
+        new = list(lines)
+        if new == self.lines:
+            return
+        at_end = self.scroll_offset.y >= self.max_scroll_y
+        self.lines = new
+        old_rows = self._rows
+        self._wrap()
+        if self.follow and at_end:
+            self.scroll_end(animate=False)
+        first = int(self.scroll_offset.y)
+        for y in range(self.size.height):
+            before = old_rows[first + y] if first + y < len(old_rows) else None
+            after = self._rows[first + y] if first + y < len(self._rows) else None
+            if before != after:
+                self.refresh(Region(0, y, self.size.width, 1))
+
+    def on_resize(self, event: Resize) -> None:
+        at_end = self.scroll_offset.y >= self.max_scroll_y
+        self._wrap()
+        if self.follow and at_end:
+            self.scroll_end(animate=False)
+
+    def _wrap(self) -> None:
+        width = max(1, self.scrollable_content_region.width)
+        self._rows = [row for line in self.lines for row in wrap(line, width)]
+        self.virtual_size = Size(width, len(self._rows))
+
+    def render_line(self, y: int) -> Strip:
+        row = int(self.scroll_offset.y) + y
+        base = self.rich_style
+        width = self.size.width
+        if row >= len(self._rows):
+            return Strip.blank(width, base)
+        segments = [
+            Segment(text, base + self.get_component_rich_style(f"text-lines--{role}", partial=True))
+            if role
+            else Segment(text, base)
+            for text, role in self._rows[row]
+        ]
+        return Strip(segments).adjust_cell_length(width, base)
+
+
+def wrap(line: Line, width: int) -> list[Line]:
+    """Break a line into rows of at most `width` cells, at blanks where there are some."""
+    text = "".join(part for part, _ in line)
+    if len(text) <= width and (text.isascii() or cell_len(text) <= width):
+        return [line]
+    cuts = [0]
+    for chunk in _chunks(text, width):
+        cuts.append(cuts[-1] + len(chunk))
+    return [_slice(line, start, end) for start, end in pairwise(cuts)]
+
+
+def _chunks(text: str, width: int) -> Iterable[str]:
+    while text:
+        piece = text[:width] if text.isascii() else (chop_cells(text[: width * 2], width) or [text])[0]
+        if len(piece) < len(text):
+            blank = piece.rfind(" ")
+            if blank > width // 2:
+                piece = piece[: blank + 1]
+        yield piece
+        text = text[len(piece) :]
+
+
+def _slice(line: Line, start: int, end: int) -> Line:
+    """The characters `start:end` of a line, roles kept."""
+    result: list[Span] = []
+    position = 0
+    for text, role in line:
+        low, high = max(start - position, 0), min(end - position, len(text))
+        if low < high:
+            result.append((text[low:high], role))
+        position += len(text)
+    return tuple(result)
