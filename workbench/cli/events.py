@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from workbench.cli import render
+from workbench.store.metrics import MetricsTail
 from workbench.store.runs import Run
-from workbench.store.status import Status
+from workbench.store.status import ACTIVE_STATES, Status
 
 SAMPLE_WIDTH = 200
 
@@ -19,11 +20,13 @@ class EventReader:
     def __init__(self, run: Run, *, samples: bool = False) -> None:
         self.run = run
         status = run.status()
-        self._state = ""
-        self._eval = (status.eval_loss, status.best_step)
+        self._state = status.seen_state() if status.step else ""
+        self._message = status.message
         self._checkpoints = {path.name for path in run.checkpoints()}
+        self._metrics = MetricsTail(run.metrics_path)
+        self._read_metrics()
+        self._evaluations = self._metrics.count("eval_loss")
         self._samples = SampleTail(run) if samples else None
-        self._message = ""
 
     def poll(self, status: Status) -> Iterator[str]:
         """Lines for what is new in `status` and in the run's folder."""
@@ -33,19 +36,33 @@ class EventReader:
                 yield line
         if status.message != self._message:
             self._message = status.message
-            if status.message and status.state not in ("failed", "lost", "finished"):
+            if status.message and status.state in ACTIVE_STATES:
                 yield render.literal(status.message)
-        seen = (status.eval_loss, status.best_step)
-        if seen != self._eval and status.eval_loss is not None:
-            best = "  best so far" if status.eval_loss == status.best_eval_loss else ""
-            yield f"evaluated at step {status.step:,}: eval_loss {status.eval_loss:.4f}{best}"
-        self._eval = seen
+        yield from self._new_evaluations()
         for path in self.run.checkpoints():
             if path.name not in self._checkpoints:
                 self._checkpoints.add(path.name)
                 yield f"saved {path.name}"
         if self._samples:
             yield from map(sample_line, self._samples.poll())
+
+    def _read_metrics(self) -> None:
+        self._metrics.poll()
+        while self._metrics.behind:
+            self._metrics.poll()
+
+    def _new_evaluations(self) -> Iterator[str]:
+        self._read_metrics()
+        count = self._metrics.count("eval_loss")
+        # A resumed run drops what it goes over again, and tells it again.
+        first, self._evaluations = min(self._evaluations, count), count
+        if first == count:
+            return
+        steps, values = (array.tolist() for array in self._metrics.series("eval_loss"))
+        for index in range(first, count):
+            best = index > 0 and values[index] < min(values[:index])
+            text = f"step {steps[index]:,.0f}: eval_loss {values[index]:.4f}"
+            yield f"{text}, best so far" if best else text
 
 
 class SampleTail:
@@ -96,7 +113,7 @@ def _phase(status: Status) -> str:
             )
             if fact
         ]
-        return ", ".join(["training", *facts]) if not status.step else ""
+        return ", ".join(["training", *facts])
     return {
         "starting": "starting the worker",
         "preparing": "preparing data and model",

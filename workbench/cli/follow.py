@@ -6,7 +6,6 @@ there are only lasting lines, and few of them.
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
@@ -25,21 +24,24 @@ CONFIRM_LOST_SECONDS = 0.5
 
 
 class Follower:
-    """Prints a run's progress to `stream` until it ends; `worker` is its process if we started it."""
+    """Prints a run's progress to `stream` until it ends.
+
+    Make it before the worker is started, so that nothing the worker does counts as old. `has_ended`
+    may then be set to what says at once that the worker's process is gone.
+    """
 
     def __init__(
         self,
         run: Run,
         stream: TextIO,
         *,
-        worker: subprocess.Popen[bytes] | None = None,
         samples: bool = False,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run = run
         self.stream = stream
-        self.worker = worker
+        self.has_ended: Callable[[], bool] = lambda: False
         self.sleep = sleep
         self.clock = clock
         self.live = render.is_terminal(stream)
@@ -78,7 +80,7 @@ class Follower:
         return status
 
     def _read(self) -> Status:
-        ended = self.worker is not None and self.worker.poll() is not None
+        ended = self.has_ended()
         status = self.run.status()
         status.state = status.seen_state()
         if status.state == LOST and not ended:

@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 
-from workbench.cli import terminal
 from workbench.cli.parser import Parser
 from workbench.errors import TerminalError
 
@@ -17,11 +16,19 @@ COMMANDS_INSTEAD = (
 )
 
 
-def add_options(parser: Parser) -> None:
-    """What the interface can be told from outside."""
-    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+def add_options(parser: Parser, *, root: bool = False) -> None:
+    """What the interface can be told from outside, before a command or behind it."""
     parser.add_argument(
-        "--symbols", choices=SYMBOLS, default=None, help="what charts are drawn with; found out by itself"
+        "--no-mouse",
+        action="store_true",
+        default=False if root else argparse.SUPPRESS,
+        help="leave the mouse to the terminal",
+    )
+    parser.add_argument(
+        "--symbols",
+        choices=SYMBOLS,
+        default=None if root else argparse.SUPPRESS,
+        help="what charts are drawn with; found out by itself",
     )
 
 
@@ -35,8 +42,7 @@ def open_interface(args: argparse.Namespace, initial_run: str | None) -> int:
     check_terminal()
     from workbench.tui.app import run_app
 
-    symbols = args.symbols or terminal.symbols()
-    return run_app(initial_run=initial_run, mouse=not args.no_mouse, symbols=symbols)
+    return run_app(initial_run=initial_run, mouse=not args.no_mouse, symbols=args.symbols)
 
 
 def check_terminal() -> None:

@@ -36,12 +36,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
         hint = f"{self.prog} --help"
-        choice = re.search(r"invalid choice: '([^']*)'", message)
-        if choice:
-            message = f"there is no {'command' if self.commands else 'value'} “{choice[1]}”" + (
-                "" if self.commands else f": {message}"
-            )
-            hint = suggestion(choice[1], self.commands) or hint
+        if choice := re.search(r"^argument COMMAND: invalid choice: '([^']*)'", message):
+            message = f"there is no command “{choice[1]}”"
+            hint = suggestion(choice[1], self.commands) or f"one of: {', '.join(self.commands)}"
         elif "the following arguments are required: COMMAND" in message:
             message, hint = "a command is missing", f"one of: {', '.join(self.commands)}"
         raise UsageError(message, where=self.prog, hint=hint)
@@ -135,7 +132,7 @@ def build() -> Parser:
     parser.add_argument("--version", action="version", version=f"workbench {__version__}")
     add_common(parser, root=True)
     parser.set_defaults(handler=interface.run, parser=parser)
-    interface.add_options(parser)
+    interface.add_options(parser, root=True)
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", title="commands", parser_class=Parser)
     for module in (quickstart, train, runs, recipes, doctor):
         module.add_to(commands)

@@ -40,13 +40,12 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Handle `workbench quickstart`."""
     from workbench.cli import render
-    from workbench.cli.train import attend, make
+    from workbench.cli.train import attend, make, start
     from workbench.store import launch
 
-    interactive = not args.headless and not args.json and interface.has_terminal()
     run = make(PRESET, args.overrides, stem=PRESET)
-    worker = launch.start(run)
-    if interactive:
+    if not args.headless and not args.json and interface.has_terminal():
+        launch.start(run)
         code = interface.open_interface(args, initial_run=run.name)
         if run.status().is_active:
             render.talk(
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             )
         return code
     render.talk(f"run {run.name} in {run.path}")
-    return _conclude(run, attend(run, worker), as_json=args.json)
+    return _conclude(run, attend(start(run)), as_json=args.json)
 
 
 def _conclude(run: Run, status: Status, *, as_json: bool) -> int:

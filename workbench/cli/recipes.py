@@ -57,7 +57,9 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         help="list the keys of a recipe with their defaults and help",
         example="workbench recipe keys\nworkbench recipe keys learning_rate",
     )
-    parser.add_argument("words", metavar="WORD", nargs="*", help="only keys that contain one of these")
+    parser.add_argument(
+        "words", metavar="WORD", nargs="*", default=[], help="only keys that contain one of these"
+    )
     grammar.add_json(parser)
 
     grammar.add_command(
@@ -195,9 +197,8 @@ def _type(schema: dict[str, Any]) -> str:
         return str(schema["$ref"]).rpartition("/")[2]
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
-    return {"string": "text", "boolean": "true | false"}.get(
-        schema.get("type", ""), schema.get("type", "any")
-    )
+    kind = str(schema.get("type", "any"))
+    return {"string": "text", "boolean": "true | false"}.get(kind, kind)
 
 
 def _short(value: Any) -> str:

@@ -65,14 +65,14 @@ def columns() -> int:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A measured value with so many significant digits: 3.142, 0.001, 1.2e-05."""
+    """A measured value with so many significant digits: 3.142, 3.000, 1.200e-05."""
     if value is None:
         return NONE
     if not math.isfinite(value):
         return str(value)
-    if value == int(value) and abs(value) < 10**digits:
-        return str(int(value))
-    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
+    if isinstance(value, int) or abs(value) >= 10**digits:
+        return f"{value:,.0f}"
+    return f"{value:#.{digits}g}".removesuffix(".")
 
 
 def count(value: float | None) -> str:

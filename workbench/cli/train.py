@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workbench.cli import parser as grammar
 
 if TYPE_CHECKING:
-    import subprocess
-
+    from workbench.cli.follow import Follower
     from workbench.store.runs import Run
     from workbench.store.status import Status
 
@@ -40,7 +39,9 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
 
 def add_overrides(parser: grammar.Parser) -> None:
     """`key.path=value …`, which may stand before and behind options."""
-    parser.add_argument("overrides", metavar="key.path=value", nargs="*", help="change the recipe")
+    parser.add_argument(
+        "overrides", metavar="key.path=value", nargs="*", default=[], help="change the recipe"
+    )
     parser.set_defaults(**{grammar.REST: "overrides"})
 
 
@@ -79,57 +80,50 @@ def stem_of(recipe: str) -> str:
 
 def start_and_follow(run: Run, args: argparse.Namespace) -> int:
     """Start a run's worker; then name the run and leave it (`--detach`), or follow it to its end."""
-    from workbench.store import launch
-
-    worker = launch.start(run)
-    return _detach(run, worker, args) if args.detach else _attend(run, worker, args)
-
-
-def _detach(run: Run, worker: subprocess.Popen[bytes], args: argparse.Namespace) -> int:
     from workbench.cli import render
-    from workbench.cli.follow import Follower, failure
+    from workbench.cli.follow import failure, outcome
+    from workbench.cli.summary import as_dict
 
-    status = Follower(run, sys.stderr, worker=worker).wait_for_life(LIFE_SECONDS)
+    follower = start(run, samples=args.samples)
+    if args.detach:
+        status = follower.wait_for_life(LIFE_SECONDS)
+    else:
+        render.talk(f"run {run.name} in {run.path}")
+        status = attend(follower)
+    if args.json:
+        print(render.as_json(as_dict(run)))
+    if not args.detach:
+        code = outcome(run, status)
+        if not args.json:
+            print(run.final_path if status.state == "finished" else run.path)
+        return code
     if status.state in ("failed", "lost"):
-        if args.json:
-            print(render.as_json(result(run)))
         raise failure(run, status)
-    print(render.as_json(result(run)) if args.json else run.name)
+    if not args.json:
+        print(run.name)
     render.talk(f"it goes on by itself; watch it with: workbench runs follow {run.name}")
     return 0
 
 
-def _attend(run: Run, worker: subprocess.Popen[bytes], args: argparse.Namespace) -> int:
-    from workbench.cli import render
-    from workbench.cli.follow import outcome
-
-    render.talk(f"run {run.name} in {run.path}")
-    status = attend(run, worker, samples=args.samples)
-    if args.json:
-        print(render.as_json(result(run)))
-        return outcome(run, status)
-    code = outcome(run, status)
-    print(run.final_path if status.state == "finished" else run.path)
-    return code
-
-
-def attend(run: Run, worker: subprocess.Popen[bytes] | None, *, samples: bool = False) -> Status:
-    """Follow a run on standard error; Ctrl-C leaves it going and says so."""
-    from workbench.cli import render
+def start(run: Run, *, samples: bool = False) -> Follower:
+    """Start a run's worker, with a follower that tells all it does on standard error."""
+    from workbench.cli.child import start_watched
     from workbench.cli.follow import Follower
+    from workbench.store import launch
+
+    follower = Follower(run, sys.stderr, samples=samples)
+    follower.has_ended = start_watched(lambda: launch.start(run))
+    return follower
+
+
+def attend(follower: Follower) -> Status:
+    """Follow a run to its end; Ctrl-C leaves it going and says so."""
+    from workbench.cli import render
 
     try:
-        return Follower(run, sys.stderr, worker=worker, samples=samples).follow()
+        return follower.follow()
     except KeyboardInterrupt:
-        render.talk(
-            f"\n“{run.name}” goes on; watch it with: workbench runs follow {run.name}"
-            f"\n{' ' * len(run.name)}    stop it with: workbench runs stop {run.name}"
-        )
+        name = follower.run.name
+        render.talk(f"“{name}” goes on; watch it with: workbench runs follow {name}")
+        render.talk(f"{' ' * len(name)}    stop it with: workbench runs stop {name}")
         raise
-
-
-def result(run: Run) -> dict[str, Any]:
-    """What a program wants to know of a run it started."""
-    from workbench.cli.summary import as_dict
-
-    return as_dict(run)

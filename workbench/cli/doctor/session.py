@@ -58,8 +58,8 @@ def _characters() -> Row:
         return ok("characters", f"locale {locale}: charts in braille")
     return note(
         "characters",
-        f"locale {locale}: charts in ASCII",
-        "export LC_ALL=C.UTF-8 before the terminal (or tmux) starts, or choose --symbols braille",
+        f"locale {locale}: braille may not show",
+        "workbench --symbols ascii (F3 inside), or export LC_ALL=C.UTF-8 before the terminal or tmux starts",
     )
 
 
