@@ -70,11 +70,13 @@ def _revision(source: Source, cache: Path) -> str:
     if not source.is_remote:
         return ""
     known = ensure_dir(cache / "scans") / f"hub-{key_of(source.signature())}"
-    revision = hub_revision(source.spec.path)
-    if revision:
-        replace_file(known, revision.encode())
-    elif known.is_file():
-        revision = known.read_text()
+    try:
+        revision = hub_revision(source.spec)
+    except DataError:
+        if not known.is_file():
+            raise
+        return known.read_text()
+    replace_file(known, revision.encode())
     return revision
 
 

@@ -34,7 +34,7 @@ def _read(path: Path, column: str, delimiter: str) -> Iterator[Found]:
         if header is None:
             return
         if column not in header:
-            raise no_column(column, header, f"{name}:1")
+            raise no_column(column, header, f"{name}:1, the header line")
         index = header.index(column)
         while True:
             line = rows.line_num + 1

@@ -40,19 +40,15 @@ def read_hub(spec: SourceSpec, folder: Path | None) -> Iterator[Found]:
         raise _explained(error, spec, folder) from None
 
 
-def hub_revision(name: str) -> str:
-    """The commit that the hub serves now; empty where the hub cannot be asked."""
-    import os
-
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        return ""
+def hub_revision(spec: SourceSpec) -> str:
+    """The commit that the hub serves now. Raises `DataError` when there is none or no way to ask."""
     from huggingface_hub import HfApi
 
     try:
-        return str(HfApi().dataset_info(name, timeout=10).sha or "")
-    except Exception:
-        # Unreachable, private, gone or renamed: loading it right after says which, in its own words.
-        return ""
+        return str(HfApi().dataset_info(spec.path, timeout=10).sha)
+    except Exception as error:
+        # The HTTP library, the hub's library and the system each have their own errors for this.
+        raise _explained(error, spec, None) from error
 
 
 def _load(spec: SourceSpec, folder: Path | None) -> Any:
@@ -92,7 +88,7 @@ def _explained(error: Exception, spec: SourceSpec, folder: Path | None) -> DataE
             where=spec.path,
             hint="check the network and HF_HUB_OFFLINE; or, if a file of your own was meant, its path",
         )
-    if folder is None and name == "DatasetNotFoundError":
+    if folder is None and name in ("DatasetNotFoundError", "RepositoryNotFoundError"):
         return DataError(
             f"there is no file and no data set on the Hugging Face hub called “{spec.path}”",
             where=spec.path,
