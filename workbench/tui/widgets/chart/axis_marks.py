@@ -78,10 +78,10 @@ def y_axis(frame: Frame, plot: Plot, options: Options, *, labelled: bool) -> Non
     """The axis line left of the plot, with ticks and labels."""
     plain, tick = ("|", "+") if options.symbols == "ascii" else ("│", "┤")
     marks = y_marks(plot, options) if labelled else {}
-    for row in range(plot.rows):
-        label = marks.get(row)
-        frame.text(plot.top + row, plot.left - 1, plain if label is None else tick, AXIS)
-        if label is not None and plot.left > 1:
+    frame.fill(slice(plot.top, plot.top + plot.rows), plot.left - 1, plain, AXIS)
+    for row, label in marks.items():
+        frame.fill(plot.top + row, plot.left - 1, tick, AXIS)
+        if plot.left > 1:
             shown = label[-(plot.left - 1) :]
             frame.text(plot.top + row, plot.left - 1 - len(shown), shown, MUTED)
 
@@ -91,8 +91,8 @@ def x_axis(frame: Frame, plot: Plot, options: Options, listed: list[Series], *, 
     row = plot.top + plot.rows
     line, tick, corner = ("-", "+", "+") if options.symbols == "ascii" else ("─", "┬", "└")
     if plot.left:
-        frame.text(row, plot.left - 1, corner, AXIS)
-    frame.text(row, plot.left, line * plot.columns, AXIS)
+        frame.fill(row, plot.left - 1, corner, AXIS)
+    frame.fill(row, slice(plot.left, None), line, AXIS)
     name = cells_of(options.x_label)
     end = frame.width
     if name and len(name) + 12 <= plot.columns:
@@ -104,7 +104,7 @@ def x_axis(frame: Frame, plot: Plot, options: Options, listed: list[Series], *, 
         column = plot.column_of(x, log=options.log_x)
         if column is None:
             continue
-        frame.text(row, plot.left + column, tick, AXIS)
+        frame.fill(row, plot.left + column, tick, AXIS)
         start = min(max(plot.left + column - len(label) // 2, 0), frame.width - len(label))
         if start >= free and start + len(label) <= end:
             frame.text(row + 1, start, label, MUTED)

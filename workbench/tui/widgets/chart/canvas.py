@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -17,22 +18,29 @@ ASCII_MARKS = "*+ox#@%&"
 ASCII_FAINT = ":"
 NOBODY = -1
 
-# The bit of each braille dot, row by row, left before right (Unicode chapter 21.1).
-BRAILLE_BITS = (0x01, 0x08, 0x02, 0x10, 0x04, 0x20, 0x40, 0x80)
-# By upper left 8, upper right 4, lower left 2, lower right 1.
-QUADRANTS = " ▗▖▄▝▐▞▟▘▚▌▙▀▜▛█"
-
-
-def _braille_codes() -> CodeArray:
-    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
-    return (0x2800 + bits @ np.array(BRAILLE_BITS, np.uint32)).astype(np.uint32)
-
-
-# From the dots of a cell, packed row by row from the highest bit down, to its character.
-GLYPHS: dict[Symbols, CodeArray] = {
-    "braille": _braille_codes(),
-    "block": np.repeat(np.array([ord(glyph) for glyph in QUADRANTS], np.uint32), 16),
+# The bit of each dot in a cell: one tuple a dot column, from the top down. Braille's are those of its
+# code points (Unicode chapter 21.1); the quadrants' number their glyphs.
+DOT_BITS: dict[Symbols, tuple[tuple[int, ...], ...]] = {
+    "braille": ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80)),
+    "block": ((8, 2), (4, 1)),
+    "ascii": ((1,),),
 }
+GLYPHS: dict[Symbols, CodeArray] = {
+    "braille": np.arange(0x2800, 0x2900, dtype=np.uint32),
+    "block": np.array([ord(glyph) for glyph in " ▗▖▄▝▐▞▟▘▚▌▙▀▜▛█"], np.uint32),
+}
+
+
+@cache
+def run_bits(symbols: Symbols) -> tuple[NDArray[np.uint8], ...]:
+    """For each dot column of a cell, the bits of its dots `first` to `end`, at [first * (down + 1) + end]."""
+    down = CELL_DOTS[symbols][1]
+    return tuple(
+        np.array(
+            [sum(bits[first:end]) for first in range(down + 1) for end in range(down + 1)], dtype=np.uint8
+        )
+        for bits in DOT_BITS[symbols]
+    )
 
 
 class Canvas:
@@ -42,7 +50,7 @@ class Canvas:
         self.columns, self.rows, self.symbols = columns, rows, symbols
         self._across, self._down = CELL_DOTS[symbols]
         self.dot_columns, self.dot_rows = columns * self._across, rows * self._down
-        self._numbers = np.arange(self.dot_rows, dtype=np.int16)[:, None]
+        self._firsts = np.arange(0, self.dot_rows, self._down, dtype=np.int16)[:, None]
         self._bits = {bright: np.zeros((rows, columns), np.uint8) for bright in (True, False)}
         self._owners = {bright: np.full((rows, columns), NOBODY, np.int16) for bright in (True, False)}
 
@@ -51,9 +59,15 @@ class Canvas:
 
         Both have one dot row a dot column, counted from the top; rows outside the canvas are cut off.
         """
-        filled = (self._numbers >= top) & (self._numbers <= bottom)
-        cells = filled.reshape(self.rows, self._down, self.columns, self._across).transpose(0, 2, 1, 3)
-        bits = np.packbits(cells.reshape(self.rows, self.columns, -1), axis=2)[:, :, 0]
+        down = np.int16(self._down)
+        bits: NDArray[np.uint8] | None = None
+        for offset, table in enumerate(run_bits(self.symbols)):
+            # What each cell holds of the run of its column, looked up instead of drawn dot by dot.
+            first = np.minimum(np.maximum(top[offset :: self._across] - self._firsts, 0), down)
+            end = np.minimum(np.maximum(bottom[offset :: self._across] + np.int16(1) - self._firsts, 0), down)
+            part = table[first * (down + np.int16(1)) + end]
+            bits = part if bits is None else bits | part
+        assert bits is not None
         self._bits[bright] |= bits
         self._owners[bright][bits != 0] = owner
 

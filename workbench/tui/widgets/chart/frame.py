@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from rich.cells import get_character_cell_size
@@ -26,6 +27,7 @@ def clean(text: str) -> str:
     return "".join(char for char in spaced if unicodedata.category(char)[0] not in "CM")
 
 
+@lru_cache(maxsize=1024)
 def cells_of(text: str) -> str:
     """One character a cell: cleaned, with a mark in the second cell of a wide character."""
     text = clean(text)
@@ -37,8 +39,9 @@ def cells_of(text: str) -> str:
 class Frame:
     """`width`×`height` cells; `codes` are code points, `styles` index a table of rich styles."""
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, ellipsis: str = "…") -> None:
         self.width, self.height = width, height
+        self._ellipsis = ellipsis
         self.codes = np.full((height, width), ord(" "), np.uint32)
         self.styles = np.zeros((height, width), np.int16)
 
@@ -53,10 +56,15 @@ class Frame:
             cells = cells[: room - 1]
             if cells and get_character_cell_size(cells[-1]) == 2:
                 cells = cells[:-1]
-            cells += "…" if not text.isascii() or room > 1 else ""
+            cells += self._ellipsis
         self.codes[row, column : column + len(cells)] = np.frombuffer(cells.encode("utf-32-le"), np.uint32)
         self.styles[row, column : column + len(cells)] = style
         return column + len(cells)
+
+    def fill(self, rows: slice | int, columns: slice | int, char: str, style: int) -> None:
+        """Write one narrow character into all cells of a rectangle."""
+        self.codes[rows, columns] = ord(char)
+        self.styles[rows, columns] = style
 
     def strip(self, row: int, table: Sequence[Style]) -> Strip:
         """One row as Textual shows it; every segment has a style, since NO_COLOR needs one."""

@@ -16,7 +16,7 @@ Depth = Literal["many", "few", "none"]
 # Told apart by most colour-blind people, and of middling lightness: readable on dark and on light.
 COLORS = ("#3d9df3", "#f39c34", "#2fbf71", "#e8578f", "#a184f2", "#d8b21c", "#1fb8b0", "#f0655a")
 # The bright colours of the 16, whose exact values depend on the terminal.
-FEW_COLORS = ("#00ffff", "#ffff00", "#00ff00", "#ff00ff", "#5555ff", "#ff5555", "#ffffff", "#00aaaa")
+FEW_COLORS = ("#00ffff", "#ffff00", "#00ff00", "#ff00ff", "#5555ff", "#ff5555", "#aa00aa", "#ffffff")
 FAINT = 0.34
 
 # Dot columns (drawn, left out, ...) by which curves differ under NO_COLOR.

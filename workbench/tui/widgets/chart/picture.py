@@ -35,7 +35,7 @@ def draw(
     series: Mapping[str, Series], options: Options, viewport: Viewport, width: int, height: int
 ) -> Frame:
     """The chart in `width`×`height` cells. Moves the limits of `viewport` where the points ask for it."""
-    frame = Frame(width, height)
+    frame = Frame(width, height, "~" if options.symbols == "ascii" else "…")
     if width <= 0 or height <= 0:
         return frame
     listed = list(series.values())

@@ -12,6 +12,7 @@ DURATION_STEPS = (1, 2, 5, 10, 15, 30, *(MINUTE * m for m in (1, 2, 5, 10, 15, 3
     HOUR * h for h in (1, 2, 3, 6, 12)
 )
 NICE_ENDS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+LOG_DIGITS = (range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
 SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -46,15 +47,18 @@ def log_ticks(low: float, high: float, target: int) -> list[float]:
     if last - first + 1 >= 3 or last - first + 1 > target:
         stride = max(1, math.ceil((last - first + 1) / max(target, 1)))
         return [10.0**power for power in range(first, last + 1) if power % stride == 0]
-    inside = [
-        digit * 10.0**power
-        for power in range(first - 1, last + 1)
-        for digit in (1, 2, 5)
-        if low - 1e-9 <= math.log10(digit) + power <= high + 1e-9
-    ]
-    if len(inside) >= 2:
+    for digits in LOG_DIGITS:
+        inside = [
+            digit * 10.0**power
+            for power in range(first - 1, last + 1)
+            for digit in digits
+            if low - 1e-9 <= math.log10(digit) + power <= high + 1e-9
+        ]
+        if len(inside) <= target:
+            break
+    if len(inside) >= 3:
         return inside
-    return [tick for tick in linear_ticks(10.0**low, 10.0**high, target)[0] if tick > 0]
+    return [tick for tick in linear_ticks(10.0**low, 10.0**high, target)[0] if tick > 0] or inside
 
 
 def format_tick(value: float, step: float, kind: Kind = "number") -> str:

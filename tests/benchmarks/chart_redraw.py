@@ -1,0 +1,103 @@
+"""A live redraw of four series of 10^6 points at 120×30, against textual-plotext on 10^3 points each.
+
+    python tests/benchmarks/chart_redraw.py [points]
+
+Both charts stand in the same kind of Textual app; a redraw is: points arrive, the widget is told, and
+the event loop has brought the screen up to date. plotext gets every 1000th point, or it would take
+seconds. The two alternate, redraw by redraw; CPU time of the process. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+
+import numpy as np
+from textual.app import App, ComposeResult
+from textual_plotext import PlotextPlot
+
+from workbench.store.growing import FloatArray
+from workbench.tui.widgets.chart import Chart
+from workbench.tui.widgets.chart.axes import Viewport
+from workbench.tui.widgets.chart.options import Options
+from workbench.tui.widgets.chart.picture import draw
+
+SIZE = (120, 30)
+SERIES = 4
+NEW = 20
+ROUNDS = 40
+
+
+def points(count: int, number: int) -> tuple[FloatArray, FloatArray]:
+    generator = np.random.default_rng(number)
+    x = np.arange(1.0, count + 1)
+    return x, 2 + number / 3 + 8 * np.exp(-x / count * 9) + generator.normal(0, 0.12, count)
+
+
+class Ours(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Chart("loss", x_label="step", x_kind="count")
+
+
+class Plotext(App[None]):
+    def compose(self) -> ComposeResult:
+        yield PlotextPlot()
+
+
+async def measure(count: int) -> dict[str, float]:
+    data = [points(count, number) for number in range(SERIES)]
+    ours, theirs = Ours(), Plotext()
+    async with ours.run_test(size=SIZE) as our_pilot, theirs.run_test(size=SIZE) as their_pilot:
+        chart, plot = ours.query_one(Chart), theirs.query_one(PlotextPlot)
+        for number, (x, y) in enumerate(data):
+            chart.set_series(str(number), x, y, label=f"run {number}", color=number)
+            chart.append(str(number), x[-1:] + 1, y[-1:])
+        await our_pilot.pause()
+        our_times: list[float] = []
+        their_times: list[float] = []
+        idle: list[float] = []
+        for index in range(ROUNDS):
+            new = np.arange(count + 2 + index * NEW, count + 2 + (index + 1) * NEW, dtype=np.float64)
+            start = time.process_time()
+            for number in range(SERIES):
+                chart.append(str(number), new, 2 + number / 3 + np.sin(new))
+            await our_pilot.pause()
+            our_times.append(time.process_time() - start)
+            start = time.process_time()
+            await our_pilot.pause()
+            idle.append(time.process_time() - start)
+            start = time.process_time()
+            plot.plt.clear_data()
+            for number, (x, y) in enumerate(data):
+                step = max(1, len(x) // 1000)
+                plot.plt.plot(x[::step].tolist(), y[::step].tolist(), label=f"run {number}")
+            plot.refresh()
+            await their_pilot.pause()
+            their_times.append(time.process_time() - start)
+        composed: list[float] = []
+        viewport = Viewport()
+        for _ in range(ROUNDS):
+            start = time.process_time()
+            draw(chart._series, Options(title="loss"), viewport, *SIZE)
+            composed.append(time.process_time() - start)
+    # Waiting for the event loop costs the pilot's own time in both; it is measured and taken off ours
+    # and theirs alike.
+    pause = statistics.median(idle)
+    our_time, their_time = statistics.median(our_times), statistics.median(their_times)
+    return {
+        "points_per_series": count,
+        "chart_cpu_ms": round((our_time - pause) * 1e3, 2),
+        "chart_compose_cpu_ms": round(statistics.median(composed) * 1e3, 2),
+        "plotext_cpu_ms": round((their_time - pause) * 1e3, 2),
+        "pause_cpu_ms": round(pause * 1e3, 2),
+        "ratio": round((their_time - pause) / (our_time - pause), 1),
+        "ratio_with_event_loop": round(their_time / our_time, 1),
+        "target_ratio": 20,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000))))
