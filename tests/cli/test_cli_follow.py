@@ -111,6 +111,20 @@ def test_a_run_that_ends_between_two_looks_is_not_lost(make_run: MakeRun) -> Non
     assert status.state == "finished"
 
 
+def test_life_is_waited_for_until_the_recipe_has_proved_itself(make_run: MakeRun) -> None:
+    run = make_run("alpha", state="starting", process=ProcessIdentity.current())
+    me = ProcessIdentity.current()
+    preparing = [Status(state="preparing", process=me) for _ in range(30)]
+    failing = iter([*preparing[:3], Status(state="failed")])
+    assert scripted(run, io.StringIO(), failing, 0.25).wait_for_life(60).state == "failed"
+    Status(state="starting", process=me).write(run.status_path)
+    lasting = iter(preparing)
+    assert scripted(run, io.StringIO(), lasting, 0.25).wait_for_life(60).state == "preparing"
+    assert len(list(lasting)) == 30 - 21
+    training = iter([*preparing[:2], *steps(5)])
+    assert scripted(run, io.StringIO(), training, 0.25).wait_for_life(60).state == "running"
+
+
 def test_progress_in_words() -> None:
     preparing = Status(
         state="preparing", progress={"what": "tokenising\x1b[2J", "done": 1200, "total": 45_000}

@@ -21,6 +21,7 @@ LINE_SECONDS = 10.0
 LINE_SHARE = 0.05
 # A reader sees `running`, then the process gone, when a worker ends between the two looks.
 CONFIRM_LOST_SECONDS = 0.5
+PREPARING_SECONDS = 5.0
 
 
 class Follower:
@@ -59,6 +60,11 @@ class Follower:
                     self._lasting(line)
                 self._progress(status)
             return status
+        except KeyboardInterrupt:
+            if self._shown:
+                self.stream.write("\n")  # leave the live line as the last word
+                self._shown = ""
+            raise
         finally:
             self._clear()
 
@@ -71,11 +77,17 @@ class Follower:
                 return
             self.sleep(POLL_SECONDS)
 
-    def wait_for_life(self, timeout: float) -> Status:
-        """Wait until the worker has said that it prepares or runs, or how it failed."""
+    def wait_for_life(self, timeout: float, grace: float = PREPARING_SECONDS) -> Status:
+        """Wait until the worker trains, or has prepared for `grace` seconds, or how it failed.
+
+        What is wrong with a recipe's sources or model shows in the first seconds of preparing.
+        """
         deadline = self.clock() + timeout
         for status in self.readings():
-            if status.state not in ("queued", "starting") or self.clock() > deadline:
+            now = self.clock()
+            if status.state == "preparing":
+                deadline = min(deadline, now + grace)
+            if status.state not in ("queued", "starting", "preparing") or now >= deadline:
                 break
         return status
 

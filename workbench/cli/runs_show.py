@@ -90,9 +90,10 @@ def page(facts: dict[str, Any]) -> str:
 
 def _status(facts: dict[str, Any]) -> list[tuple[str, str]]:
     from workbench.cli import render
+    from workbench.store.status import ACTIVE_STATES
 
     step = f"{facts['step']:,}" + (f" of {facts['max_steps']:,}" if facts["max_steps"] else "")
-    process = facts["process"]
+    process = facts["process"] if facts["state"] in ACTIVE_STATES else None
     rows = [
         ("run", facts["name"]),
         ("state", render.style(facts["state"], render.STATE_STYLES.get(facts["state"], ""))),
