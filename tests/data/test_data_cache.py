@@ -53,6 +53,7 @@ def test_a_second_start_reads_no_source(
     weighted = prepare_data(sources={"path": str(corpus), "weight": 3}, max_length=9, packing=False)
     assert weighted.report["cached"]
     assert weighted.train.weights == (3.0,)
+    assert first.key == second.key != weighted.key
 
 
 def test_a_touched_file_is_read_but_not_tokenised_again(
@@ -126,6 +127,23 @@ def test_text_that_changes_between_the_passes(
     with pytest.raises(DataError, match="changed while it was being read"):
         prepare_data(sources=str(corpus))
     assert folders(tmp_path, "tokens") == []
+
+
+@pytest.mark.parametrize("stage", ["reading the text", "training the tokenizer", "tokenising"])
+def test_progress_may_stop_it_at_any_stage(tmp_path: Path, prepare_data: PrepareData, stage: str) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(what: str, done: int, total: int | None) -> None:
+        if what == stage:
+            raise Stop
+
+    source = {"path": "stdlib:", "limit": 40}
+    with pytest.raises(Stop):
+        prepare_data(sources=source, progress=stop)
+    left = [path.name for path in (tmp_path / "cache").rglob(f"{UNFINISHED}*")]
+    assert left == []
+    assert not prepare_data(sources=source).report["cached"]
 
 
 def test_progress_names_each_stage_and_reaches_its_end(corpus: Path, prepare_data: PrepareData) -> None:

@@ -83,7 +83,7 @@ def test_a_target_is_the_token_after_its_input_in_the_same_document(
 
 def test_only_the_last_row_of_an_epoch_is_padded(make_store: MakeStore) -> None:
     lengths = some_lengths(3)
-    rows = PackedRows(make_store(distinct(lengths)), 8)
+    rows = PackedRows(make_store(distinct(lengths)), 8, shuffle=False)
     last = rows.rows_per_epoch(0) - 1
     assert last == -(-(sum(lengths) - 1) // 8) - 1
     padding = [int((rows.row(0, index).document_ids == PADDING).sum()) for index in range(last + 1)]
@@ -96,7 +96,7 @@ def test_only_the_last_row_of_an_epoch_is_padded(make_store: MakeStore) -> None:
 
 @pytest.mark.parametrize("total", [9, 16, 17, 18, 24, 25])
 def test_sizes_around_the_end_of_a_row(make_store: MakeStore, total: int) -> None:
-    rows = PackedRows(make_store([list(range(1, total + 1))]), 8)
+    rows = PackedRows(make_store([list(range(1, total + 1))]), 8, shuffle=False)
     batch = rows.batch(0, rows.rows_per_epoch(0))
     found = batch.targets[batch.targets != NO_TARGET].tolist()
     assert found == list(range(2, total + 1))
@@ -177,6 +177,14 @@ def test_the_order_of_a_seed_never_changes(make_store: MakeStore) -> None:
     rows = PackedRows(make_store(distinct([3] * 8)), 8, seed=42)
     assert order_of(rows, 0) == [13, 4, 10, 19, 1, 22, 7, 16]
     assert order_of(rows, 1) == [16, 13, 7, 22, 19, 1, 4, 10]
+
+
+def test_neighbours_in_a_document_are_spread_over_the_epoch(make_store: MakeStore) -> None:
+    rows = PackedRows(make_store([list(range(1, 802))]), 8, seed=1)
+    firsts = [int(rows.row(0, index).input_ids[0]) for index in range(100)]
+    assert sorted(firsts) == list(range(1, 801, 8))
+    assert sum(after - before == 8 for before, after in pairwise(firsts)) < 5
+    assert firsts != [int(rows.row(1, index).input_ids[0]) for index in range(100)]
 
 
 def test_weights_are_met_over_the_epochs(make_store: MakeStore) -> None:

@@ -38,7 +38,7 @@ class _Batch:
 
 def set_threads(count: int | None) -> None:
     """Let the tokenizer use `count` threads; without effect once it has started its own."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if count:
         os.environ["RAYON_NUM_THREADS"] = str(count)
 

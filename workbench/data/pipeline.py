@@ -25,7 +25,8 @@ VERSION = 1
 class Prepared:
     """What training needs of the data: the tokenizer, both sides of the split, and what to tell about them.
 
-    `key` names content, split and tokenizer together: with the same key, every row is the same.
+    `key` stands for texts, split, tokenizer and weights: with the same key and seed, and rows of the same
+    length, every row is the same.
     `report` holds plain JSON values:
     `documents`, `tokens`, `bytes`, `bytes_per_token` of the training side; `eval_documents`,
     `eval_tokens`, `eval_bytes`; `split` ("none", "by document", "tail of each document", "own sources");
@@ -90,11 +91,12 @@ def prepare(
         "cached": not built,
         "seconds": round(time.monotonic() - began, 3),
     }
-    train = TokenStore(target / "train", "train", dtype, [spec.weight for spec in data.sources])
+    weights = [spec.weight for spec in data.sources]
+    train = TokenStore(target / "train", "train", dtype, weights)
     held_out = TokenStore(
         target / "eval", "eval", dtype, [1.0] * max(len(data.sources), len(data.eval_sources))
     )
-    return Prepared(target.name, tokenizer, train, held_out, report)
+    return Prepared(key_of(target.name, weights), tokenizer, train, held_out, report)
 
 
 def _corpus(data: DataSection, seed: int, cache: Path, progress: Progress) -> Corpus:

@@ -48,12 +48,15 @@ class Batch(NamedTuple):
 class _Layout:
     """One epoch: its documents and where each begins, in tokens of the stream or in rows.
 
-    `starts` [len(documents) + 1] counts tokens when packing, rows when not.
+    `starts` [len(documents) + 1] counts tokens when packing, rows when not. `order` [rows] is the order
+    in which rows are trained on, None for their own: neighbours in the stream come from one document, and
+    a batch of them would be a batch of one kind of text.
     """
 
     documents: Indices
     starts: Indices
     rows: int
+    order: Indices | None
 
 
 class PackedRows:
@@ -67,7 +70,9 @@ class PackedRows:
     and each row; padding has position 0. Without, a document's first token is predicted from the end of
     the one before, and positions run from 0 to L-1 through each row.
 
-    Memory: 16 bytes a document for each of the last two epochs asked for. A row costs O(L).
+    With `shuffle`, documents are in another order in each epoch, and so are the rows made of them.
+
+    Memory: 16 bytes a document and 8 a row for each of the last two epochs asked for. A row costs O(L).
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class PackedRows:
         self._epochs = Epochs(store.sources, store.weights if weights is None else weights, seed, shuffle)
         self._layouts: OrderedDict[int, _Layout] = OrderedDict()
         self._first_rows = [0]
+        self._seed, self._shuffle = seed, shuffle
         if store.side == "train":
             self._check_size()
 
@@ -134,6 +140,8 @@ class PackedRows:
         layout = self._layout(epoch)
         if not 0 <= index < layout.rows:
             raise IndexError(f"row {index} of {layout.rows} in epoch {epoch}")
+        if layout.order is not None:
+            index = int(layout.order[index])
         return self._packed(layout, index) if self.packing else self._piece(layout, index)
 
     def batch(self, start: int, count: int) -> Batch:
@@ -187,7 +195,8 @@ class PackedRows:
         starts = np.concatenate(([0], np.cumsum(sizes)))
         total = int(starts[-1])
         rows = -(-max(0, total - 1) // self.length) if self.packing else total
-        layout = self._layouts[epoch] = _Layout(documents, starts, rows)
+        order = np.random.default_rng([self._seed, epoch]).permutation(rows) if self._shuffle else None
+        layout = self._layouts[epoch] = _Layout(documents, starts, rows, order)
         if len(self._layouts) > 2:
             self._layouts.popitem(last=False)
         return layout

@@ -69,7 +69,7 @@ class Source:
 
 def find_source(spec: SourceSpec) -> Source:
     """What `spec.path` means: see `SourceSpec.path`. Raises `DataError` when it means nothing."""
-    if spec.path.rstrip(":") == STDLIB.rstrip(":"):
+    if spec.path == STDLIB:
         return Source(spec, "files", tuple(stdlib_files()))
     path = Path(spec.path).expanduser()
     try:

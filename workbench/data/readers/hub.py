@@ -36,8 +36,11 @@ def read_hub(spec: SourceSpec, folder: Path | None) -> Iterator[Found]:
         for number, record in enumerate(rows, 1):
             where = f"{spec.path}, {spec.split}, row {number}"
             yield text_of(record, spec.text_column, where), where
-    except (OSError, RuntimeError, ValueError) as error:
-        raise _explained(error, spec, folder) from None
+    except DataError:
+        raise
+    except Exception as error:
+        # As in loading: HTTP, file system and format libraries share no base class.
+        raise _explained(error, spec, folder) from error
 
 
 def hub_revision(spec: SourceSpec) -> str:
