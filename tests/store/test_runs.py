@@ -16,7 +16,7 @@ import pytest
 
 from workbench import recipe
 from workbench.errors import RunError, StorageError
-from workbench.store import files, launch
+from workbench.store import launch
 from workbench.store.process import ProcessIdentity
 from workbench.store.runs import Run, create_run, delete_run, find_run, list_runs
 
@@ -67,7 +67,7 @@ def test_a_disk_that_fills_up_leaves_no_half_made_run(monkeypatch: pytest.Monkey
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="the disk is full"):
         new_run()
     assert list_runs() == []

@@ -50,7 +50,7 @@ def save(folder: Path, number: int, model: PreTrainedModel, optimizer: torch.opt
     checkpoint.save(
         target,
         model=model,
-        tokenizer=NoTokenizer(),  # type: ignore[arg-type]
+        tokenizer=NoTokenizer(),
         optimizer=optimizer,
         state=TrainState(step=number, rows=number * 4, data_key="k"),
         random_states=[random_state.capture()],

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_run import MakeRun, curve
 
 from workbench.store.files import replace_file
@@ -207,7 +208,6 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_kept(
     make_run: MakeRun, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run()
-    save_file = checkpoint.save_file
 
     def full(tensors: Any, path: Path) -> None:
         if "checkpoint-8" in str(path):

@@ -121,7 +121,7 @@ class Trainer:
         targets = sum(batch.num_targets for batch in batches)
         filled = sum(int((batch.document_ids >= 0).sum()) for batch in batches)
         sums = torch.tensor([targets, filled, float(bool(self.stop))], dtype=torch.float64)
-        count, tokens, stopping = self.total(sums).tolist()
+        count, tokens, stopping = (int(value) for value in self.total(sums).tolist())
         self.wrapped.train()
         totals = torch.zeros(2, dtype=torch.float64)
         for number, batch in enumerate(batches):
@@ -151,11 +151,11 @@ class Trainer:
         self.optimizer.zero_grad()
         state.step += 1
         state.rows += self.rows_per_step
-        state.num_tokens += int(tokens)
+        state.num_tokens += tokens
         state.window_steps += 1
-        state.window_count += int(count)
+        state.window_count += count
         self.window += totals
-        self.took(time.perf_counter() - began, int(tokens))
+        self.took(time.perf_counter() - began, tokens)
         self.rate = rate
         return stopping > 0
 

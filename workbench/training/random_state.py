@@ -19,7 +19,7 @@ def capture() -> dict[str, torch.Tensor]:
     """The states of Python's, NumPy's and torch's global generators."""
     version, internal, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    assert version == 3 and kind == "MT19937"
+    assert version == 3 and kind == "MT19937" and isinstance(keys, np.ndarray)
     state = {
         "python": torch.tensor(internal, dtype=torch.int64),
         "python_gauss": torch.tensor([float("nan") if gauss is None else gauss], dtype=torch.float64),

@@ -65,8 +65,8 @@ def _set_threads(recipe: Recipe) -> None:
 
 def _accelerator(recipe: Recipe, run: Run) -> Accelerator:
     device = recipe.launch.device
-    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if device in available and not available[device]():
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device, True):
         raise TrainingError(
             f"launch.device is {device}, but torch sees no such device here",
             hint="workbench doctor shows what this machine has; launch.device=auto takes what there is",
