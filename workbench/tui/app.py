@@ -78,14 +78,15 @@ class WorkbenchApp(App[None]):
 
     async def watch_tab(self, tab: str) -> None:
         """Show a tab, making its widget the first time."""
-        body = self.query_one("#body")
+        home = self.screen_stack[0]
+        body = home.query_one("#body")
         if not body.query(f"#tab-{tab}"):
             await body.mount(find(tab).open())
         for child in body.children:
             child.display = child.id == f"tab-{tab}"
             if child.display:
                 (child if child.focusable else next(iter(child.query("RunTable")), child)).focus()
-        self.query_one("#tabs", TabStrip).active = tab
+        home.query_one("#tabs", TabStrip).active = tab
 
     def on_tab_strip_picked(self, message: TabStrip.Picked) -> None:
         self.tab = message.choice

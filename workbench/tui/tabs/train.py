@@ -69,6 +69,7 @@ class TrainTab(ViewActions):
         self._watch = Watch()
         self._wanted_run = ""
         self._working = ""
+        self._looks: tuple[object, ...] = ()
         self._read_once = False
 
     def compose(self) -> ComposeResult:
@@ -119,8 +120,10 @@ class TrainTab(ViewActions):
     @on(RunsRead)
     def _take_rows(self, message: RunsRead) -> None:
         message.stop()
-        self._read_once = True
+        first, self._read_once = not self._read_once, True
         self.rows = message.rows
+        if first and not message.rows:
+            self.place_rows()
 
     @on(PointsRead)
     def _take_points(self, message: PointsRead) -> None:
@@ -185,7 +188,7 @@ class TrainTab(ViewActions):
         running = sum(row.active for row in self.rows)
         filtered = f"{len(self.shown)} of " if self.filter_text else ""
         note = f"{filtered}{len(self.rows)} runs, {running} running" if self.rows else ""
-        self.app.query_one("#tabs", TabStrip).note = note
+        self.app.screen_stack[0].query_one("#tabs", TabStrip).note = note
 
     def _aim(self) -> None:
         """Tell the poller what is on screen now."""
@@ -194,8 +197,9 @@ class TrainTab(ViewActions):
         old = self._watch
         drawn = tuple(entry.run for entry in self.grid.drawn) if charts else ()
         metrics = self.grid.wanted if charts else ()
-        same = (drawn, metrics, self.grid.axis) == (old.drawn, old.metrics, old.axis)
-        serial = old.serial if same else old.serial + 1
+        looks = (self.grid.drawn, drawn, metrics, self.axis)
+        serial = old.serial + (looks != self._looks)
+        self._looks = looks
         new = Watch(serial, drawn, metrics, self.axis, pane, self.selected, self.baseline, self.symbols)
         if new != old:
             self._watch = new

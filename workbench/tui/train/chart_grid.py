@@ -40,7 +40,7 @@ class ChartGrid(Container):
     """Draws `drawn` runs by `metrics`; says in words why there is nothing to draw."""
 
     DEFAULT_CSS = """
-    ChartGrid { layout: grid; grid-size: 1 1; height: 1fr; width: 1fr; }
+    ChartGrid { layout: grid; grid-size: 1 1; grid-gutter: 0 2; height: 1fr; width: 1fr; }
     ChartGrid > #no-chart { width: 100%; height: 100%; padding: 1 2; color: $text-muted; column-span: 3; }
     """
 

@@ -9,8 +9,8 @@ from workbench.tui.train.rows import Row
 NO_RUNS = """\
 No runs yet.
 
-Press n to start one from a preset. The preset quickstart trains a small model on the
-source code of this machine's Python in a few minutes, on any CPU, with no download.
+Press n to start one from a preset. The preset quickstart trains a small model on the source code \
+of this machine's Python in a few minutes, on any CPU, with no download.
 
 ? shows every key."""
 

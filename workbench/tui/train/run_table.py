@@ -21,6 +21,7 @@ from textual.strip import Strip
 from workbench.tui.commands import Command, bindings
 from workbench.tui.text import reveal_control, short_duration, short_loss, short_number
 from workbench.tui.train.rows import ROLES, SYMBOLS, Row
+from workbench.tui.widgets.styles import part_style, row_style
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,10 @@ class RunTable(ScrollView, can_focus=True):
     RunTable > .run-table--head { color: $text-muted; text-style: bold; }
     RunTable > .run-table--cursor { background: $panel; text-style: bold; }
     RunTable:focus > .run-table--cursor { background: $primary-muted; }
-    RunTable > .run-table--good { color: $success; }
-    RunTable > .run-table--done { color: $primary; }
-    RunTable > .run-table--warn { color: $warning; }
-    RunTable > .run-table--bad { color: $error; }
+    RunTable > .run-table--good { color: $text-success; }
+    RunTable > .run-table--done { color: $text-primary; }
+    RunTable > .run-table--warn { color: $text-warning; }
+    RunTable > .run-table--bad { color: $text-error; }
     RunTable > .run-table--dim { color: $text-muted; }
     RunTable:ansi > .run-table--cursor { background: ansi_default; text-style: reverse; }
     RunTable:ansi:blur > .run-table--cursor { text-style: bold underline; }
@@ -219,7 +220,7 @@ class RunTable(ScrollView, can_focus=True):
         return self._row(self.rows[index], width, base)
 
     def _head(self, width: int, base: Style) -> Strip:
-        style = base + self.get_component_rich_style("run-table--head", partial=True)
+        style = part_style(self, "run-table--head", base)
         arrow = ("^" if self.reverse else "v") if self.symbols == "ascii" else ("▲" if self.reverse else "▼")
         text = " " * MARK_WIDTH + _cell(
             f"run{arrow if self.order == 'name' else ''}", self._name_width, False
@@ -232,7 +233,7 @@ class RunTable(ScrollView, can_focus=True):
     def _row(self, row: Row, width: int, base: Style) -> Strip:
         ascii_only = self.symbols == "ascii"
         if row.name == self.selected:
-            base = base + self.get_component_rich_style("run-table--cursor", partial=True)
+            base = row_style(self, "run-table--cursor", base)
             pointer = ">" if ascii_only else "▸"
         else:
             pointer = " "
@@ -247,7 +248,7 @@ class RunTable(ScrollView, can_focus=True):
             segments.append(Segment(" ", base))
             if column.title == "state":
                 role = ROLES.get(row.state, "dim")
-                style = base + self.get_component_rich_style(f"run-table--{role}", partial=True)
+                style = part_style(self, f"run-table--{role}", base)
                 text = f"{SYMBOLS.get(row.state, '??')[ascii_only]} {reveal_control(row.state)}"
             else:
                 style, text = base, reveal_control(column.text(row))

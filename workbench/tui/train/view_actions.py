@@ -92,7 +92,8 @@ class ViewActions(RunActions):
             case "log_axis" | "smoothing" | "x_axis" | "metrics":
                 return charts and row is not None
             case "page":
-                return charts and len(self.grid.on_screen) < len(self.grid.metrics)
+                more = len(self.grid.on_screen) < len(self.grid.metrics)
+                return charts and row is not None and more
             case "back":
                 return self.can_go_back
         return True
@@ -195,7 +196,8 @@ class ViewActions(RunActions):
 
     def action_filter(self) -> None:
         if not self.query("#filter"):
-            entry = Input(self.filter_text, placeholder="words of name, state or model", id="filter")
+            words = "words of name, state or model"
+            entry = Input(self.filter_text, placeholder=words, id="filter", compact=True)
             entry.cursor_blink = False
             self.query_one("#runs").mount(entry, before=0)
         self.query_one("#filter").focus()

@@ -8,7 +8,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from workbench.tui.commands import ActiveCommand, active_commands
+from workbench.tui.widgets.styles import part_style
 
+FIRST = ("train.open", "train.back")
 ALWAYS = ("app.help", "app.quit")
 
 
@@ -41,6 +43,8 @@ class KeyBar(Widget):
         ]
         ends = [command for command in commands if command.binding.id in ALWAYS]
         middle = [command for command in commands if command.binding.id not in ALWAYS]
+        # How to get further and back comes before what the focused widget has to offer.
+        middle.sort(key=lambda command: command.binding.id not in FIRST)
         room = self.size.width - sum(self._width(command) for command in ends)
         chosen = []
         for command in middle:
@@ -52,18 +56,18 @@ class KeyBar(Widget):
         for command in [*chosen, *ends]:
             self._places.append((left, left + self._width(command), command))
             left += self._width(command)
-        return [(self._key(command), command.binding.description) for *_, command in self._places]
+        return [(self._key(command), _label(command)) for *_, command in self._places]
 
     @staticmethod
     def _key(command: ActiveCommand) -> str:
         return command.keys[0]
 
     def _width(self, command: ActiveCommand) -> int:
-        return len(self._key(command)) + len(command.binding.description) + 3
+        return len(self._key(command)) + len(_label(command)) + 3
 
     def render(self) -> Text:
         self._shown = self._fitting()
-        key_style = self.get_component_rich_style("key-bar--key", partial=True)
+        key_style = part_style(self, "key-bar--key", self.rich_style)
         text = Text(no_wrap=True, end="")
         for key, label in self._shown:
             text.append(f" {key}", key_style)
@@ -76,3 +80,9 @@ class KeyBar(Widget):
             if left <= event.x < right:
                 await self.app.run_action(command.binding.action, command.node)
                 return
+
+
+def _label(command: ActiveCommand) -> str:
+    """The footer word, small as all others: widgets of other rooms write theirs as titles."""
+    words = command.binding.description
+    return words if words[1:2].isupper() else words[:1].lower() + words[1:]

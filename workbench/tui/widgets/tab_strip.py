@@ -8,6 +8,8 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from workbench.tui.widgets.styles import part_style, row_style
+
 
 class TabStrip(Widget):
     """Shows `choices` as “key label”, the active one marked, and a note at the right end."""
@@ -59,13 +61,14 @@ class TabStrip(Widget):
     def render(self) -> Text:
         width = self.size.width
         padding = 1 if self._width_with(1) <= width else 0
-        active = self.get_component_rich_style("tab-strip--active", partial=True)
-        key_style = self.get_component_rich_style("tab-strip--key", partial=True)
+        base = self.rich_style
+        active = row_style(self, "tab-strip--active", base)
+        key_style = part_style(self, "tab-strip--key", base)
         text = Text(no_wrap=True, end="")
         for choice, key, label in self._choices:
-            style = active if choice == self.active else ""
+            style = active if choice == self.active else base
             text.append(" " * padding, style)
-            text.append(f"{key} ", style or key_style)
+            text.append(f"{key} ", active if choice == self.active else key_style)
             text.append(label + " " * padding, style)
             text.append(" ")
         note = self.note if len(text) + len(self.note) < width else ""

@@ -18,6 +18,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from workbench.tui.commands import Command, bindings
+from workbench.tui.widgets.styles import part_style
 
 Span: TypeAlias = tuple[str, str]
 """A piece of text and its role, one of `ROLES` or the empty string."""
@@ -36,12 +37,12 @@ class TextLines(ScrollView, can_focus=True):
 
     DEFAULT_CSS = """
     TextLines { height: 1fr; background: $background; color: $foreground; overflow-x: hidden; }
-    TextLines > .text-lines--title { color: $primary; text-style: bold; }
+    TextLines > .text-lines--title { color: $text-primary; text-style: bold; }
     TextLines > .text-lines--dim { color: $text-muted; }
     TextLines > .text-lines--key { color: $accent; }
-    TextLines > .text-lines--good { color: $success; }
-    TextLines > .text-lines--warn { color: $warning; }
-    TextLines > .text-lines--bad { color: $error; text-style: bold; }
+    TextLines > .text-lines--good { color: $text-success; }
+    TextLines > .text-lines--warn { color: $text-warning; }
+    TextLines > .text-lines--bad { color: $text-error; text-style: bold; }
     """
     COMPONENT_CLASSES = {f"text-lines--{role}" for role in ROLES}
     BINDINGS = bindings(
@@ -98,9 +99,7 @@ class TextLines(ScrollView, can_focus=True):
         if row >= len(self._rows):
             return Strip.blank(width, base)
         segments = [
-            Segment(text, base + self.get_component_rich_style(f"text-lines--{role}", partial=True))
-            if role
-            else Segment(text, base)
+            Segment(text, part_style(self, f"text-lines--{role}", base)) if role else Segment(text, base)
             for text, role in self._rows[row]
         ]
         return Strip(segments).adjust_cell_length(width, base)
