@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
-ORDER, DRAW = 0, 1
+ORDER, DRAW, ROWS = 0, 1, 2
+"""What a permutation is for, so that no two are alike."""
 
 
 def permutation(count: int, *entropy: int) -> Indices:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.data.epochs import Epochs, Indices
+from workbench.data.epochs import ROWS, Epochs, Indices, permutation
 from workbench.data.token_store import TokenStore
 from workbench.errors import DataError
 
@@ -195,7 +195,7 @@ class PackedRows:
         starts = np.concatenate(([0], np.cumsum(sizes)))
         total = int(starts[-1])
         rows = -(-max(0, total - 1) // self.length) if self.packing else total
-        order = np.random.default_rng([self._seed, epoch]).permutation(rows) if self._shuffle else None
+        order = permutation(rows, self._seed, ROWS, epoch) if self._shuffle else None
         layout = self._layouts[epoch] = _Layout(documents, starts, rows, order)
         if len(self._layouts) > 2:
             self._layouts.popitem(last=False)
