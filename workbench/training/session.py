@@ -212,7 +212,9 @@ def _rows(recipe: Recipe, prepared: Prepared, length: int, *, training: bool) ->
         length,
         packing=recipe.data.packing,
         isolate=recipe.data.isolate_documents,
-        shuffle=recipe.data.shuffle and training,
+        # Held-out rows have one order for ever, but a mixed one: an evaluation of some of them is then
+        # one of all kinds of text.
+        shuffle=recipe.data.shuffle or not training,
         seed=recipe.training.seed,
     )
 

@@ -38,7 +38,8 @@ def flops_per_token(model: PreTrainedModel, length: int) -> float:
     if embedding is not None and (head is None or head.weight is not embedding.weight):
         weights -= embedding.weight.numel()
     config = model.config.get_text_config()
-    return 6.0 * weights + 12.0 * float(config.num_hidden_layers * config.hidden_size * length)
+    layers, width = int(config.num_hidden_layers), int(config.hidden_size)
+    return 6.0 * weights + 12.0 * layers * width * length
 
 
 def peak_flops(device: torch.device, half_precision: bool) -> float:
