@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -50,6 +51,7 @@ def rows(height: int) -> int:
     return 2 if height >= 4 else 0
 
 
+@lru_cache(maxsize=64)
 def y_marks(plot: Plot, options: Options) -> dict[int, str]:
     """Labels by row of the plot. When two would share a row the first stays."""
     low, high = plot.y
@@ -112,6 +114,7 @@ def x_axis(frame: Frame, plot: Plot, options: Options, listed: list[Series], *, 
     _gap_marks(frame, plot, options, listed, row)
 
 
+@lru_cache(maxsize=64)
 def _x_labels(plot: Plot, options: Options) -> list[tuple[float, str]]:
     target = max(1, plot.columns // 12)
     if options.log_x:

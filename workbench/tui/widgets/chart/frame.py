@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.cells import get_character_cell_size
 from rich.segment import Segment
 from rich.style import Style
@@ -66,21 +67,28 @@ class Frame:
         self.codes[rows, columns] = ord(char)
         self.styles[rows, columns] = style
 
-    def strip(self, row: int, table: Sequence[Style]) -> Strip:
-        """One row as Textual shows it; every segment has a style, since NO_COLOR needs one."""
-        styles = self.styles[row]
-        cells = self.codes[row].tobytes().decode("utf-32-le")
-        breaks = [0, *(np.flatnonzero(styles[1:] != styles[:-1]) + 1).tolist(), self.width]
+    def strip(self, row: int, table: Sequence[Style], start: int = 0, end: int | None = None) -> Strip:
+        """Some cells of one row as Textual shows them; every segment has a style: NO_COLOR needs one."""
+        end = self.width if end is None else end
+        cells = self.codes[row, start:end].tobytes().decode("utf-32-le")
+        styles = self._runs(row)[start:end]
+        breaks = [0, *(np.flatnonzero(styles[1:] != styles[:-1]) + 1).tolist(), end - start]
         segments = [
-            Segment(cells[start:end].replace(CONTINUED, ""), table[styles[start]])
-            for start, end in zip(breaks, breaks[1:], strict=False)
-            if end > start
+            Segment(cells[first:last].replace(CONTINUED, ""), table[styles[first]])
+            for first, last in zip(breaks, breaks[1:], strict=False)
+            if last > first
         ]
-        return Strip(segments, self.width)
+        return Strip(segments, end - start)
+
+    def _runs(self, row: int) -> NDArray[np.int16]:
+        """The styles of a row, with blanks in that of what stands before them: fewer changes to send."""
+        written = np.where(self.codes[row] != ord(" "), np.arange(self.width), 0)
+        runs: NDArray[np.int16] = self.styles[row, np.maximum.accumulate(written)]
+        return runs
 
     def changed(self, before: Frame) -> list[Region]:
         """The spans that differ from an earlier frame of the same size, near ones joined."""
-        different = (self.codes != before.codes) | (self.styles != before.styles)
+        different = (self.codes != before.codes) | ((self.styles != before.styles) & (self.codes != ord(" ")))
         regions: list[Region] = []
         for row in np.flatnonzero(different.any(axis=1)).tolist():
             columns = np.flatnonzero(different[row])

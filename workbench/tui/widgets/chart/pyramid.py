@@ -18,6 +18,8 @@ IntArray = NDArray[np.intp]
 # fewer than 32 points is summarised from the points themselves.
 BASE = 16
 FACTOR = 4
+# So many points are summed in less time than it takes to choose levels: the live end of a curve.
+FEW_POINTS = 16384
 
 
 @dataclass(frozen=True)
@@ -62,21 +64,24 @@ class Pyramid:
                 self.levels.append(Level(below.size * FACTOR))
             level = self.levels[index]
             start, end = level.low.length * FACTOR, below.low.length // FACTOR * FACTOR
-            if end > start:
-                level.low.append(below.low.view[start:end].reshape(-1, FACTOR).min(axis=1))
-                level.high.append(below.high.view[start:end].reshape(-1, FACTOR).max(axis=1))
-                level.total.append(below.total.view[start:end].reshape(-1, FACTOR).sum(axis=1))
+            if end == start:
+                break
+            level.low.append(below.low.view[start:end].reshape(-1, FACTOR).min(axis=1))
+            level.high.append(below.high.view[start:end].reshape(-1, FACTOR).max(axis=1))
+            level.total.append(below.total.view[start:end].reshape(-1, FACTOR).sum(axis=1))
             below, index = level, index + 1
 
     def summarise(self, values: FloatArray, starts: IntArray, ends: IntArray) -> Summary:
         """Summaries of `values[start:end]` for each pair; every end must be greater than its start.
 
-        Exact where a range has fewer than 2 * BASE points. Beyond that a range is widened to whole
-        buckets, of which it has at least two, so no extreme value is ever missed.
+        Exact where a range has fewer than 2 * BASE points, or all have few. Otherwise a range is widened
+        to whole buckets, mostly two and more, so no extreme value is ever missed.
         """
+        counts = ends - starts
+        if counts.sum() <= FEW_POINTS:
+            return _from_points(values, starts, ends)
         low, high, mean = np.empty(len(starts)), np.empty(len(starts)), np.empty(len(starts))
         summary = Summary(low, high, mean)
-        counts = ends - starts
         open_columns = np.ones(len(starts), np.bool_)
         while open_columns.any():
             level = self._level_for(int(counts[open_columns].max()))
@@ -101,8 +106,11 @@ class Pyramid:
 
 
 def _from_points(values: FloatArray, starts: IntArray, ends: IntArray) -> Summary:
-    taken, first = _gather(starts, ends)
-    points = values[taken]
+    if (starts[1:] == ends[:-1]).all() and len(starts):
+        points, first = values[starts[0] : ends[-1]], starts - starts[0]
+    else:
+        taken, first = _gather(starts, ends)
+        points = values[taken]
     return Summary(
         np.minimum.reduceat(points, first),
         np.maximum.reduceat(points, first),

@@ -35,6 +35,22 @@ class Line:
     after: tuple[float, float] | None
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The last line made of a track, from its first `count` points: most redraws add to its end."""
+
+    edges: FloatArray
+    log_x: bool
+    count: int
+    bounds: IntArray
+    line: Line
+
+
+def _no_line() -> Line:
+    nothing = np.empty(0)
+    return Line(np.empty(0, np.intp), Summary(nothing, nothing, nothing), None, None)
+
+
 class Track:
     """A curve ready to be drawn: values on the y scale, averaged or not, with their pyramid."""
 
@@ -46,6 +62,7 @@ class Track:
         self._log = log
         self._smoother = Smoother(weight) if weight else None
         self._pyramid = Pyramid()
+        self._drawn: Drawn | None = None
         self.extend(source.x.view, source.y.view)
 
     def extend(self, x: FloatArray, y: FloatArray) -> None:
@@ -68,15 +85,37 @@ class Track:
     def line(self, edges: FloatArray, log_x: bool = False) -> Line | None:
         """The curve in the columns between consecutive `edges`; None when it does not cross the view."""
         x, y = self.x.view, self.y.view
-        bounds = np.searchsorted(x, edges)
-        bounds[-1] = np.searchsorted(x, edges[-1], side="right")
-        first, end = int(bounds[0]), int(bounds[-1])
+        drawn = self._drawn
+        if drawn is None or drawn.log_x != log_x or not np.array_equal(drawn.edges, edges):
+            drawn = Drawn(edges, log_x, 0, np.zeros(len(edges), np.intp), _no_line())
+        if drawn.count < len(x):
+            drawn = self._drawn = self._grown(drawn, x, y)
+        line, (first, end) = drawn.line, drawn.bounds[[0, -1]].tolist()
         before = _outside(edges, x, y, first - 1, log_x) if first > 0 else None
         after = _outside(edges, x, y, end, log_x) if end < len(x) else None
-        columns = np.flatnonzero(np.diff(bounds))
-        if not len(columns) and (before is None or after is None):
+        if not len(line.columns) and (before is None or after is None):
             return None
-        return Line(columns, self._pyramid.summarise(y, bounds[columns], bounds[columns + 1]), before, after)
+        return Line(line.columns, line.summary, before, after)
+
+    def _grown(self, drawn: Drawn, x: FloatArray, y: FloatArray) -> Drawn:
+        """What was drawn, brought up to all points; columns well before the new ones are kept."""
+        edges, bounds = drawn.edges, drawn.bounds.copy()
+        # The column before the one that grew is summed again too: its last bucket was not yet full.
+        start = max(0, int(np.searchsorted(bounds, drawn.count)) - 2) if drawn.count else 0
+        known = int(bounds[start])
+        bounds[start:] = known + np.searchsorted(x[known:], edges[start:])
+        bounds[-1] = known + np.searchsorted(x[known:], edges[-1], side="right")
+        columns = start + np.flatnonzero(np.diff(bounds[start:]))
+        new = self._pyramid.summarise(y, bounds[columns], bounds[columns + 1])
+        kept = int(np.searchsorted(drawn.line.columns, start))
+        old = drawn.line.summary
+        summary = Summary(
+            np.concatenate((old.low[:kept], new.low)),
+            np.concatenate((old.high[:kept], new.high)),
+            np.concatenate((old.mean[:kept], new.mean)),
+        )
+        line = Line(np.concatenate((drawn.line.columns[:kept], columns)), summary, None, None)
+        return Drawn(edges, drawn.log_x, len(x), bounds, line)
 
 
 def _outside(
@@ -106,7 +145,7 @@ class Series:
         x, y = np.asarray(x, np.float64).ravel(), np.asarray(y, np.float64).ravel()
         if len(x) != len(y):
             raise ValueError(f"{len(x)} x values for {len(y)} y values")
-        if not (np.isfinite(y).all() and np.isfinite(x).all()):
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
             placed = np.isfinite(x)
             good = placed & np.isfinite(y)
             gaps = np.concatenate((self.gaps.view, x[placed & ~good]))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
 from textual import events
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.reactive import reactive
@@ -21,6 +22,7 @@ from workbench.tui.widgets.chart.options import Options
 from workbench.tui.widgets.chart.palette import Depth, style_table
 from workbench.tui.widgets.chart.series import Series, SeriesStyle
 from workbench.tui.widgets.chart.ticks import Kind
+from workbench.tui.widgets.chart.tiles import TILES, Tile
 
 if TYPE_CHECKING:
     from workbench.store.growing import FloatArray
@@ -39,7 +41,7 @@ class Chart(Widget, can_focus=True):
     """
 
     DEFAULT_CSS = """
-    Chart { width: 1fr; height: 1fr; }
+    Chart { width: 1fr; height: 1fr; layout: horizontal; overflow: hidden hidden; }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -81,13 +83,17 @@ class Chart(Widget, can_focus=True):
         self._frame: Frame | None = None
         self._base = Style()
         self._table: tuple[Style, ...] = ()
-        self._strips: dict[int, Strip] = {}
+        self._strips: dict[tuple[int, int, int], Strip] = {}
+        self._tiles = [Tile(self._line) for _ in range(TILES)]
         self._scheduled = False
         self.set_reactive(Chart.title, title)
         self.set_reactive(Chart.x_label, x_label)
         self.set_reactive(Chart.y_label, y_label)
         self.set_reactive(Chart.x_kind, x_kind)
         self.set_reactive(Chart.symbols, symbols)
+
+    def compose(self) -> ComposeResult:
+        yield from self._tiles
 
     # Points
 
@@ -215,10 +221,8 @@ class Chart(Widget, can_focus=True):
             self.refresh()
             return
         regions = frame.changed(before)
-        for region in regions:
-            self._strips.pop(region.y, None)
-        if regions:
-            self.refresh(*regions)
+        for tile in self._tiles if regions else ():
+            tile.refresh_parts(regions)
 
     # Drawing
 
@@ -252,8 +256,8 @@ class Chart(Widget, can_focus=True):
         frame = picture.draw(self._series, options, self._viewport, width, height)
         styles = tuple(series.style for series in self._series.values())
         table = style_table(self._base, styles, options.depth)
-        if table != self._table:
-            self._strips.clear()
+        # Strips cost 20 µs a row to make again; which rows changed is the next frame's business.
+        self._strips.clear()
         self._frame, self._table = frame, table
         return frame
 
@@ -263,21 +267,23 @@ class Chart(Widget, can_focus=True):
         """As of any widget; without regions the chart is drawn anew, with the colours of the moment."""
         if repaint and not regions:
             self._frame = None
+            for tile in self._tiles:
+                tile.refresh()
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
-    def render_line(self, y: int) -> Strip:
-        """One row of cells."""
-        width, height = self.size
+    def _line(self, y: int, region: Region) -> Strip:
+        """Row y of a tile."""
         frame = self._frame
-        if frame is None or (frame.width, frame.height) != (width, height):
+        if frame is None or (frame.width, frame.height) != tuple(self.size):
             self._base = self.rich_style
-            self._strips.clear()
             frame = self._draw()
-        if not 0 <= y < frame.height:
-            return Strip.blank(width, self._base)
-        strip = self._strips.get(y)
+        end = min(region.right, frame.width)
+        if not (0 <= y < frame.height and region.x < end):
+            return Strip.blank(region.width, self._base)
+        key = (y, region.x, end)
+        strip = self._strips.get(key)
         if strip is None:
-            strip = self._strips[y] = frame.strip(y, self._table)
+            strip = self._strips[key] = frame.strip(y, self._table, region.x, end)
         return strip
 
     # Keys and mouse
@@ -321,5 +327,5 @@ class Chart(Widget, can_focus=True):
 
     def _x_at(self, event: events.MouseEvent) -> float:
         plot = self._plot()
-        column = event.x - self.content_offset.x - plot.left
+        column = event.screen_x - self.content_region.x - plot.left
         return plot.x_of(min(max(column, 0), plot.columns - 1), log=self.log_x)
