@@ -13,6 +13,9 @@ from textual.screen import Screen
 REGISTRY: set[str] = set()
 """The ids of all commands defined so far."""
 
+MOVEMENTS = ("table.", "text.")
+"""Groups of commands that nobody would look for by name."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -76,7 +79,8 @@ def active_commands(screen: Screen[object]) -> list[ActiveCommand]:
 def palette_entries(app: App[None], screen: Screen[object]) -> Iterator[SystemCommand]:
     """The command palette: whatever a key reaches now, under its help sentence."""
     for command in active_commands(screen):
-        if not (command.enabled and command.binding.tooltip):
+        moves = (command.binding.id or "").startswith(MOVEMENTS)
+        if moves or not (command.enabled and command.binding.tooltip):
             continue
         action, node = command.binding.action, command.node
 

@@ -8,4 +8,4 @@ from workbench.tui.widgets.hint import Hint
 class BuildTab(Hint):
     """What a model is made of."""
 
-    SENTENCE = "Here models will be designed. Today a shape is part of a recipe: workbench recipe show nano"
+    SENTENCE = "Design the shape of a model. Today, in a recipe: workbench recipe show nano"

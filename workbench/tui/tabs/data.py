@@ -8,4 +8,4 @@ from workbench.tui.widgets.hint import Hint
 class DataTab(Hint):
     """What a model learns from."""
 
-    SENTENCE = "Here data will be cleaned. Today recipes name files: workbench train nano data.sources=a.txt"
+    SENTENCE = "Read and clean data. Today: workbench train nano data.sources=book.txt"

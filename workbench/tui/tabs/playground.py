@@ -8,4 +8,4 @@ from workbench.tui.widgets.hint import Hint
 class PlaygroundTab(Hint):
     """Talking to a model."""
 
-    SENTENCE = "Here models will be prompted. Today: workbench train nano 'training.sample_prompts=[Once]'"
+    SENTENCE = "Prompt a model. Today: workbench train nano 'training.sample_prompts=[Hi]'"

@@ -8,4 +8,4 @@ from workbench.tui.widgets.hint import Hint
 class RankTab(Hint):
     """Ordering answers by hand."""
 
-    SENTENCE = "Here answers will be ranked by hand. Today runs can be compared: workbench runs compare A B"
+    SENTENCE = "Rank answers by hand. Today, compare runs: workbench runs compare A B"

@@ -41,7 +41,7 @@ class TrainTab(ViewActions):
     TrainTab #runs { height: 8; }
     TrainTab #pane { height: 1fr; display: none; }
     TrainTab #tall-strip { display: none; }
-    TrainTab #filter { border: none; height: 1; padding: 0 1; }
+    TrainTab #filter { padding: 0 1; background: $surface; }
 
     TrainTab.-pane #upper { height: auto; }
     TrainTab.-pane #pane { display: block; }

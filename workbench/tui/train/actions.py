@@ -85,6 +85,9 @@ class RunActions(Container):
         if row is None:
             return
         name = reveal_control(row.name)
+        if row.active:
+            notify(self.app, f"{name} is {row.state}; S stops it first")
+            return
 
         def work() -> str:
             size = row.run.size()

@@ -203,7 +203,7 @@ class ChartGrid(Container):
             chart.append(key, new.x, new.y)
             return
         alone = len(self.drawn) == 1
-        label = new.metric if alone else new.run + (" (baseline)" if entry.dashed else "")
+        label = new.metric if alone else new.run + (" (base)" if entry.dashed else "")
         colour = entry.colour + (name != new.metric)
         chart.set_series(key, new.x, new.y, label=reveal_control(label), color=colour, dashed=entry.dashed)
 

@@ -7,22 +7,22 @@ from workbench.tui.train.panes import PANES
 
 RUN_COMMANDS = (
     Command("train.new", "n", "new", "new", "Start a new run from a preset."),
-    Command("train.open", "enter", "open", "open", "Go to the charts; on a chart, make it large."),
+    Command("train.open", "enter", "open", "open", "Go into the charts; there, make one large."),
     Command("train.back", "escape", "back", "back", "Go back to where you came from."),
-    Command("train.resume", "R", "resume", "resume", "Start the run again from its last checkpoint."),
-    Command("train.stop", "S", "stop", "stop", "Write a checkpoint and stop the run."),
+    Command("train.resume", "R", "resume", "resume", "Go on from the last checkpoint."),
+    Command("train.stop", "S", "stop", "stop", "Stop the run after a checkpoint."),
     Command("train.overlay", "space", "overlay", "overlay", "Keep the run in the charts beside others."),
-    Command("train.baseline", "p", "baseline", "pin", "Pin the run as the dashed baseline, or unpin it."),
+    Command("train.baseline", "p", "baseline", "pin", "Pin the run as the baseline, or unpin it."),
     Command("train.filter", "slash", "filter", "filter", "Show the runs that hold some words."),
     Command("train.sort", "o", "sort", "sort", "Sort by the next column."),
     Command("train.reverse", "O", "reverse", "reverse", "Turn the order of the rows round.", footer=False),
-    Command("train.edit", "e", "edit", "edit", "Start a run from this one's recipe, edited in $EDITOR."),
+    Command("train.edit", "e", "edit", "edit", "Start a run from this recipe, in $EDITOR."),
     Command("train.delete", "D", "delete", "delete", "Delete the run and its checkpoints."),
     Command("train.clear", "U", "clear", "clear", "Take all runs out of the overlay.", footer=False),
 )
 CHART_COMMANDS = (
     Command("train.log_axis", "y", "log_axis", "log", "Draw the y axes by logarithm, or not."),
-    Command("train.smoothing", "s", "smoothing", "smooth", "Smooth the curves more, or not at all."),
+    Command("train.smoothing", "s", "smoothing", "smooth", "Smooth the curves more, or not."),
     Command("train.x_axis", "x", "x_axis", "x axis", "Draw by step, by tokens, by time."),
     Command("train.next_chart", "right_square_bracket", "page(1)", "next chart", "Show the next metric."),
     Command(

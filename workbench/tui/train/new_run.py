@@ -36,10 +36,10 @@ COMMANDS = (
         "as preset",
         "Put the field back to what the preset says.",
     ),
-    Command("form.search", "slash", "search", "search", "Find fields by words of their name or help."),
+    Command("form.search", "slash", "search", "search", "Find fields by name or help."),
     Command("form.only_changed", "c", "only_changed", "changed", "Show only what differs from the preset."),
-    Command("form.edit", "e", "edit", "YAML", "Edit the whole recipe as YAML in $EDITOR."),
-    Command("form.copy", "y", "copy", "copy", "Copy the command line that starts this run.", footer=False),
+    Command("form.edit", "e", "edit", "YAML", "Edit the recipe as YAML in $EDITOR."),
+    Command("form.copy", "y", "copy", "copy", "Copy the command line of this run.", footer=False),
     Command("form.back", "escape", "back", "back", "Go back a step."),
     Command("form.help", "question_mark,f1", "app.help", "help", "Show every key.", footer=False),
 )
@@ -54,7 +54,7 @@ class NewRunScreen(ModalScreen[str | None]):
     NewRunScreen #form-title { height: 1; background: $panel; text-style: bold; padding: 0 1; }
     NewRunScreen OptionList { height: 1fr; border: none; background: $background; padding: 0 1; }
     NewRunScreen FormList { height: 1fr; }
-    NewRunScreen Input { border: none; height: 1; padding: 0 1; background: $surface; }
+    NewRunScreen #form-input, NewRunScreen #form-search { padding: 0 1; background: $surface; }
     NewRunScreen #form-about { height: 3; padding: 0 1; color: $text-muted; border-top: solid $panel; }
     NewRunScreen #form-problem { height: 2; padding: 0 1; color: $error; }
     NewRunScreen #form-problem.-quiet { color: $text-muted; }

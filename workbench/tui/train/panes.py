@@ -44,7 +44,7 @@ PANES = (
         "i",
         "info",
         False,
-        "Show the summary of the run, and what went wrong.",
+        "Show the summary, and what went wrong.",
         lambda subject: InfoSource(subject.row, subject.symbols),
     ),
     Pane("log", "l", "log", True, "Show the log of the run.", lambda subject: LogSource(subject.run)),
@@ -61,7 +61,7 @@ PANES = (
         "r",
         "recipe",
         False,
-        "Show the recipe, and its difference to the baseline.",
+        "Show the recipe and how the baseline differs.",
         lambda subject: RecipeSource(subject.run, subject.baseline),
     ),
     Pane(

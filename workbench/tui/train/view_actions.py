@@ -81,9 +81,7 @@ class ViewActions(RunActions):
                 return row is not None and row.active
             case "resume":
                 return row is not None and row.resumable
-            case "delete":
-                return row is not None and not row.active
-            case "overlay" | "baseline" | "edit" | "open":
+            case "delete" | "overlay" | "baseline" | "edit" | "open":
                 return row is not None
             case "filter" | "sort" | "reverse":
                 return bool(self.rows) and not self.large

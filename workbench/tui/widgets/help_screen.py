@@ -45,23 +45,29 @@ class HelpScreen(ModalScreen[None]):
         lines.set_lines(content)
         lines.focus()
 
+    @property
+    def _words_width(self) -> int:
+        return min(56, max(44, self.app.size.width - 40))
+
     def _lines(self) -> list[Line]:
         seen: set[str] = set()
         lines: list[Line] = []
         for title, node in self._scopes():
             rows = [
-                (", ".join(keys), binding)
-                for keys, binding in self._keys_of(node)
-                if (binding.id or f"{title} {binding.action}") not in seen
+                (", ".join(keys), binding) for keys, binding in self._keys_of(node) if binding.id not in seen
             ]
             if not rows:
                 continue
-            seen.update(binding.id or f"{title} {binding.action}" for _, binding in rows)
+            seen.update(str(binding.id) for _, binding in rows)
             lines += [plain(""), plain(title, "title")] if lines else [plain(title, "title")]
             for keys_text, binding in rows:
                 words = binding.tooltip or binding.description
                 lines.append(
-                    ((f"  {keys_text:<14} ", "key"), (f"{words:<56} ", ""), (binding.id or "", "dim"))
+                    (
+                        (f"  {keys_text:<11} ", "key"),
+                        (f"{words:<{self._words_width}} ", ""),
+                        (binding.id or "", "dim"),
+                    )
                 )
         lines += [
             plain(""),
@@ -86,9 +92,10 @@ class HelpScreen(ModalScreen[None]):
         keymap: dict[str, str] = getattr(self.app, "keymap", {})
         found: dict[str, tuple[list[str], Binding]] = {}
         for _, binding in node._bindings:
-            if binding.system or not binding.description:
+            # What a widget inherits without a name (scrolling) is what any terminal user expects.
+            if binding.system or not binding.id or not binding.description:
                 continue
-            name = binding.id or binding.action
+            name = binding.id
             if binding.id in keymap:
                 found[name] = (keymap[binding.id].split(","), binding)
             else:
