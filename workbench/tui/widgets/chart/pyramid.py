@@ -15,7 +15,7 @@ from workbench.store.growing import FloatArray, Growing
 IntArray = NDArray[np.intp]
 
 # The smallest bucket: finer levels would cost more memory than they save time, since a column with
-# fewer than 32 points is summarised from the points themselves.
+# fewer than 16 points is summarised from the points themselves.
 BASE = 16
 FACTOR = 4
 # So many points are summed in less time than it takes to choose levels: the live end of a curve.
@@ -74,8 +74,8 @@ class Pyramid:
     def summarise(self, values: FloatArray, starts: IntArray, ends: IntArray) -> Summary:
         """Summaries of `values[start:end]` for each pair; every end must be greater than its start.
 
-        Exact where a range has fewer than 2 * BASE points, or all have few. Otherwise a range is widened
-        to whole buckets, mostly two and more, so no extreme value is ever missed.
+        Exact where a range has fewer than BASE points, or all have few. Otherwise a range is widened
+        to whole buckets no longer than itself, so no extreme value is ever missed.
         """
         counts = ends - starts
         if counts.sum() <= FEW_POINTS:
