@@ -33,10 +33,10 @@ PEAK_FLOPS = {
 def flops_per_token(model: PreTrainedModel, length: int) -> float:
     """Training FLOPs a token: 6 a weight outside the input embedding, and 12·layers·width·length for
     attention (Chowdhery et al. 2022, PaLM, appendix B)."""
-    weights = sum(parameter.numel() for parameter in model.parameters())
+    weights = int(sum(parameter.numel() for parameter in model.parameters()))
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     if embedding is not None and (head is None or head.weight is not embedding.weight):
-        weights -= embedding.weight.numel()
+        weights -= int(embedding.weight.numel())
     config = model.config.get_text_config()
     layers, width = int(config.num_hidden_layers), int(config.hidden_size)
     return 6.0 * weights + 12.0 * layers * width * length
