@@ -7,20 +7,17 @@ from collections.abc import Mapping
 
 
 def locale_name(environment: Mapping[str, str] = os.environ) -> str:
-    """The locale that decides about characters, as C programs choose it; may be empty."""
-    return next((environment[n] for n in ("LC_ALL", "LC_CTYPE", "LANG") if environment.get(n)), "")
+    """The locale that decides about characters, as other programs of the terminal see it; may be empty."""
+    # Python sets LC_CTYPE=C.UTF-8 itself where the locale was C or not set at all.
+    by_python = environment.get("LC_CTYPE") == "C.UTF-8"
+    names = ("LC_ALL", "LANG") if by_python else ("LC_ALL", "LC_CTYPE", "LANG")
+    return next((environment[name] for name in names if environment.get(name)), "")
 
 
 def speaks_utf8(environment: Mapping[str, str] = os.environ) -> bool | None:
     """Whether the locale promises UTF-8; None when nothing is said about it."""
     name = locale_name(environment)
-    # Python sets LC_CTYPE=C.UTF-8 itself where the locale was C or not set at all.
-    by_python = name == "C.UTF-8" and not environment.get("LC_ALL") and "LC_CTYPE" in environment
-    if not name or (by_python and not environment.get("LANG")):
-        return None
-    if by_python:
-        name = environment["LANG"]
-    return "utf8" in name.lower().replace("-", "")
+    return "utf8" in name.lower().replace("-", "") if name else None
 
 
 def multiplexer(environment: Mapping[str, str] = os.environ) -> str:
