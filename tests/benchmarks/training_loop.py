@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,9 @@ def our_step(made: Trainer) -> None:
     made.log()
 
 
-def timed(function: Any, *arguments: Any) -> float:
+def timed(step: Callable[[], None]) -> float:
     began = time.perf_counter()
-    function(*arguments)
+    step()
     return time.perf_counter() - began
 
 
@@ -93,12 +94,14 @@ def speed(preset: str, steps: int, overrides: list[str]) -> dict[str, Any]:
     ours = trainer(preset, 2 * steps + 10, overrides)
     bare = BareLoop(ours)
     for _ in range(5):
-        our_step(ours), bare.step()
+        our_step(ours)
+        bare.step()
+    steps_of: dict[str, Callable[[], None]] = {"ours": lambda: our_step(ours), "bare": bare.step}
     times: dict[str, list[float]] = {"ours": [], "bare": []}
     for number in range(steps):
         # Who goes first changes, so that neither always finds the caches as the other left them.
         for name in ("ours", "bare") if number % 2 else ("bare", "ours"):
-            times[name].append(timed(our_step, ours) if name == "ours" else timed(bare.step))
+            times[name].append(timed(steps_of[name]))
     medians = {name: statistics.median(values) for name, values in times.items()}
     tokens = ours.micro_rows * ours.rows.length
     return {
