@@ -19,6 +19,7 @@ from workbench.errors import RunError, StorageError
 from workbench.store import launch
 from workbench.store.process import ProcessIdentity
 from workbench.store.runs import Run, create_run, delete_run, find_run, list_runs
+from workbench.store.status import Status
 
 
 def new_run(*overrides: str, stem: str = "nano") -> Run:
@@ -187,3 +188,15 @@ def test_the_interface_side_never_imports_torch() -> None:
     code += "print([m for m in ('torch','transformers','accelerate','peft','datasets') if m in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
+
+
+def test_a_worker_that_ends_while_its_status_is_read_is_not_called_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = new_run()
+    gone = dataclasses.replace(ProcessIdentity.current(), start=1.0)
+    set_status(run, state="finished", process=gone)
+    last_word = run.status()
+    answers = [dataclasses.replace(last_word, state="running"), last_word]
+    monkeypatch.setattr(Status, "read", lambda path: answers.pop(0))
+    assert run.status().seen_state() == "finished"

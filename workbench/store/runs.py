@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from workbench import paths
 from workbench.errors import RunError, storage_error
 from workbench.store.files import replace_file
-from workbench.store.status import Status
+from workbench.store.status import LOST, Status
 
 if TYPE_CHECKING:
     from workbench.recipe import Recipe
@@ -64,7 +64,10 @@ class Run:
         return self.path / "final"
 
     def status(self) -> Status:
-        return Status.read(self.status_path)
+        """The status as it stands. A worker says its last word before it ends: one that is found gone
+        may have spoken since the file was read, so the file is read once more."""
+        status = Status.read(self.status_path)
+        return Status.read(self.status_path) if status.seen_state() == LOST else status
 
     def recipe(self) -> Recipe:
         """The resolved recipe. Raises `RecipeError` when it was damaged by hand."""

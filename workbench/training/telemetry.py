@@ -52,7 +52,7 @@ def peak_flops(device: torch.device, half_precision: bool) -> float:
     return _measured_flops(device, torch.bfloat16 if half_precision else torch.float32)
 
 
-def _measured_flops(device: torch.device, dtype: torch.dtype, size: int = 1024, rounds: int = 5) -> float:
+def _measured_flops(device: torch.device, dtype: torch.dtype, size: int = 1024, rounds: int = 20) -> float:
     a = torch.ones(size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(rounds):
