@@ -47,8 +47,8 @@ class WorkbenchApp(App[None]):
     CSS = "#body { height: 1fr; } Toast { width: 76; max-width: 95%; }"
     BINDINGS = bindings(*COMMANDS)
 
-    symbols: reactive[str] = reactive("braille")
-    tab: reactive[str] = reactive("train")
+    symbols: reactive[str] = reactive("braille", init=False)
+    tab: reactive[str] = reactive("train", init=False)
 
     def __init__(self, initial_run: str | None = None, *, symbols: str | None = None) -> None:
         # Greys are colours too: under NO_COLOR none are sent at all.
@@ -67,7 +67,7 @@ class WorkbenchApp(App[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self.watch_tab, self.tab)
+        self.call_after_refresh(self.watch_tab)
         self.call_after_refresh(preferences.remember, self)
 
     def on_resize(self, event: Resize) -> None:
@@ -76,17 +76,18 @@ class WorkbenchApp(App[None]):
         elif fits(event.size) and isinstance(self.screen, TooSmall):
             self.pop_screen()
 
-    async def watch_tab(self, tab: str) -> None:
-        """Show a tab, making its widget the first time."""
+    async def watch_tab(self) -> None:
+        """Show the present tab, making its widget the first time."""
         home = self.screen_stack[0]
         body = home.query_one("#body")
-        if not body.query(f"#tab-{tab}"):
-            await body.mount(find(tab).open())
+        if not body.query(f"#tab-{self.tab}"):
+            await body.mount(find(self.tab).open())
+        # Whatever tab was asked for while this one was being made is the one to show.
         for child in body.children:
-            child.display = child.id == f"tab-{tab}"
+            child.display = child.id == f"tab-{self.tab}"
             if child.display:
                 (child if child.focusable else next(iter(child.query("RunTable")), child)).focus()
-        home.query_one("#tabs", TabStrip).active = tab
+        home.query_one("#tabs", TabStrip).active = self.tab
 
     def on_tab_strip_picked(self, message: TabStrip.Picked) -> None:
         self.tab = message.choice

@@ -124,6 +124,8 @@ class TrainTab(ViewActions):
         self.rows = message.rows
         if first and not message.rows:
             self.place_rows()
+        if first:
+            self.call_after_refresh(setattr, self.grid, "ready", True)
 
     @on(PointsRead)
     def _take_points(self, message: PointsRead) -> None:

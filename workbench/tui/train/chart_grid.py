@@ -24,7 +24,7 @@ DEFAULT_METRICS = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_pe
 # With one run drawn, its held-out loss stands in the chart of its loss too: the gap is what one looks for.
 COMPANION = {"loss": "eval_loss"}
 
-CHART_WIDTH, CHART_HEIGHT = 46, 9
+CHART_WIDTH, CHART_HEIGHT = 46, 11
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class ChartGrid(Container):
     first: reactive[int] = reactive(0)
     maximised: reactive[str] = reactive("")
     words: reactive[str] = reactive("")
+    ready: reactive[bool] = reactive(False)
+    """Charts import numpy, so they wait until the table of runs is on screen."""
 
     class Changed(Message):
         """Other metrics are on screen than before."""
@@ -99,12 +101,12 @@ class ChartGrid(Container):
     def watch_metrics(self) -> None:
         self._arrange()
 
-    watch_first = watch_maximised = watch_metrics
+    watch_first = watch_maximised = watch_ready = watch_metrics
 
     def _arrange(self) -> None:
         """Choose what is visible, make its charts, lay them out."""
         width, height = self.size
-        if not width or not height or not self.is_attached:
+        if not width or not height or not self.is_attached or not self.ready:
             return
         columns = max(1, min(3, width // CHART_WIDTH))
         rows = max(1, height // CHART_HEIGHT)

@@ -21,7 +21,7 @@ from workbench.store.runs import Run, list_runs
 from workbench.store.status import ACTIVE_STATES
 from workbench.tui.train.axes import XAxis
 from workbench.tui.train.panes import PANES, Subject
-from workbench.tui.train.rows import Row
+from workbench.tui.train.rows import Row, checked
 from workbench.tui.train.sources import Source
 from workbench.tui.widgets.text_lines import Line
 
@@ -171,7 +171,7 @@ class RunReader:
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
         self._stamps: dict[str, tuple[int, int]] = {}
-        self._runs: list[Run] = []
+        self._runs: list[Run] | None = None
         self._round = 0
         self._posted: tuple[Row, ...] | None = None
 
@@ -180,9 +180,9 @@ class RunReader:
 
     def read(self, relist: bool) -> tuple[tuple[Row, ...]] | None:
         """All rows in a one-element tuple when any differs from the last time, else None."""
-        slow = relist or self._round % SLOW_ROUNDS == 0
+        slow = relist or self._runs is None or self._round % SLOW_ROUNDS == 0
         self._round += 1
-        if slow:
+        if slow or self._runs is None:
             self._runs = list_runs()
             present = {run.name for run in self._runs}
             self.rows = {name: row for name, row in self.rows.items() if name in present}
@@ -204,7 +204,7 @@ class RunReader:
             stamp = (0, 0)
         if known is None or self._stamps.get(run.name) != stamp:
             self._stamps[run.name] = stamp
-            status = run.status()
+            status = checked(run.status())
             return Row(run, status, status.seen_state(), status.created)
         state = known.status.seen_state()
         return known if state == known.state else Row(run, known.status, state, known.created)
