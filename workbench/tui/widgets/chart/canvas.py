@@ -32,14 +32,14 @@ GLYPHS: dict[Symbols, CodeArray] = {
 
 
 @cache
-def run_bits(symbols: Symbols) -> tuple[NDArray[np.uint8], ...]:
-    """For each dot column of a cell, the bits of its dots `first` to `end`, at [first * (down + 1) + end]."""
-    down = CELL_DOTS[symbols][1]
-    return tuple(
-        np.array(
-            [sum(bits[first:end]) for first in range(down + 1) for end in range(down + 1)], dtype=np.uint8
-        )
-        for bits in DOT_BITS[symbols]
+def run_bits(symbols: Symbols) -> NDArray[np.uint8]:
+    """The bits of the dots `first` to `end` of a dot column of a cell.
+
+    At [(column * (down + 1) + first) * (down + 1) + end], where `down` is the dots of a column.
+    """
+    steps = range(CELL_DOTS[symbols][1] + 1)
+    return np.array(
+        [sum(bits[first:end]) for bits in DOT_BITS[symbols] for first in steps for end in steps], np.uint8
     )
 
 
@@ -51,6 +51,7 @@ class Canvas:
         self._across, self._down = CELL_DOTS[symbols]
         self.dot_columns, self.dot_rows = columns * self._across, rows * self._down
         self._firsts = np.arange(0, self.dot_rows, self._down, dtype=np.int16)[:, None]
+        self._column_steps = np.arange(self._across, dtype=np.int16)[:, None, None] * np.int16(self._down + 1)
         self._bits = {bright: np.zeros((rows, columns), np.uint8) for bright in (True, False)}
         self._owners = {bright: np.full((rows, columns), NOBODY, np.int16) for bright in (True, False)}
 
@@ -59,15 +60,18 @@ class Canvas:
 
         Both have one dot row a dot column, counted from the top; rows outside the canvas are cut off.
         """
-        down = np.int16(self._down)
-        bits: NDArray[np.uint8] | None = None
-        for offset, table in enumerate(run_bits(self.symbols)):
-            # What each cell holds of the run of its column, looked up instead of drawn dot by dot.
-            first = np.minimum(np.maximum(top[offset :: self._across] - self._firsts, 0), down)
-            end = np.minimum(np.maximum(bottom[offset :: self._across] + np.int16(1) - self._firsts, 0), down)
-            part = table[first * (down + np.int16(1)) + end]
-            bits = part if bits is None else bits | part
-        assert bits is not None
+        # What each cell holds of the runs of its dot columns, looked up instead of drawn dot by dot.
+        shape, down = (self.columns, self._across), np.int16(self._down)
+        first = top.reshape(shape).T[:, None, :] - self._firsts
+        end = bottom.reshape(shape).T[:, None, :] - self._firsts
+        end += np.int16(1)
+        np.minimum(np.maximum(first, 0, out=first), down, out=first)
+        np.minimum(np.maximum(end, 0, out=end), down, out=end)
+        first += self._column_steps
+        first *= down + np.int16(1)
+        first += end
+        parts = run_bits(self.symbols)[first]
+        bits = parts[0] | parts[1] if self._across == 2 else parts[0]
         self._bits[bright] |= bits
         self._owners[bright][bits != 0] = owner
 

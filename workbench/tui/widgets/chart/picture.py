@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -104,6 +105,7 @@ def lines_of(listed: list[Series], options: Options, plot: Plot) -> list[Curve]:
     return curves
 
 
+@lru_cache(maxsize=16)
 def column_edges(view: Span, count: int, *, log: bool) -> FloatArray:
     """The x between which each of `count` columns lies."""
     low, high = view

@@ -86,7 +86,8 @@ class Track:
         """The curve in the columns between consecutive `edges`; None when it does not cross the view."""
         x, y = self.x.view, self.y.view
         drawn = self._drawn
-        if drawn is None or drawn.log_x != log_x or not np.array_equal(drawn.edges, edges):
+        # Edges are compared by identity: the same view comes with the same array.
+        if drawn is None or drawn.log_x != log_x or drawn.edges is not edges:
             drawn = Drawn(edges, log_x, 0, np.zeros(len(edges), np.intp), _no_line())
         if drawn.count < len(x):
             drawn = self._drawn = self._grown(drawn, x, y)

@@ -83,8 +83,9 @@ class Chart(Widget, can_focus=True):
         self._frame: Frame | None = None
         self._base = Style()
         self._table: tuple[Style, ...] = ()
-        self._strips: dict[tuple[int, int, int], Strip] = {}
-        self._tiles = [Tile(self._line) for _ in range(TILES)]
+        # Rows of the tiles, by row and then by the tile's first column.
+        self._strips: dict[int, dict[int, Strip]] = {}
+        self._tiles = [Tile(self._lines) for _ in range(TILES)]
         self._scheduled = False
         self.set_reactive(Chart.title, title)
         self.set_reactive(Chart.x_label, x_label)
@@ -217,12 +218,16 @@ class Chart(Widget, can_focus=True):
             self.refresh()
             return
         frame = self._draw()
-        if self._table != table or (frame.width, frame.height) != (before.width, before.height):
+        if self._table is not table or (frame.width, frame.height) != (before.width, before.height):
             self.refresh()
             return
         regions = frame.changed(before)
-        for tile in self._tiles if regions else ():
-            tile.refresh_parts(regions)
+        parts = [part for tile in self._tiles for part in tile.parts(regions)] if regions else []
+        for part in parts:
+            self._strips.get(part.y, {}).pop(part.x, None)
+        if parts:
+            # The tiles need not be told: they keep no lines, and one message is cheaper than six.
+            self.refresh(*parts)
 
     # Drawing
 
@@ -256,8 +261,6 @@ class Chart(Widget, can_focus=True):
         frame = picture.draw(self._series, options, self._viewport, width, height)
         styles = tuple(series.style for series in self._series.values())
         table = style_table(self._base, styles, options.depth)
-        # Strips cost 20 µs a row to make again; which rows changed is the next frame's business.
-        self._strips.clear()
         self._frame, self._table = frame, table
         return frame
 
@@ -271,19 +274,32 @@ class Chart(Widget, can_focus=True):
                 tile.refresh()
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
-    def _line(self, y: int, region: Region) -> Strip:
-        """Row y of a tile."""
+    def _lines(self, rows: range, region: Region) -> list[Strip]:
+        """Some rows of a tile."""
         frame = self._frame
         if frame is None or (frame.width, frame.height) != tuple(self.size):
             self._base = self.rich_style
+            self._strips.clear()
             frame = self._draw()
+        strips = []
+        for y in rows:
+            row = self._strips.get(y)
+            if row is None:
+                row = self._strips[y] = {}
+            strip = row.get(region.x)
+            if strip is None:
+                strip = row[region.x] = self._strip(frame, y, region)
+            strips.append(strip)
+        return strips
+
+    def _strip(self, frame: Frame, y: int, region: Region) -> Strip:
         end = min(region.right, frame.width)
-        if not (0 <= y < frame.height and region.x < end):
-            return Strip.blank(region.width, self._base)
-        key = (y, region.x, end)
-        strip = self._strips.get(key)
-        if strip is None:
-            strip = self._strips[key] = frame.strip(y, self._table, region.x, end)
+        if 0 <= y < frame.height and region.x < end:
+            strip = frame.strip(y, self._table, region.x, end).adjust_cell_length(region.width, self._base)
+        else:
+            strip = Strip.blank(region.width, self._base)
+        for line_filter in self.get_line_filters():
+            strip = strip.apply_filter(line_filter, self.background_colors[1])
         return strip
 
     # Keys and mouse
