@@ -60,20 +60,26 @@ class Canvas:
 
         Both have one dot row a dot column, counted from the top; rows outside the canvas are cut off.
         """
+        drawn = top <= bottom
+        if not drawn.any():
+            return
+        # Only the rows of cells that the runs reach: a curve is seldom as high as the chart.
+        reached = slice(
+            max(int(top[drawn].min()) // self._down, 0), int(bottom[drawn].max()) // self._down + 1
+        )
+        firsts, shape = self._firsts[reached], (self.columns, self._across)
         # What each cell holds of the runs of its dot columns, looked up instead of drawn dot by dot.
-        shape, down = (self.columns, self._across), np.int16(self._down)
-        first = top.reshape(shape).T[:, None, :] - self._firsts
-        end = bottom.reshape(shape).T[:, None, :] - self._firsts
-        end += np.int16(1)
-        np.minimum(np.maximum(first, 0, out=first), down, out=first)
-        np.minimum(np.maximum(end, 0, out=end), down, out=end)
+        first = np.ascontiguousarray(top.reshape(shape).T)[:, None, :] - firsts
+        end = np.ascontiguousarray(bottom.reshape(shape).T)[:, None, :] - (firsts - np.int16(1))
+        np.clip(first, 0, self._down, out=first)
+        np.clip(end, 0, self._down, out=end)
         first += self._column_steps
-        first *= down + np.int16(1)
+        first *= np.int16(self._down + 1)
         first += end
         parts = run_bits(self.symbols)[first]
         bits = parts[0] | parts[1] if self._across == 2 else parts[0]
-        self._bits[bright] |= bits
-        self._owners[bright][bits != 0] = owner
+        self._bits[bright][reached] |= bits
+        self._owners[bright][reached][bits != 0] = owner
 
     def cells(self) -> tuple[CodeArray, OwnerArray, NDArray[np.bool_]]:
         """Characters (blank where nothing is), owners (NOBODY there) and whether a cell is bright.

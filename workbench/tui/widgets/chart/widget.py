@@ -8,6 +8,7 @@ from rich.style import Style
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.geometry import Region
 from textual.reactive import reactive
 from textual.strip import Strip
@@ -25,6 +26,10 @@ from workbench.tui.widgets.chart.ticks import Kind
 from workbench.tui.widgets.chart.tiles import TILES, Tile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.filter import LineFilter
+
     from workbench.store.growing import FloatArray
 
 SMOOTHING_CYCLE = (0.0, 0.6, 0.9, 0.97)
@@ -82,6 +87,8 @@ class Chart(Widget, can_focus=True):
         self._viewport = Viewport()
         self._frame: Frame | None = None
         self._base = Style()
+        self._background = Color(0, 0, 0)
+        self._filters: Sequence[LineFilter] = ()
         self._table: tuple[Style, ...] = ()
         # Rows of the tiles, by row and then by the tile's first column.
         self._strips: dict[int, dict[int, Strip]] = {}
@@ -279,6 +286,8 @@ class Chart(Widget, can_focus=True):
         frame = self._frame
         if frame is None or (frame.width, frame.height) != tuple(self.size):
             self._base = self.rich_style
+            # Asked for once a drawing: both walk up the tree of widgets.
+            self._background, self._filters = self.background_colors[1], self.get_line_filters()
             self._strips.clear()
             frame = self._draw()
         strips = []
@@ -298,8 +307,8 @@ class Chart(Widget, can_focus=True):
             strip = frame.strip(y, self._table, region.x, end).adjust_cell_length(region.width, self._base)
         else:
             strip = Strip.blank(region.width, self._base)
-        for line_filter in self.get_line_filters():
-            strip = strip.apply_filter(line_filter, self.background_colors[1])
+        for line_filter in self._filters:
+            strip = strip.apply_filter(line_filter, self._background)
         return strip
 
     # Keys and mouse
