@@ -284,6 +284,27 @@ async def test_ascii_is_ascii() -> None:
         assert any(glyph in screen(app) for glyph in "▀▄█▌▐")
 
 
+async def test_a_change_of_focus_sends_nothing_and_one_of_theme_all() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.chart.set_series("a", *curve(), label="run", color=0)
+        await pilot.pause()
+        before = app.screen._compositor.render_strips()
+        frame = app.chart._frame
+        app.chart.focus()
+        await pilot.pause()
+        app.screen.set_focus(None)
+        await pilot.pause()
+        assert frame is not None and app.chart._frame is not None
+        assert app.chart._frame.changed(frame) == []
+        app.theme = "textual-light"
+        await pilot.pause()
+        after = app.screen._compositor.render_strips()
+        assert [strip.text for strip in after] == [strip.text for strip in before]
+        assert app.chart._base.bgcolor == next(iter(after[10])).style.bgcolor  # type: ignore[union-attr]
+        assert all(one != other for one, other in zip(before, after, strict=True))
+
+
 async def test_borders_themes_and_hidden_charts() -> None:
     app = ChartApp("Chart { border: round white; padding: 1 2; }")
     async with app.run_test(size=(80, 24)) as pilot:
