@@ -117,7 +117,8 @@ def main() -> None:
     if sys.argv[1:2] == ["child"]:
         child(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
         return
-    print(json.dumps({name: measure(*case) for name, *case in CASES} | {"target_median": 1500}))
+    results = {name: measure(count, new, weight) for name, count, new, weight in CASES}
+    print(json.dumps({**results, "target_median": 1500}))
 
 
 if __name__ == "__main__":
