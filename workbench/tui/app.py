@@ -6,9 +6,7 @@ import os
 from collections.abc import Iterable
 
 from textual.app import App, ComposeResult, SystemCommand
-from textual.binding import Binding
 from textual.containers import Container
-from textual.dom import DOMNode
 from textual.events import Resize
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -56,7 +54,6 @@ class WorkbenchApp(App[None]):
         self.initial_run = initial_run
         self.keymap: dict[str, str] = {}
         self.problems: list[WorkbenchError] = []
-        self.clashes: set[str] = set()
         settings = preferences.apply(self)
         self.set_reactive(WorkbenchApp.symbols, symbols or settings.symbols or default_symbols())
 
@@ -109,9 +106,6 @@ class WorkbenchApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         return palette_entries(self, screen)
-
-    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
-        preferences.report_clash(self, clashed_bindings)
 
 
 def run_app(initial_run: str | None = None, *, mouse: bool = True, symbols: str | None = None) -> int:

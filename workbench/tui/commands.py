@@ -10,8 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
 
-REGISTRY: set[str] = set()
-"""The ids of all commands defined so far."""
+REGISTRY: dict[str, str] = {}
+"""The keys of all commands defined so far, by id."""
 
 MOVEMENTS = ("table.", "text.")
 """Groups of commands that nobody would look for by name."""
@@ -30,7 +30,7 @@ class Command:
     priority: bool = False
 
     def __post_init__(self) -> None:
-        REGISTRY.add(self.id)
+        REGISTRY[self.id] = self.key
 
     def binding(self) -> Binding:
         """The Textual binding of this command; its tooltip carries the help sentence."""

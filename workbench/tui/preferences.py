@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib import import_module
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from textual.binding import Binding
+from textual.keys import _character_to_key
 
 from workbench.errors import WorkbenchError
 from workbench.tui import commands, tabs
@@ -23,7 +26,7 @@ def apply(app: WorkbenchApp) -> Settings:
     keymap, problems = load_keys(_known_commands)
     app.set_keymap(keymap)
     app.keymap = keymap
-    app.problems = [*settings.problems, *problems]
+    app.problems = [*settings.problems, *problems, *_clashes(keymap)]
     app.theme = settings.theme or ("ansi-dark" if _sixteen_colours(app) else "textual-dark")
     return settings
 
@@ -33,16 +36,35 @@ def _sixteen_colours(app: WorkbenchApp) -> bool:
     return app.console.color_system == "standard" or "NO_COLOR" in os.environ
 
 
-def _known_commands() -> set[str]:
-    """The ids of all commands, for checking a `keys.yaml`; imports whatever defines some."""
-    known = set(commands.REGISTRY)
+def _known_commands() -> dict[str, str]:
+    """The keys of all commands by id, for checking a `keys.yaml`; imports whatever defines some."""
+    known: dict[str, str] = {}
     for name in tabs.WITH_COMMANDS:
-        module = import_module(name)
-        for value in vars(module).values():
+        for value in vars(import_module(name)).values():
             for binding in getattr(value, "BINDINGS", ()):
                 if isinstance(binding, Binding) and binding.id:
-                    known.add(binding.id)
-    return known | set(commands.REGISTRY)
+                    known[binding.id] = binding.key
+    return {**known, **commands.REGISTRY}
+
+
+def _clashes(keymap: dict[str, str]) -> Iterator[WorkbenchError]:
+    """Keys that are given to one command and were another's in the same place."""
+    known = _known_commands() if keymap else {}
+    keys = {name: _split(keymap.get(name, default)) for name, default in known.items()}
+    for name in keymap:
+        place = name.partition(".")[0]
+        for other, taken in keys.items():
+            both = keys[name] & taken
+            if both and other != name and place == other.partition(".")[0]:
+                yield SettingsError(
+                    f"{', '.join(sorted(both))} is the key of both “{name}” and “{other}”",
+                    where=str(keys_path()),
+                    hint=f"give “{other}” another key too",
+                )
+
+
+def _split(keys: str) -> set[str]:
+    return {_character_to_key(key) if len(key) == 1 else key for key in keys.split(",")}
 
 
 def remember(app: WorkbenchApp) -> None:
@@ -50,10 +72,17 @@ def remember(app: WorkbenchApp) -> None:
     for problem in app.problems:
         notify_error(app, problem)
 
+    # One writer at a time, each with all that was changed: two at once would lose the one's change.
+    changed: dict[str, str] = {}
+    writing = Lock()
+
     def save(**changes: str) -> None:
+        changed.update(changes)
+
         def write() -> None:
             try:
-                save_settings(**changes)
+                with writing:
+                    save_settings(**changed)
             except WorkbenchError as error:
                 notify_error(app, error)
 
@@ -61,20 +90,3 @@ def remember(app: WorkbenchApp) -> None:
 
     app.theme_changed_signal.subscribe(app, lambda theme: save(theme=theme.name))
     app.watch(app, "symbols", lambda symbols: save(symbols=symbols), init=False)
-
-
-def report_clash(app: WorkbenchApp, clashed: set[Binding]) -> None:
-    """Say once for each command that an overridden key took its own key away."""
-    for binding in clashed:
-        name = binding.id or binding.action
-        if name in app.clashes:
-            continue
-        app.clashes.add(name)
-        notify_error(
-            app,
-            SettingsError(
-                f"the key {binding.key} is taken from “{name}”",
-                where=str(keys_path()),
-                hint=f"give “{name}” another key too",
-            ),
-        )

@@ -69,7 +69,9 @@ class Draft:
         self._problems = None
         self._bad_texts.pop(field.key, None)
         base = self._base_value(field)
-        if value == base and isinstance(value, bool) == isinstance(base, bool):
+        same = value == base and isinstance(value, bool) == isinstance(base, bool)
+        # `a.txt` and `[{path: a.txt, weight: 1}]` are the same sources.
+        if same or (field.kind == "list" and to_text(field, value) == to_text(field, base)):
             self._values.pop(field.key, None)
         else:
             self._values[field.key] = value

@@ -58,7 +58,8 @@ class NewRunScreen(ModalScreen[str | None]):
     NewRunScreen #form-about { height: 3; padding: 0 1; color: $text-muted; border-top: solid $panel; }
     NewRunScreen #form-problem { height: 2; padding: 0 1; color: $error; }
     NewRunScreen #form-problem.-quiet { color: $text-muted; }
-    NewRunScreen #form-command { height: 2; padding: 0 1; color: $text-muted; }
+    NewRunScreen #form-command { height: auto; min-height: 2; max-height: 4; padding: 0 1; }
+    NewRunScreen #form-command { color: $text-muted; }
     NewRunScreen.-presets FormList, NewRunScreen.-presets #form-about,
     NewRunScreen.-presets #form-problem, NewRunScreen.-presets #form-command { display: none; }
     NewRunScreen.-form OptionList { display: none; }

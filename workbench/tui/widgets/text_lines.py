@@ -118,7 +118,9 @@ def wrap(line: Line, width: int) -> list[Line]:
 
 def _chunks(text: str, width: int) -> Iterable[str]:
     while text:
-        piece = text[:width] if text.isascii() else (chop_cells(text[: width * 2], width) or [text])[0]
+        piece = text[:width] if text.isascii() else chop_cells(text[: width * 2], width)[0]
+        # A character that is wider than a row would come out as nothing, for ever.
+        piece = piece or text[0]
         if len(piece) < len(text):
             blank = piece.rfind(" ")
             if blank > width // 2:
