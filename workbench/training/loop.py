@@ -133,7 +133,8 @@ class Trainer:
                     output = self.objective.loss(self.wrapped, tensors, batch.num_targets)
                 # DDP averages over processes; the count is over all of them.
                 self.accelerator.backward(output.loss_sum * (self.accelerator.num_processes / max(count, 1)))
-            totals += torch.stack([output.loss_sum.detach().double(), output.correct.double()]).cpu()
+            # One transfer, and no float64 on the device: not every accelerator has it.
+            totals += torch.stack([output.loss_sum.detach().float(), output.correct.float()]).cpu()
         totals = self.total(totals)
         loss = totals[0].item() / max(count, 1)
         if not math.isfinite(loss):
@@ -190,7 +191,6 @@ class Trainer:
 
     def took(self, seconds: float, tokens: int) -> None:
         """Account for the time of a step; evaluation, samples and checkpoints are not in it."""
-        self.state.seconds += seconds
         self.window_seconds += seconds
         self.window_tokens += tokens
         # The first step is slow everywhere (allocators, kernels to load), so it is not believed for long.

@@ -90,7 +90,7 @@ def set_up(
     if rank0:
         checkpoint.clean(run.path)
     reporter.update(now=True, state="preparing", device=describe_device(accelerator))
-    found = checkpoint.newest(run.checkpoints(), warn=lambda text: print(f"warning: {text}", file=sys.stderr))
+    found = checkpoint.newest(run.checkpoints(), warn=warn if rank0 else lambda text: None)
 
     prepared = _prepare_data(recipe, reporter, stop)
     stop.raise_if_set()
@@ -138,6 +138,11 @@ def set_up(
     )
     _announce(trainer, prepared, length)
     return trainer
+
+
+def warn(text: str) -> None:
+    """A line in the log that a person should not miss."""
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def describe_device(accelerator: Accelerator) -> str:
@@ -223,8 +228,11 @@ def _evaluator(recipe: Recipe, prepared: Prepared, length: int, accelerator: Acc
     if prepared.eval.num_tokens == 0:
         return None
     section = recipe.training
+    rows = _rows(recipe, prepared, length, training=False)
+    if rows.rows_per_epoch(0) == 0:
+        return None
     return Evaluator(
-        rows=_rows(recipe, prepared, length, training=False),
+        rows=rows,
         objective=OBJECTIVES[recipe.objective.name](),
         accelerator=accelerator,
         batch_size=section.per_device_eval_batch_size or section.per_device_train_batch_size,

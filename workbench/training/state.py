@@ -20,7 +20,6 @@ class TrainState:
     step: int = 0
     rows: int = 0
     num_tokens: int = 0
-    seconds: float = 0.0
     best_eval_loss: float | None = None
     best_step: int | None = None
     eval_loss: float | None = None
