@@ -54,7 +54,11 @@ def first_seen(program: str, marks: list[bytes], environment: dict[str, str]) ->
             if select.select([terminal], [], [], 0.05)[0]:
                 screen += os.read(terminal, 1 << 16)
                 now = time.perf_counter() - begin
-                times = [now if mark in screen and t != t else t for mark, t in zip(marks, times, strict=True)]
+                for index, mark in enumerate(marks):
+                    if times[index] != times[index] and mark in screen:
+                        times[index] = now
+                    now if mark in screen and t != t else t for mark, t in zip(marks, times, strict=True)
+                ]
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -1,0 +1,210 @@
+"""The interface in a real terminal: bytes in, bytes out, read by a terminal emulator."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyte
+import pytest
+
+LIMIT = 20.0
+
+
+class Terminal:
+    """`python -m workbench` in a pseudo-terminal that is its controlling one, as under ssh."""
+
+    def __init__(self, columns: int = 80, rows: int = 24, **environment: str) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self.stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            os.execve(sys.executable, [sys.executable, "-m", "workbench"], {**os.environ, **environment})
+        self.resize(columns, rows)
+
+    def resize(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.screen.resize(rows, columns)
+
+    def send(self, keys: str) -> None:
+        os.write(self.terminal, keys.encode())
+
+    def read(self, seconds: float) -> bytes:
+        """What is written within some time; returns at the first bytes."""
+        if not select.select([self.terminal], [], [], seconds)[0]:
+            return b""
+        try:
+            data = os.read(self.terminal, 1 << 16)
+        except OSError:
+            return b""
+        self.raw += data
+        # pyte takes the private form of a colour query for a colour; no terminal shows it.
+        self.stream.feed(data.replace(b"\x1b[>", b"\x1b[?"))
+        return data
+
+    def until(self, condition: Callable[[str], object], what: str) -> None:
+        deadline = time.monotonic() + LIMIT
+        while not condition(self.text):
+            assert time.monotonic() < deadline, f"never seen: {what}\n{self.text}"
+            self.read(0.1)
+
+    def see(self, words: str) -> None:
+        self.until(lambda text: words in text, words)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def wait_for_end(self) -> int:
+        """The exit status, or minus the signal."""
+        deadline = time.monotonic() + LIMIT
+        while time.monotonic() < deadline:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = 0
+                return os.waitstatus_to_exitcode(status)
+            if self.terminal >= 0:
+                self.read(0.05)
+        raise AssertionError("the interface did not end")
+
+    def hang_up(self) -> None:
+        os.close(self.terminal)
+        self.terminal = -1
+
+    def close(self) -> None:
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        if self.terminal >= 0:
+            os.close(self.terminal)
+
+
+@pytest.fixture
+def terminal(plain_terminal: None) -> Iterator[Callable[..., Terminal]]:
+    """Open terminals that are closed at the end."""
+    opened: list[Terminal] = []
+
+    def make(columns: int = 80, rows: int = 24, **environment: str) -> Terminal:
+        opened.append(Terminal(columns, rows, **environment))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def test_tabs_keys_and_quit(make_run: Any, terminal: Any) -> None:
+    make_run("first", steps=30)
+    make_run("second", steps=30)
+    one = terminal()
+    one.see("finished")
+    for words in ("1 Build", "2 Data", "3 Train", "4 Playground", "5 Rank", "? help", "q quit"):
+        one.see(words)
+    one.see("eval_loss")
+    one.send("j")
+    one.until(lambda text: any("▸" in line and "first" in line for line in text.split("\n")), "cursor")
+    one.send("l")
+    one.see("printed nothing yet")
+    one.send("?")
+    one.see("train.overlay")
+    one.send("\x1b")
+    one.until(lambda text: "train.overlay" not in text, "help closed")
+    one.send("5")
+    one.see("Rank answers")
+    one.send("\x1b[1;5D")
+    one.see("Prompt a model")
+    one.send("3:")
+    one.see("Search for commands")
+    one.send("\x1b")
+    one.until(lambda text: "Search for" not in text, "palette closed")
+    one.send("q")
+    assert one.wait_for_end() == 0
+    # The terminal is left as it was: main screen, cursor shown, mouse off.
+    assert one.raw.rstrip().endswith(b"\x1b[?25h") or b"\x1b[?1049l" in one.raw[-400:]
+    assert b"\x1b[?1000l" in one.raw[-400:]
+
+
+def test_idle_writes_nothing(make_run: Any, terminal: Any) -> None:
+    make_run("still", state="running", steps=30)
+    one = terminal(200, 60)
+    one.see("eval_loss")
+    one.see("running")
+    # Quiet for longer than two rounds of reading, after which a longer wait must bring nothing.
+    deadline = time.monotonic() + LIMIT
+    while one.read(0.7):
+        assert time.monotonic() < deadline, "never quiet"
+    assert one.read(1.5) == b""
+
+
+def test_killed_and_started_again(make_run: Any, terminal: Any, add_metrics: Any) -> None:
+    run = make_run("lasting", state="running", steps=50, max_steps=100)
+    one = terminal()
+    one.see("50/100")
+    os.kill(one.pid, signal.SIGKILL)
+    assert one.wait_for_end() == -signal.SIGKILL
+    add_metrics(run, 51, 80)
+    status = run.status()
+    status.step = 80
+    status.write(run.status_path)
+    two = terminal()
+    two.see("80/100")
+    # 5 / 80: the last point of the whole curve, which begins at step 1.
+    two.see("0.06250")
+    two.until(lambda text: any(char > "⠀" for line in text.split("\n")[10:] for char in line), "a curve")
+
+
+def test_hang_up_ends_the_interface_and_not_the_worker(make_run: Any, terminal: Any) -> None:
+    from workbench.store.process import ProcessIdentity, _start_time
+
+    waits = [sys.executable, "-c", "input()"]
+    worker = subprocess.Popen(waits, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        run = make_run("going", state="running", steps=5)
+        status, me = run.status(), ProcessIdentity.current()
+        status.process = ProcessIdentity(worker.pid, _start_time(worker.pid) or 0.0, me.boot, me.host)
+        status.write(run.status_path)
+        one = terminal()
+        one.see("running")
+        one.hang_up()
+        one.wait_for_end()
+        assert worker.poll() is None
+        assert run.status().is_active
+    finally:
+        worker.communicate(b"\n")
+
+
+def test_too_small_and_grown(make_run: Any, terminal: Any) -> None:
+    make_run("one", steps=5)
+    one = terminal(20, 5)
+    one.see("too small: 20×5")
+    one.resize(80, 24)
+    one.see("finished")
+    one.send("q")
+    assert one.wait_for_end() == 0
+
+
+def test_no_colour_means_none(make_run: Any, terminal: Any) -> None:
+    make_run("one", steps=5)
+    one = terminal(NO_COLOR="1")
+    one.see("eval_loss")
+    cells = [cell for row in one.screen.buffer.values() for cell in row.values()]
+    assert all(cell.fg == "default" and cell.bg == "default" for cell in cells)
+    assert b"38;5;" not in one.raw and b"38;2;" not in one.raw
+
+
+def test_ascii_where_the_locale_has_nothing_else(make_run: Any, terminal: Any) -> None:
+    make_run("one", steps=5)
+    one = terminal(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    one.see("+ finished")
+    one.see("loss")
