@@ -44,6 +44,11 @@ def test_overrides_reach_into_sections_and_lists() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["stdlib:", "[stdlib:]", "['stdlib:']", "{path: 'stdlib:'}"])
+def test_stdlib_needs_no_quotes(text: str) -> None:
+    assert [s.path for s in recipe.load("nano", [f"data.sources={text}"]).data.sources] == ["stdlib:"]
+
+
 def test_a_single_source_may_be_written_as_a_word() -> None:
     assert recipe.load("nano", ["data.sources=x.txt"]).data.sources[0].path == "x.txt"
 

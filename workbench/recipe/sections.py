@@ -124,9 +124,13 @@ def _sources(value: Any) -> Any:
     """Accept `a.txt`, `[a.txt, b.txt]` and `[{path: a.txt, weight: 2}]` alike."""
     if isinstance(value, (str, dict)):
         value = [value]
-    if isinstance(value, list):
-        return [{"path": item} if isinstance(item, str) else item for item in value]
-    return value
+    return [_source(item) for item in value] if isinstance(value, list) else value
+
+
+def _source(item: Any) -> Any:
+    # YAML reads an unquoted `stdlib:` as a mapping with an empty value.
+    word = "stdlib:" if item == {"stdlib": None} else item
+    return {"path": word} if isinstance(word, str) else item
 
 
 Sources = Annotated[list[SourceSpec], BeforeValidator(_sources)]
