@@ -57,8 +57,6 @@ def first_seen(program: str, marks: list[bytes], environment: dict[str, str]) ->
                 for index, mark in enumerate(marks):
                     if times[index] != times[index] and mark in screen:
                         times[index] = now
-                    now if mark in screen and t != t else t for mark, t in zip(marks, times, strict=True)
-                ]
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -208,3 +208,23 @@ def test_ascii_where_the_locale_has_nothing_else(make_run: Any, terminal: Any) -
     one = terminal(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     one.see("+ finished")
     one.see("loss")
+
+
+def test_keys_typed_ahead_reach_what_was_opened(make_run: Any, terminal: Any) -> None:
+    make_run("delete-me", steps=5)
+    one = terminal(100, 30, EDITOR="false")
+    one.see("eval_loss")
+    # All in one write: not one of these letters may run as a command.
+    one.send("/Deeleteq")
+    one.see("0 of 1 runs")
+    one.see("Deeleteq")
+    one.send("\x1b")
+    one.see("delete-me")
+    one.send("n")
+    one.see("choose a preset")
+    one.send("\r")
+    one.see("workbench train quickstart")
+    one.send("/max_steps\r")
+    one.see("training.max_steps")
+    one.send("\r\x15" + "37\r")
+    one.see("training.max_steps=37")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.containers import Container
-from textual.events import Resize
+from textual.events import Key, Resize
 from textual.reactive import reactive
 from textual.screen import Screen
 
@@ -17,6 +17,7 @@ from workbench.tui.commands import Command, bindings, palette_entries
 from workbench.tui.settings import SYMBOLS, default_symbols
 from workbench.tui.tabs import TABS, find
 from workbench.tui.widgets.key_bar import KeyBar
+from workbench.tui.widgets.prompt import Prompt
 from workbench.tui.widgets.tab_strip import TabStrip
 from workbench.tui.widgets.too_small import TooSmall, fits
 
@@ -72,6 +73,11 @@ class WorkbenchApp(App[None]):
             self.push_screen(TooSmall())
         elif fits(event.size) and isinstance(self.screen, TooSmall):
             self.pop_screen()
+
+    def on_key(self, event: Key) -> None:
+        # Keys typed ahead of a prompt went to what had the focus before it, and come by here unused.
+        if isinstance(self.focused, Prompt) and event.is_printable and event.character:
+            self.focused.insert_text_at_cursor(event.character)
 
     async def watch_tab(self) -> None:
         """Show the present tab, making its widget the first time."""

@@ -24,6 +24,7 @@ from workbench.tui.train.polling import PaneRead, PointsRead, Poller, RunsRead, 
 from workbench.tui.train.rows import Row, arrange
 from workbench.tui.train.run_table import RunTable
 from workbench.tui.train.view_actions import ViewActions
+from workbench.tui.widgets.prompt import Prompt
 from workbench.tui.widgets.tab_strip import TabStrip
 from workbench.tui.widgets.text_lines import TextLines
 
@@ -41,7 +42,6 @@ class TrainTab(ViewActions):
     TrainTab #runs { height: 8; }
     TrainTab #pane { height: 1fr; display: none; }
     TrainTab #tall-strip { display: none; }
-    TrainTab #filter { padding: 0 1; background: $surface; }
 
     TrainTab.-pane #upper { height: auto; }
     TrainTab.-pane #pane { display: block; }
@@ -76,6 +76,7 @@ class TrainTab(ViewActions):
         panes = [(pane.id, pane.key, pane.label) for pane in PANES]
         with Container(id="upper"):
             with Container(id="runs"):
+                yield Prompt("words of name, state or model", id="filter")
                 yield RunTable()
             yield TabStrip([("charts", "c", "charts"), *panes], active="charts", id="short-strip")
             yield ChartGrid()
@@ -102,17 +103,17 @@ class TrainTab(ViewActions):
     def on_resize(self, event: Resize) -> None:
         self.set_class(event.size.height >= TALL, "-tall")
         self.set_class(event.size.height >= TALL and event.size.width >= WIDE, "-wide")
-        self._size_table()
+        self.size_table()
         self._show_pane()
 
-    def _size_table(self) -> None:
+    def size_table(self) -> None:
         runs = self.query_one("#runs")
         if self.has_class("-wide"):
             runs.styles.height = None
             return
         share = 0.28 if self.has_class("-tall") else 0.33
         room = max(4, int(self.size.height * share))
-        lines = len(self.shown) + 1 + len(self.query("#filter"))
+        lines = len(self.shown) + 1 + self.prompt.asked
         runs.styles.height = min(max(lines, 2), room)
 
     # The poller's news.
@@ -163,7 +164,7 @@ class TrainTab(ViewActions):
             self.selected, self._wanted_run = self._wanted_run, ""
         elif self.selected not in names:
             self.selected = names[min(max(before, 0), len(names) - 1)] if names else ""
-        self._size_table()
+        self.size_table()
         self.redraw()
 
     def watch_selected(self, selected: str) -> None:
@@ -260,7 +261,7 @@ class TrainTab(ViewActions):
     def _filter_done(self) -> None:
         self.table.focus()
         if not self.filter_text:
-            self.query("#filter").remove()
+            self.prompt.put_away()
 
     def watch_filter_text(self) -> None:
         if self.is_attached:

@@ -125,8 +125,10 @@ class ChartGrid(Container):
         used = max(1, -(-len(chosen) // columns))
         self.styles.grid_size_columns, self.styles.grid_size_rows = columns, used
         spare = columns * used - len(chosen)
+        # Where there are many rows, the first one gets more height, as the one that matters most.
+        self.styles.grid_rows = "3fr" + " 2fr" * (used - 1) if used > 2 else "1fr"
         for index, chart in enumerate(self.charts):
-            # The first chart, the one that matters most, takes the room that is left over.
+            # The room that is left over in the last row is the first chart's too.
             chart.styles.column_span = 1 + spare if index == 0 else 1
         self._show_words()
 

@@ -17,6 +17,7 @@ from workbench.tui.notices import notify, notify_error
 from workbench.tui.text import reveal_control
 from workbench.tui.train.form_list import FormList
 from workbench.tui.widgets.key_bar import KeyBar
+from workbench.tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
     from workbench.recipe import Preset
@@ -54,7 +55,6 @@ class NewRunScreen(ModalScreen[str | None]):
     NewRunScreen #form-title { height: 1; background: $panel; text-style: bold; padding: 0 1; }
     NewRunScreen OptionList { height: 1fr; border: none; background: $background; padding: 0 1; }
     NewRunScreen FormList { height: 1fr; }
-    NewRunScreen #form-input, NewRunScreen #form-search { padding: 0 1; background: $surface; }
     NewRunScreen #form-about { height: 3; padding: 0 1; color: $text-muted; border-top: solid $panel; }
     NewRunScreen #form-problem { height: 2; padding: 0 1; color: $error; }
     NewRunScreen #form-problem.-quiet { color: $text-muted; }
@@ -80,9 +80,11 @@ class NewRunScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         yield Static("New run", id="form-title", markup=False)
+        yield Prompt("words of name or help", id="form-search")
         yield OptionList(id="presets", compact=True)
         yield FormList()
         yield Static(id="form-about", markup=False)
+        yield Prompt("empty", id="form-input")
         yield Static(id="form-problem", markup=False)
         yield Static(id="form-command", markup=False)
         yield KeyBar()
@@ -193,8 +195,17 @@ class NewRunScreen(ModalScreen[str | None]):
         note.update(reveal_control(problem) or quiet)
 
     @property
+    def _entry(self) -> Prompt:
+        """Where a value is typed."""
+        return self.query_one("#form-input", Prompt)
+
+    @property
+    def _searcher(self) -> Prompt:
+        return self.query_one("#form-search", Prompt)
+
+    @property
     def _editing(self) -> bool:
-        return bool(self.query("#form-input"))
+        return self._entry.asked
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         field = self.fields.field if self._draft and self.is_mounted else None
@@ -220,12 +231,8 @@ class NewRunScreen(ModalScreen[str | None]):
             self.action_turn(1)
             return
         self._before_edit = draft.text(field)
-        entry = Input(self._before_edit, placeholder="empty", id="form-input", compact=True)
-        entry.select_on_focus = False
-        entry.cursor_blink = False
-        self.mount(entry, after="#form-about")
-        entry.focus()
-        self.call_after_refresh(self._show_about)
+        self._entry.ask(self._before_edit)
+        self._show_about()
 
     def action_turn(self, by: int) -> None:
         draft, field = self._draft, self.fields.field
@@ -252,15 +259,11 @@ class NewRunScreen(ModalScreen[str | None]):
 
     @on(Input.Submitted, "#form-input")
     def _typed_all(self) -> None:
-        self.query("#form-input").remove()
+        self._entry.put_away()
         self.fields.focus()
 
     def action_search(self) -> None:
-        if not self.query("#form-search"):
-            entry = Input(self._search, placeholder="words of name or help", id="form-search", compact=True)
-            entry.cursor_blink = False
-            self.mount(entry, after="#form-title")
-        self.query_one("#form-search").focus()
+        self._searcher.ask(self._search)
 
     @on(Input.Changed, "#form-search")
     def _searched(self, message: Input.Changed) -> None:
@@ -269,7 +272,7 @@ class NewRunScreen(ModalScreen[str | None]):
 
     @on(Input.Submitted, "#form-search")
     def _search_done(self) -> None:
-        self.query("#form-search").remove()
+        self._searcher.put_away()
         self.fields.focus()
 
     def action_only_changed(self) -> None:
@@ -286,11 +289,11 @@ class NewRunScreen(ModalScreen[str | None]):
         if self._editing:
             if self._draft and self.fields.field:
                 self._draft.set_text(self.fields.field, self._before_edit)
-            self.query("#form-input").remove()
+            self._entry.put_away()
             self.fields.focus()
             self._show_fields()
-        elif self._search or self.query("#form-search"):
-            self.query("#form-search").remove()
+        elif self._search or self._searcher.asked:
+            self._searcher.put_away()
             self._search = ""
             self.fields.focus()
             self._show_fields()

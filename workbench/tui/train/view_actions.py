@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from textual.reactive import reactive
-from textual.widgets import Input
 
 from workbench.tui.train.actions import RunActions
 from workbench.tui.train.axes import AXES, XAxis
 from workbench.tui.train.chart_grid import DEFAULT_METRICS, ChartGrid, Drawn, colour_name
 from workbench.tui.train.rows import ORDERS, Row
 from workbench.tui.train.run_table import RunTable
+from workbench.tui.widgets.prompt import Prompt
 from workbench.tui.widgets.text_lines import TextLines
 
 MARKS = {"braille": ("●", "◌"), "block": ("●", "◌"), "ascii": ("*", "%")}
@@ -45,6 +45,15 @@ class ViewActions(RunActions):
     @property
     def grid(self) -> ChartGrid:
         return self.query_one(ChartGrid)
+
+    @property
+    def prompt(self) -> Prompt:
+        """Where the filter is typed."""
+        return self.query_one(Prompt)
+
+    def size_table(self) -> None:
+        """Give the table the height that its lines need, within limits."""
+        raise NotImplementedError
 
     @property
     def pane_visible(self) -> bool:
@@ -105,9 +114,10 @@ class ViewActions(RunActions):
         """Undo one step of going in: large, focus, pane, filter."""
         if self.large:
             self.large = self.grid.maximised = ""
-        elif self.query("#filter") and (self.filter_text or not self.table.has_focus):
-            self.query("#filter").remove()
+        elif self.prompt.asked and (self.filter_text or not self.table.has_focus):
+            self.prompt.put_away()
             self.filter_text = ""
+            self.size_table()
             self.table.focus()
         elif not self.table.has_focus:
             self.table.focus()
@@ -193,12 +203,8 @@ class ViewActions(RunActions):
         self.table.order, self.table.reverse = self.order, self.reverse
 
     def action_filter(self) -> None:
-        if not self.query("#filter"):
-            words = "words of name, state or model"
-            entry = Input(self.filter_text, placeholder=words, id="filter", compact=True)
-            entry.cursor_blink = False
-            self.query_one("#runs").mount(entry, before=0)
-        self.query_one("#filter").focus()
+        self.prompt.ask(self.filter_text)
+        self.size_table()
 
     def action_log_axis(self) -> None:
         charts = self.grid.charts

@@ -1,0 +1,42 @@
+"""A line to type into that waits out of sight, so that keys typed ahead of it are not lost to commands."""
+
+from __future__ import annotations
+
+from textual.widgets import Input
+
+
+class Prompt(Input):
+    """An input of one row; `ask` shows it and takes the keys at once, `put_away` hides it.
+
+    Mounting an input when it is asked for would take effect some messages later, and what a quick hand
+    or a pasted text types meanwhile would run as commands.
+    """
+
+    DEFAULT_CSS = """
+    Prompt { display: none; padding: 0 1; background: $surface; }
+    Prompt.-asked { display: block; }
+    """
+
+    def __init__(self, placeholder: str, *, id: str) -> None:
+        super().__init__(placeholder=placeholder, id=id, compact=True, select_on_focus=False)
+        self.cursor_blink = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether it is on screen."""
+        return self.has_class("-asked")
+
+    def ask(self, value: str) -> None:
+        """Show it with this text and give it the keys."""
+        with self.prevent(Input.Changed):
+            self.value = value
+        self.cursor_position = len(value)
+        self.add_class("-asked")
+        # Not `focus()`, which waits for the next turn of the event loop.
+        self.styles.display = "block"
+        self.screen.set_focus(self)
+
+    def put_away(self) -> None:
+        """Hide it."""
+        self.remove_class("-asked")
+        self.styles.display = "none"
