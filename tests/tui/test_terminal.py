@@ -228,3 +228,7 @@ def test_keys_typed_ahead_reach_what_was_opened(make_run: Any, terminal: Any) ->
     one.see("training.max_steps")
     one.send("\r\x15" + "37\r")
     one.see("training.max_steps=37")
+    one.send("\r")
+    one.see("enter keeps it")
+    one.send("\x1540\r")
+    one.see("training.max_steps=40")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual.events import Key
 from textual.widgets import Input
 
 
@@ -35,6 +36,16 @@ class Prompt(Input):
         # Not `focus()`, which waits for the next turn of the event loop.
         self.styles.display = "block"
         self.screen.set_focus(self)
+
+    async def _on_key(self, event: Key) -> None:
+        # Editing keys are bindings, which run once the key has travelled up to the app: ctrl+u would
+        # delete what was typed behind it. Here they run in the order in which they were typed.
+        if found := self._bindings.key_to_bindings.get(event.key):
+            event.stop()
+            event.prevent_default()
+            await self.run_action(found[0].action)
+        else:
+            await super()._on_key(event)
 
     def put_away(self) -> None:
         """Hide it."""
