@@ -27,7 +27,7 @@ Until = Callable[..., Awaitable[None]]
 @pytest.fixture(autouse=True)
 def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of many colours, and nothing of the developer's own session."""
-    for name in ("NO_COLOR", "FORCE_COLOR", "TMUX", "STY", "VISUAL", "EDITOR"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TMUX", "STY", "VISUAL", "EDITOR", "COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLORTERM", "truecolor")
