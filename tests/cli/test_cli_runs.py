@@ -109,7 +109,7 @@ def test_an_unknown_run_gets_a_suggestion(make_run: MakeRun, capsys: Capture) ->
 
 
 def test_compare_shows_results_and_recipe_differences(make_run: MakeRun, capsys: Capture) -> None:
-    make_run("alpha", loss=[4.0, 2.0, 3.0], eval_at={3: 2.5}, step=3)
+    make_run("alpha", "training.learning_rate=0.002", loss=[4.0, 2.0, 3.0], eval_at={3: 2.5}, step=3)
     make_run("beta", "training.learning_rate=0.5", loss=[4.0, 3.5], step=2, started=100.0, ended=165.0)
     assert main(["runs", "compare", "alpha", "beta"]) == 0
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line}

@@ -43,7 +43,7 @@ def finish(run: Run) -> Status:
     return run.status()
 
 
-def wait_for_step(run: Run, pid: int, step: int) -> bool:
+def wait_for_step(run: Run, step: int) -> bool:
     """Wait until the worker has logged a step; False when it ended first."""
     while run.status().is_active:
         if run.metrics_path.exists() and f'"step":{step},'.encode() in run.metrics_path.read_bytes():
@@ -86,10 +86,11 @@ def test_killed_again_and_again_the_curve_is_the_same(make_run: MakeRun) -> None
             killed = kill_while_saving(run, pid)
             saving += killed
         else:
-            time.sleep(dice.uniform(0.0, 1.0))
-            killed = run.status().is_active
-            if killed:
-                os.kill(pid, signal.SIGKILL)
+            # At least eight steps on, so that four kills pass the thirteen steps of an epoch.
+            begun = int(run.checkpoints()[-1].name.rpartition("-")[2]) if run.checkpoints() else 0
+            killed = wait_for_step(run, begun + dice.randint(8, 24))
+            time.sleep(dice.uniform(0.0, 0.05))
+            os.kill(pid, signal.SIGKILL)
         assert killed, f"the run of {steps} steps ended after {kills} kills"
         kills += 1
         epochs = curve(run, "epoch")["epoch"] if run.metrics_path.exists() else []
@@ -125,8 +126,8 @@ def test_a_worker_of_two_processes_stops_and_resumes(make_run: MakeRun) -> None:
     whole, run = make_run(**changes), make_run(**changes)
     finish(whole)
     launch.start(run)
-    pid = worker_of(run)
-    assert wait_for_step(run, pid, 5)
+    worker_of(run)
+    assert wait_for_step(run, 5)
     launch.request_stop(run)
     assert launch.wait(run, DEADLINE) == "stopped", run.log_path.read_text()
     finish(run)
