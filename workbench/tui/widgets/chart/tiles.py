@@ -24,16 +24,33 @@ class Tile(Widget):
     Tile { width: 1fr; height: 1fr; background: transparent; }
     """
 
-    def __init__(self, lines: Callable[[range, Region], list[Strip]]) -> None:
-        """`lines` gives some rows of a region within the parent, line filters applied."""
+    def __init__(self, drawing: Callable[[], int], line: Callable[[int, Region], Strip]) -> None:
+        """`line` gives one row of a region within the parent, line filters applied.
+
+        `drawing` numbers what the rows belong to; they are asked for anew when it differs.
+        """
         super().__init__()
-        self._lines_of_parent = lines
+        self._drawing_of_parent, self._line_of_parent = drawing, line
+        self._strips: list[Strip] = []
+        self._stale: set[int] = set()
+        self._drawn: tuple[int, Region] = (0, Region())
 
     def render_lines(self, crop: Region) -> list[Strip]:
         # Past the cache of styled lines of an ordinary widget, which filters every line of every tile
-        # anew at each refresh: half the time of one. What comes here is filtered and cached already.
+        # anew at each refresh: half the time of one. What comes here is filtered already, and kept.
         own = self.virtual_region
-        strips = self._lines_of_parent(crop.line_range, own)
+        drawing = (self._drawing_of_parent(), own)
+        if drawing != self._drawn:
+            self._drawn = drawing
+            self._strips = [self._line_of_parent(y, own) for y in range(own.height)]
+        else:
+            for y in self._stale:
+                if y < own.height:
+                    self._strips[y] = self._line_of_parent(y, own)
+        self._stale.clear()
+        if crop.size == own.size:
+            return self._strips
+        strips = self._strips[crop.y : crop.bottom]
         if crop.column_span != (0, own.width):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
@@ -41,7 +58,7 @@ class Tile(Widget):
     def parts(self, regions: list[Region]) -> list[Region]:
         """What of these one-row regions of the parent lies in this tile: one a row, from its left edge.
 
-        Each would be sent from there on anyway.
+        Each would be sent from there on anyway. Those rows are asked for anew.
         """
         own = self.virtual_region
         ends: dict[int, int] = {}
@@ -49,4 +66,5 @@ class Tile(Widget):
             end = min(x + width, own.right)
             if x < own.right and end > max(own.x, ends.get(y, 0)):
                 ends[y] = end
+        self._stale.update(ends)
         return [Region(own.x, y, end - own.x, 1) for y, end in ends.items()]

@@ -90,9 +90,10 @@ class Chart(Widget, can_focus=True):
         self._background = Color(0, 0, 0)
         self._filters: Sequence[LineFilter] = ()
         self._table: tuple[Style, ...] = ()
-        # Rows of the tiles, by row and then by the tile's first column.
-        self._strips: dict[int, dict[int, Strip]] = {}
-        self._tiles = [Tile(self._lines) for _ in range(TILES)]
+        # The number of the drawing that the tiles show, counted up whenever all of it is drawn anew.
+        self._number = 0
+        self._blank = Strip.blank(0)
+        self._tiles = [Tile(self._drawing, self._line) for _ in range(TILES)]
         self._scheduled = False
         self.set_reactive(Chart.title, title)
         self.set_reactive(Chart.x_label, x_label)
@@ -214,12 +215,17 @@ class Chart(Widget, can_focus=True):
 
     def _schedule(self) -> None:
         """Have the chart drawn once after all that happens now."""
-        if not self._scheduled and self.is_attached:
+        if not self._scheduled:
             self._scheduled = True
-            self.call_later(self._update)
+            self.check_idle()
+
+    def on_idle(self) -> None:
+        # No message of our own is posted for an update: one costs as much as half the drawing.
+        if self._scheduled and self.is_attached:
+            self._scheduled = False
+            self._update()
 
     def _update(self) -> None:
-        self._scheduled = False
         before, table = self._frame, self._table
         if before is None or not self.size:
             self.refresh()
@@ -231,10 +237,9 @@ class Chart(Widget, can_focus=True):
             return
         regions = frame.changed(before)
         parts = [part for tile in self._tiles for part in tile.parts(regions)] if regions else []
-        for part in parts:
-            self._strips.get(part.y, {}).pop(part.x, None)
         if parts:
-            # The tiles need not be told: they keep no lines, and one message is cheaper than six.
+            # The tiles need not be told: they are asked for their lines, and one message is cheaper
+            # than six.
             self.refresh(*parts)
 
     # Drawing
@@ -297,29 +302,30 @@ class Chart(Widget, can_focus=True):
             and self.rich_style == self._base
         )
 
-    def _lines(self, rows: range, region: Region) -> list[Strip]:
-        """Some rows of a tile."""
+    def render_lines(self, crop: Region) -> list[Strip]:
+        # The tiles cover a chart without a border: what lies beneath need not be drawn.
+        if self.gutter:
+            return super().render_lines(crop)
+        if self._blank.cell_length != crop.width:
+            self._blank = Strip.blank(crop.width, self.rich_style)
+        return [self._blank] * crop.height
+
+    def _drawing(self) -> int:
+        """The number of the present drawing, which is made if there is none of this size."""
         frame = self._frame
         if frame is None or (frame.width, frame.height) != tuple(self.size):
             self._base = self.rich_style
             # Asked for once a drawing: both walk up the tree of widgets.
             self._background, self._filters = self.background_colors[1], self.get_line_filters()
-            self._strips.clear()
-            frame = self._draw()
-        strips = []
-        for y in rows:
-            row = self._strips.get(y)
-            if row is None:
-                row = self._strips[y] = {}
-            strip = row.get(region.x)
-            if strip is None:
-                strip = row[region.x] = self._strip(frame, y, region)
-            strips.append(strip)
-        return strips
+            self._number += 1
+            self._draw()
+        return self._number
 
-    def _strip(self, frame: Frame, y: int, region: Region) -> Strip:
-        end = min(region.right, frame.width)
-        if 0 <= y < frame.height and region.x < end:
+    def _line(self, y: int, region: Region) -> Strip:
+        """A row of a tile, as it is sent."""
+        frame = self._frame
+        end = min(region.right, frame.width) if frame else 0
+        if frame and 0 <= y < frame.height and region.x < end:
             strip = frame.strip(y, self._table, region.x, end).adjust_cell_length(region.width, self._base)
         else:
             strip = Strip.blank(region.width, self._base)
