@@ -156,7 +156,7 @@ async def test_live(
         assert train_tab(app).selected == "live"
         shutil.rmtree(run.path)
         await until(pilot, lambda: "live" not in text_of(app))
-        assert train_tab(app).selected == "newcomer"
+        await until(pilot, lambda: train_tab(app).selected == "newcomer")
 
 
 async def test_metrics_of_ten_thousand_steps_and_a_resume(make_run: Any, until: Any, train_tab: Any) -> None:

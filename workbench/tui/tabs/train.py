@@ -96,6 +96,11 @@ class TrainTab(ViewActions):
         """The run under the cursor."""
         return next((row for row in self.rows if row.name == self.selected), None)
 
+    @property
+    def whole(self) -> bool:
+        """Whether all parts are there: not before mounting, and not while the app goes down."""
+        return self.is_attached and bool(self.query("#pane"))
+
     def changed_on_disk(self, select: str = "") -> None:
         self._wanted_run = select or self._wanted_run
         self._poller.poke()
@@ -131,7 +136,7 @@ class TrainTab(ViewActions):
     @on(PointsRead)
     def _take_points(self, message: PointsRead) -> None:
         message.stop()
-        if message.serial == self._watch.serial:
+        if self.whole and message.serial == self._watch.serial:
             self.known_metrics = tuple(dict.fromkeys([*self.known_metrics, *message.names]))
             self.grid.take(message.points)
             self.refresh_keys()
@@ -139,7 +144,7 @@ class TrainTab(ViewActions):
     @on(PaneRead)
     def _take_pane(self, message: PaneRead) -> None:
         message.stop()
-        if message.about == self._watch.about:
+        if self.whole and message.about == self._watch.about:
             self.pane_lines(self.pane).set_lines(message.lines)
 
     @on(Trouble)
@@ -157,6 +162,8 @@ class TrainTab(ViewActions):
 
     def place_rows(self) -> None:
         """Put the rows through filter and order, and keep the cursor on a run that is shown."""
+        if not self.whole:
+            return
         before = self.table.cursor
         self.shown = arrange(self.rows, self.filter_text, self.order, self.reverse)
         names = [row.name for row in self.shown]
@@ -168,6 +175,8 @@ class TrainTab(ViewActions):
         self.redraw()
 
     def watch_selected(self, selected: str) -> None:
+        if not self.whole:
+            return
         self.table.selected = selected
         self.refresh_keys()
         # Going quickly down the table must not open every run on the way.
@@ -176,7 +185,7 @@ class TrainTab(ViewActions):
 
     def redraw(self) -> None:
         """Bring table marks, charts, words and the poller in line with the state."""
-        if not self.is_attached:
+        if not self.whole:
             return
         drawn = self.drawn_runs()
         self.grid.drawn = drawn
@@ -191,10 +200,13 @@ class TrainTab(ViewActions):
         running = sum(row.active for row in self.rows)
         filtered = f"{len(self.shown)} of " if self.filter_text else ""
         note = f"{filtered}{len(self.rows)} runs, {running} running" if self.rows else ""
-        self.app.screen_stack[0].query_one("#tabs", TabStrip).note = note
+        for strip in self.app.screen_stack[0].query("#tabs").results(TabStrip):
+            strip.note = note
 
     def _aim(self) -> None:
         """Tell the poller what is on screen now."""
+        if not self.whole:
+            return
         charts = self.grid.display and self.large != "pane"
         pane = self.pane if self.pane_visible else ""
         old = self._watch
@@ -225,6 +237,8 @@ class TrainTab(ViewActions):
 
     def refresh_keys(self) -> None:
         """Have the footer show what works now, when that may have changed."""
+        if not self.whole:
+            return
         row = self.row
         working = repr((row and row.state, self.app.focused, self.grid.on_screen, self.can_go_back))
         if working != self._working:
@@ -264,8 +278,7 @@ class TrainTab(ViewActions):
             self.prompt.put_away()
 
     def watch_filter_text(self) -> None:
-        if self.is_attached:
-            self.place_rows()
+        self.place_rows()
 
     watch_order = watch_reverse = watch_filter_text
 
@@ -285,7 +298,7 @@ class TrainTab(ViewActions):
 
     def _show_pane(self) -> None:
         """Open the pane that was asked for, where there is room for it."""
-        if not self.is_mounted:
+        if not self.whole:
             return
         self.set_class(self.pane_open and not self.has_class("-tall"), "-pane")
         self.set_class(bool(self.large), "-large")
