@@ -19,9 +19,11 @@ import torch
 from safetensors.torch import save_file
 from tiny_run import MakeRun, curve
 
+from workbench.recipe import TrainingSection
 from workbench.store.files import replace_file
 from workbench.store.runs import Run
 from workbench.training import checkpoint, loop, worker
+from workbench.training.samples import SampleWriter
 from workbench.training.stop import StopRequest
 from workbench.training.worker import lock_run
 
@@ -185,6 +187,13 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(
         for r in (run, whole)
     ]
     assert texts[0] == texts[1]
+
+
+def test_torn_samples_are_dropped_when_a_run_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    path.write_bytes(b'{"step": 5, "text": "a"}\n\xff{"st\n{"step": 9, "text": "b"}\n{"step": 1')
+    SampleWriter(path, TrainingSection(), enabled=True).resume(6)
+    assert path.read_bytes() == b'{"step": 5, "text": "a"}\n'
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(

@@ -11,7 +11,7 @@ from rich.style import Style
 from workbench.store.growing import FloatArray
 from workbench.tui.widgets.chart import SeriesStyle
 from workbench.tui.widgets.chart.axes import Limits, Viewport
-from workbench.tui.widgets.chart.canvas import NOBODY, Canvas, Symbols
+from workbench.tui.widgets.chart.canvas import NOBODY, Canvas, Pen, Runs, Symbols
 from workbench.tui.widgets.chart.frame import Frame, clean
 from workbench.tui.widgets.chart.palette import patterns, style_table
 from workbench.tui.widgets.chart.pyramid import FEW_POINTS, Pyramid
@@ -32,6 +32,16 @@ def rows(*values: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
     return np.array(values, np.int16)
 
 
+def runs(
+    top: np.ndarray[tuple[int], np.dtype[np.int16]],
+    bottom: np.ndarray[tuple[int], np.dtype[np.int16]],
+    owner: int,
+    *,
+    bright: bool,
+) -> Runs:
+    return Runs(top[None], bottom[None], (Pen(owner, bright),))
+
+
 def text_of(canvas: Canvas) -> list[str]:
     return ["".join(map(chr, row)) for row in canvas.cells()[0].tolist()]
 
@@ -45,7 +55,7 @@ def test_each_braille_dot_is_where_unicode_has_it() -> None:
         canvas = Canvas(1, 1)
         top, bottom = rows(9, 9), rows(8, 8)
         top[column] = bottom[column] = row
-        canvas.runs(top, bottom, 0, bright=True)
+        canvas.draw(runs(top, bottom, 0, bright=True))
         assert ord(text_of(canvas)[0]) == 0x2800 + (1 << (number - 1))
 
 
@@ -56,17 +66,17 @@ def test_each_braille_dot_is_where_unicode_has_it() -> None:
 def test_runs_fill_from_top_to_bottom(symbols: Symbols, expected: list[str]) -> None:
     canvas = Canvas(2, 2, symbols)
     if symbols == "ascii":
-        canvas.runs(rows(1, 0), rows(1, 0), 0, bright=True)
+        canvas.draw(runs(rows(1, 0), rows(1, 0), 0, bright=True))
     elif symbols == "block":
-        canvas.runs(rows(1, 3, 9, 0), rows(3, 3, 8, 1), 0, bright=True)
+        canvas.draw(runs(rows(1, 3, 9, 0), rows(3, 3, 8, 1), 0, bright=True))
     else:
-        canvas.runs(rows(3, 7, 9, 0), rows(7, 7, 8, 3), 0, bright=True)
+        canvas.draw(runs(rows(3, 7, 9, 0), rows(7, 7, 8, 3), 0, bright=True))
     assert text_of(canvas) == expected
 
 
 def test_runs_beyond_the_edges_are_cut_off() -> None:
     canvas = Canvas(1, 1)
-    canvas.runs(rows(-5, 4), rows(99, 99), 0, bright=True)
+    canvas.draw(runs(rows(-5, 4), rows(99, 99), 0, bright=True))
     assert text_of(canvas) == ["⡇"]
 
 
@@ -78,7 +88,7 @@ def test_runs_against_dots_drawn_one_by_one() -> None:
         for owner in range(2):
             top = generator.integers(-3, 23, 14).astype(np.int16)
             bottom = (top + generator.integers(-2, 9, 14)).astype(np.int16)
-            canvas.runs(top, bottom, owner, bright=True)
+            canvas.draw(runs(top, bottom, owner, bright=True))
             for column in range(14):
                 dots[max(top[column], 0) : max(bottom[column] + 1, 0), column] = True
         bits = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]]
@@ -91,8 +101,8 @@ def test_runs_against_dots_drawn_one_by_one() -> None:
 
 def test_a_bright_curve_is_not_drowned_in_the_envelope() -> None:
     canvas = Canvas(2, 1)
-    canvas.runs(rows(0, 0, 0, 0), rows(3, 3, 3, 3), 1, bright=False)
-    canvas.runs(rows(1, 9, 9, 9), rows(1, 8, 8, 8), 0, bright=True)
+    canvas.draw(runs(rows(0, 0, 0, 0), rows(3, 3, 3, 3), 1, bright=False))
+    canvas.draw(runs(rows(1, 9, 9, 9), rows(1, 8, 8, 8), 0, bright=True))
     codes, owners, bright = canvas.cells()
     assert text_of(canvas) == ["⠂⣿"]
     assert owners.tolist() == [[0, 1]] and bright.tolist() == [[True, False]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,14 @@ TEMPERATURE = 0.8
 TOP_K = 50
 
 
+def _step_of(line: bytes) -> float:
+    """The step of a line; infinite for one that a kill or a full disk left torn."""
+    try:
+        return float(orjson.loads(line)["step"]) if line.endswith(b"\n") else math.inf
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return math.inf
+
+
 class SampleWriter:
     """Appends to `samples.jsonl`; drawn with generators of its own, so that training never notices."""
 
@@ -34,7 +43,7 @@ class SampleWriter:
         if not self.path.exists():
             return
         lines = self.path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith(b"\n") and orjson.loads(line)["step"] <= step]
+        kept = [line for line in lines if _step_of(line) <= step]
         if kept != lines:
             replace_file(self.path, b"".join(kept))
 
