@@ -11,10 +11,11 @@ from textual.events import Key, Resize
 from textual.reactive import reactive
 from textual.screen import Screen
 
+from workbench import terminal
 from workbench.errors import WorkbenchError
 from workbench.tui import preferences
 from workbench.tui.commands import Command, bindings, palette_entries
-from workbench.tui.settings import SYMBOLS, default_symbols
+from workbench.tui.settings import SYMBOLS
 from workbench.tui.tabs import TABS, find
 from workbench.tui.widgets.key_bar import KeyBar
 from workbench.tui.widgets.prompt import Prompt
@@ -56,7 +57,7 @@ class WorkbenchApp(App[None]):
         self.keymap: dict[str, str] = {}
         self.problems: list[WorkbenchError] = []
         settings = preferences.apply(self)
-        self.set_reactive(WorkbenchApp.symbols, symbols or settings.symbols or default_symbols())
+        self.set_reactive(WorkbenchApp.symbols, symbols or settings.symbols or terminal.symbols())
 
     def compose(self) -> ComposeResult:
         choices = [(tab.id, str(number), tab.title) for number, tab in enumerate(TABS, 1)]

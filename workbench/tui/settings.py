@@ -7,7 +7,6 @@ of the file still counts.
 from __future__ import annotations
 
 import difflib
-import locale
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,15 +43,6 @@ def settings_path() -> Path:
 
 def keys_path() -> Path:
     return paths.home() / "keys.yaml"
-
-
-def default_symbols() -> Symbols:
-    """Braille, or ASCII where the locale cannot encode it."""
-    try:
-        "⣿".encode(locale.getpreferredencoding(False))
-    except (UnicodeEncodeError, LookupError):
-        return "ascii"
-    return "braille"
 
 
 def load_settings(themes: Collection[str]) -> Settings:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from workbench.cli import terminal as look
+from workbench import terminal as look
 from workbench.cli.doctor.findings import note, ok
 
 LEAST_COLUMNS, LEAST_LINES = 80, 24

@@ -199,7 +199,8 @@ class TrainTab(ViewActions):
     def _note_counts(self) -> None:
         running = sum(row.active for row in self.rows)
         filtered = f"{len(self.shown)} of " if self.filter_text else ""
-        note = f"{filtered}{len(self.rows)} runs, {running} running" if self.rows else ""
+        count = f"{len(self.rows)} run{'' if len(self.rows) == 1 else 's'}"
+        note = f"{filtered}{count}, {running} running" if self.rows else ""
         for strip in self.app.screen_stack[0].query("#tabs").results(TabStrip):
             strip.note = note
 
