@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ CELL_DOTS: dict[Symbols, tuple[int, int]] = {"braille": (2, 4), "block": (2, 2),
 ASCII_MARKS = "*+ox#@%&"
 ASCII_FAINT = ":"
 NOBODY = -1
+# Dots looked at in one go.
+PIECE = 1 << 16
 
 # The bit of each dot in a cell: one tuple a dot column, from the top down. Braille's are those of its
 # code points (Unicode chapter 21.1); the quadrants' number their glyphs.
@@ -43,43 +45,91 @@ def run_bits(symbols: Symbols) -> NDArray[np.uint8]:
     )
 
 
+@cache
+def _offsets(rows: int, symbols: Symbols) -> tuple[RowArray, RowArray]:
+    """The first dot row of each row of cells, and what a dot column of a cell adds in `run_bits`."""
+    across, down = CELL_DOTS[symbols]
+    firsts = np.arange(0, rows * down, down, dtype=np.int16)[:, None]
+    return firsts, np.arange(across, dtype=np.int16)[:, None, None, None] * np.int16(down + 1)
+
+
+class Pen(NamedTuple):
+    """Whose dots they are, and whether of the bright layer."""
+
+    owner: int
+    bright: bool
+
+
+class Runs(NamedTuple):
+    """For every pen and dot column the dots from `tops` to `bottoms` inclusive; none where top > bottom.
+
+    Both are pens × dot columns, counted from the top; rows outside the canvas are cut off.
+    """
+
+    tops: RowArray
+    bottoms: RowArray
+    pens: tuple[Pen, ...]
+
+
+class Grid(NamedTuple):
+    """How many cells there are, and what of."""
+
+    columns: int
+    rows: int
+    symbols: Symbols = "braille"
+
+    @property
+    def dot_columns(self) -> int:
+        return self.columns * CELL_DOTS[self.symbols][0]
+
+    @property
+    def dot_rows(self) -> int:
+        return self.rows * CELL_DOTS[self.symbols][1]
+
+
 class Canvas:
     """Two layers of dots, bright before faint. Each cell belongs to the last owner who drew in it."""
 
     def __init__(self, columns: int, rows: int, symbols: Symbols = "braille") -> None:
         self.columns, self.rows, self.symbols = columns, rows, symbols
-        self._across, self._down = CELL_DOTS[symbols]
-        self.dot_columns, self.dot_rows = columns * self._across, rows * self._down
-        self._firsts = np.arange(0, self.dot_rows, self._down, dtype=np.int16)[:, None]
-        self._column_steps = np.arange(self._across, dtype=np.int16)[:, None, None] * np.int16(self._down + 1)
         self._bits = {bright: np.zeros((rows, columns), np.uint8) for bright in (True, False)}
         self._owners = {bright: np.full((rows, columns), NOBODY, np.int16) for bright in (True, False)}
 
-    def runs(self, top: RowArray, bottom: RowArray, owner: int, *, bright: bool) -> None:
-        """In every dot column fill the dots from `top` to `bottom` inclusive; none where top > bottom.
+    def draw(self, runs: Runs) -> None:
+        """Fill the runs of all pens, each over those before it."""
+        across = CELL_DOTS[self.symbols][0]
+        # A few pens at a time, so that what they come to stays in the processor's cache.
+        some = max(1, PIECE // max(1, self.rows * self.columns * across))
+        for first in range(0, len(runs.pens), some):
+            tops, bottoms = runs.tops[first : first + some], runs.bottoms[first : first + some]
+            self._draw(tops, bottoms, runs.pens[first : first + some])
 
-        Both have one dot row a dot column, counted from the top; rows outside the canvas are cut off.
-        """
-        drawn = top <= bottom
+    def _draw(self, tops: RowArray, bottoms: RowArray, pens: tuple[Pen, ...]) -> None:
+        across, down = CELL_DOTS[self.symbols]
+        drawn = tops <= bottoms
         if not drawn.any():
             return
         # Only the rows of cells that the runs reach: a curve is seldom as high as the chart.
-        reached = slice(
-            max(int(top[drawn].min()) // self._down, 0), int(bottom[drawn].max()) // self._down + 1
-        )
-        firsts, shape = self._firsts[reached], (self.columns, self._across)
+        reached = slice(max(int(tops[drawn].min()) // down, 0), int(bottoms[drawn].max()) // down + 1)
+        firsts, steps = _offsets(self.rows, self.symbols)
+        firsts = firsts[reached]
         # What each cell holds of the runs of its dot columns, looked up instead of drawn dot by dot.
-        first = np.ascontiguousarray(top.reshape(shape).T)[:, None, :] - firsts
-        end = np.ascontiguousarray(bottom.reshape(shape).T)[:, None, :] - (firsts - np.int16(1))
-        np.clip(first, 0, self._down, out=first)
-        np.clip(end, 0, self._down, out=end)
-        first += self._column_steps
-        first *= np.int16(self._down + 1)
+        # Dot column of the cell, pen, row, column.
+        shape = (len(pens), 1, self.columns, across)
+        first = tops.reshape(shape).transpose(3, 0, 1, 2) - firsts
+        end = bottoms.reshape(shape).transpose(3, 0, 1, 2) - (firsts - np.int16(1))
+        np.minimum(np.maximum(first, 0, out=first), down, out=first)
+        np.minimum(np.maximum(end, 0, out=end), down, out=end)
+        first += steps
+        first *= np.int16(down + 1)
         first += end
         parts = run_bits(self.symbols)[first]
-        bits = parts[0] | parts[1] if self._across == 2 else parts[0]
-        self._bits[bright][reached] |= bits
-        self._owners[bright][reached][bits != 0] = owner
+        bits = parts[0] | parts[1] if across == 2 else parts[0]
+        touched = bits != 0
+        for index, (owner, bright) in enumerate(pens):
+            layer, owners = self._bits[bright][reached], self._owners[bright][reached]
+            np.bitwise_or(layer, bits[index], out=layer)
+            owners[touched[index]] = owner
 
     def cells(self) -> tuple[CodeArray, OwnerArray, NDArray[np.bool_]]:
         """Characters (blank where nothing is), owners (NOBODY there) and whether a cell is bright.

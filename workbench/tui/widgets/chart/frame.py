@@ -46,6 +46,13 @@ class Frame:
         self.codes = np.full((height, width), ord(" "), np.uint32)
         self.styles = np.zeros((height, width), np.int16)
 
+    def copy(self) -> Frame:
+        """The same cells, to be written to apart from these."""
+        other = Frame.__new__(Frame)
+        other.width, other.height, other._ellipsis = self.width, self.height, self._ellipsis
+        other.codes, other.styles = self.codes.copy(), self.styles.copy()
+        return other
+
     def text(self, row: int, column: int, text: str, style: int, end: int | None = None) -> int:
         """Write text from a cell on, cut off at `end` with an ellipsis; returns the cell behind it."""
         end = self.width if end is None else min(end, self.width)

@@ -12,11 +12,13 @@ from workbench.store.growing import FloatArray
 from workbench.tui.widgets.chart import axis_marks, header, strokes
 from workbench.tui.widgets.chart.axes import Span, Viewport
 from workbench.tui.widgets.chart.axis_marks import Plot
-from workbench.tui.widgets.chart.canvas import CELL_DOTS, NOBODY, Canvas
+from workbench.tui.widgets.chart.canvas import CELL_DOTS, Grid, Pen
 from workbench.tui.widgets.chart.frame import Frame
+from workbench.tui.widgets.chart.memory import Memory
 from workbench.tui.widgets.chart.options import Options
 from workbench.tui.widgets.chart.palette import AXIS, MUTED, bright, patterns
 from workbench.tui.widgets.chart.series import Line, Series
+from workbench.tui.widgets.chart.strokes import Stroke
 
 EMPTY = "no points yet"
 NONE_POSITIVE = "no positive values to show on a log axis"
@@ -33,12 +35,20 @@ class Curve:
 
 
 def draw(
-    series: Mapping[str, Series], options: Options, viewport: Viewport, width: int, height: int
+    series: Mapping[str, Series],
+    options: Options,
+    viewport: Viewport,
+    width: int,
+    height: int,
+    memory: Memory | None = None,
 ) -> Frame:
-    """The chart in `width`×`height` cells. Moves the limits of `viewport` where the points ask for it."""
-    frame = Frame(width, height, "~" if options.symbols == "ascii" else "…")
+    """The chart in `width`×`height` cells. Moves the limits of `viewport` where the points ask for it.
+
+    `memory`, of one chart, makes drawing it again cheaper.
+    """
+    memory = memory or Memory()
     if width <= 0 or height <= 0:
-        return frame
+        return Frame(width, height)
     listed = list(series.values())
     data = data_span(listed, log=options.log_x)
     view = viewport.update(data, log=options.log_x)
@@ -60,12 +70,19 @@ def draw(
         gutter = viewport.gutter = needed
     plot = Plot(top, gutter, max(1, width - gutter), plot_rows, view, limits)
     has_values = any(curve.main for curve in curves)
-    if bottom:
-        axis_marks.x_axis(frame, plot, options, listed, labelled=data is not None)
-    if gutter:
-        axis_marks.y_axis(frame, plot, options, labelled=has_values)
+
+    def axes() -> Frame:
+        frame = Frame(width, height, "~" if options.symbols == "ascii" else "…")
+        if bottom:
+            axis_marks.x_axis(frame, plot, options, listed, labelled=data is not None)
+        if gutter:
+            axis_marks.y_axis(frame, plot, options, labelled=has_values)
+        return frame
+
+    gaps = tuple(one.gaps for one in listed)
+    frame = memory.axes((plot, options, width, height, data is not None, has_values, gaps), axes)
     if has_values:
-        paint(frame, plot, options, listed, curves)
+        paint(frame, plot, options, listed, curves, memory)
     else:
         message = EMPTY if not any(one.x.length for one in listed) else NONE_HERE
         if message != EMPTY and (options.log_y or options.log_x) and viewport.zoomed is None:
@@ -134,37 +151,34 @@ def value_span(curves: list[Curve], options: Options) -> Span | None:
     return (min(lows), max(highs)) if lows else None
 
 
-def paint(frame: Frame, plot: Plot, options: Options, listed: list[Series], curves: list[Curve]) -> None:
+def paint(
+    frame: Frame, plot: Plot, options: Options, listed: list[Series], curves: list[Curve], memory: Memory
+) -> None:
     """The curves: dashed ones beneath, the faint layer behind all."""
-    canvas = Canvas(plot.columns, plot.rows, options.symbols)
+    grid = Grid(plot.columns, plot.rows, options.symbols)
     chosen = patterns([series.style for series in listed], options.depth)
+    drawn: list[Stroke] = []
     for curve in sorted(curves, key=lambda curve: not listed[curve.owner].style.dashed):
-        pattern = chosen[curve.owner]
+        bold, faint = Pen(curve.owner, bright=True), Pen(curve.owner, bright=False)
         if curve.raw:
             if options.envelope and not listed[curve.owner].style.dashed:
-                canvas.runs(*strokes.envelope(canvas, plot.y, curve.raw), curve.owner, bright=False)
+                drawn.append(Stroke(curve.raw, faint, envelope=True))
             if options.smoothing:
-                canvas.runs(*strokes.polyline(canvas, plot.y, curve.raw), curve.owner, bright=False)
+                drawn.append(Stroke(curve.raw, faint))
         if curve.main:
-            lonely = len(curve.main.columns) == 1 and not (curve.main.before or curve.main.after)
-            runs = (strokes.cross if lonely else strokes.polyline)(canvas, plot.y, curve.main)
-            if pattern and not lonely:
-                runs = strokes.dashed(runs, pattern)
-            canvas.runs(*runs, curve.owner, bright=True)
-    codes, owners, vivid = canvas.cells()
+            drawn.append(Stroke(curve.main, bold, chosen[curve.owner]))
     area = (slice(plot.top, plot.top + plot.rows), slice(plot.left, plot.left + plot.columns))
-    frame.codes[area] = codes
-    frame.styles[area] = np.where(owners == NOBODY, 0, bright(0) + 2 * owners + ~vivid)
+    frame.codes[area], frame.styles[area] = memory.cells(grid, strokes.runs(grid, plot.y, drawn))
     if options.depth == "none" and len(curves) > 1:
-        end_letters(frame, plot, canvas, curves)
+        end_letters(frame, plot, grid, curves)
 
 
-def end_letters(frame: Frame, plot: Plot, canvas: Canvas, curves: list[Curve]) -> None:
+def end_letters(frame: Frame, plot: Plot, grid: Grid, curves: list[Curve]) -> None:
     """Without colours, each curve ends in the letter it has in the legend."""
-    across, down = CELL_DOTS[canvas.symbols]
+    across, down = CELL_DOTS[grid.symbols]
     for curve in curves:
         if curve.main and len(curve.main.columns):
-            row = round(float(strokes.dot_rows(canvas, plot.y, curve.main.summary.mean[-1:])[0]))
+            row = round(float(strokes.dot_rows(grid, plot.y, curve.main.summary.mean[-1:])[0]))
             column = int(curve.main.columns[-1]) // across
             frame.text(
                 plot.top + min(max(row // down, 0), plot.rows - 1),

@@ -77,6 +77,9 @@ class Pyramid:
         Exact where a range has fewer than BASE points, or all have few. Otherwise a range is widened
         to whole buckets no longer than itself, so no extreme value is ever missed.
         """
+        if not len(starts):
+            nothing = np.empty(0)
+            return Summary(nothing, nothing, nothing)
         counts = ends - starts
         if counts.sum() <= FEW_POINTS:
             return _from_points(values, starts, ends)
@@ -106,7 +109,7 @@ class Pyramid:
 
 
 def _from_points(values: FloatArray, starts: IntArray, ends: IntArray) -> Summary:
-    if (starts[1:] == ends[:-1]).all() and len(starts):
+    if (starts[1:] == ends[:-1]).all():
         points, first = values[starts[0] : ends[-1]], starts - starts[0]
     else:
         taken, first = _gather(starts, ends)

@@ -19,6 +19,7 @@ from workbench.tui.widgets.chart.axes import Viewport
 from workbench.tui.widgets.chart.axis_marks import Plot
 from workbench.tui.widgets.chart.canvas import CELL_DOTS, Symbols
 from workbench.tui.widgets.chart.frame import Frame
+from workbench.tui.widgets.chart.memory import Memory
 from workbench.tui.widgets.chart.options import Options
 from workbench.tui.widgets.chart.palette import Depth, style_table
 from workbench.tui.widgets.chart.series import Series, SeriesStyle
@@ -85,6 +86,7 @@ class Chart(Widget, can_focus=True):
         super().__init__(name=name, id=id, classes=classes)
         self._series: dict[str, Series] = {}
         self._viewport = Viewport()
+        self._memory = Memory()
         self._frame: Frame | None = None
         self._base = Style()
         self._background = Color(0, 0, 0)
@@ -271,7 +273,7 @@ class Chart(Widget, can_focus=True):
     def _draw(self) -> Frame:
         width, height = self.size
         options = self.options
-        frame = picture.draw(self._series, options, self._viewport, width, height)
+        frame = picture.draw(self._series, options, self._viewport, width, height, self._memory)
         styles = tuple(series.style for series in self._series.values())
         table = style_table(self._base, styles, options.depth)
         self._frame, self._table = frame, table
