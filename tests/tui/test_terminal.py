@@ -216,7 +216,7 @@ def test_keys_typed_ahead_reach_what_was_opened(make_run: Any, terminal: Any) ->
     one.see("eval_loss")
     # All in one write: not one of these letters may run as a command.
     one.send("/Deeleteq")
-    one.see("0 of 1 runs")
+    one.see("0 of 1 run")
     one.see("Deeleteq")
     one.send("\x1b")
     one.see("delete-me")
