@@ -48,7 +48,10 @@ class Pyramid:
         self.levels: list[Level] = [Level(BASE)]
 
     def extend(self, values: FloatArray) -> None:
-        """Take in the end of `values`, all of the array so far; O(new points)."""
+        """Take in the end of `values`, all of the array so far; O(new points).
+
+        Summaries that need it do so themselves: the live end of a curve mostly does without.
+        """
         base = self.levels[0]
         start, end = base.low.length * BASE, len(values) // BASE * BASE
         # Pieces that stay in the processor's cache between the three passes.
@@ -83,6 +86,7 @@ class Pyramid:
         counts = ends - starts
         if counts.sum() <= FEW_POINTS:
             return _from_points(values, starts, ends)
+        self.extend(values)
         low, high, mean = np.empty(len(starts)), np.empty(len(starts)), np.empty(len(starts))
         summary = Summary(low, high, mean)
         open_columns = np.ones(len(starts), np.bool_)

@@ -68,7 +68,6 @@ class Track:
     def extend(self, x: FloatArray, y: FloatArray) -> None:
         """Add points; on a log scale those that are not positive are left out and counted."""
         if self._shared:
-            self._pyramid.extend(self.y.view)
             return
         if self._smoother:
             y = self._smoother.extend(y)
@@ -80,7 +79,6 @@ class Track:
             y = np.log10(y)
         self.x.append(x)
         self.y.append(y)
-        self._pyramid.extend(self.y.view)
 
     def line(self, edges: FloatArray, log_x: bool = False) -> Line | None:
         """The curve in the columns between consecutive `edges`; None when it does not cross the view."""
@@ -91,7 +89,7 @@ class Track:
             drawn = Drawn(edges, log_x, 0, np.zeros(len(edges), np.intp), _no_line())
         if drawn.count < len(x):
             drawn = self._drawn = self._grown(drawn, x, y)
-        line, (first, end) = drawn.line, drawn.bounds[[0, -1]].tolist()
+        line, first, end = drawn.line, int(drawn.bounds[0]), int(drawn.bounds[-1])
         before = _outside(edges, x, y, first - 1, log_x) if first > 0 else None
         after = _outside(edges, x, y, end, log_x) if end < len(x) else None
         if not len(line.columns) and (before is None or after is None):
@@ -102,13 +100,15 @@ class Track:
         """What was drawn, brought up to all points; columns well before the new ones are kept."""
         edges, bounds = drawn.edges, drawn.bounds.copy()
         # The column before the one that grew is summed again too: its last bucket was not yet full.
-        start = max(0, int(np.searchsorted(bounds, drawn.count)) - 2) if drawn.count else 0
+        start = max(0, int(bounds.searchsorted(drawn.count)) - 2) if drawn.count else 0
         known = int(bounds[start])
-        bounds[start:] = known + np.searchsorted(x[known:], edges[start:])
-        bounds[-1] = known + np.searchsorted(x[known:], edges[-1], side="right")
-        columns = start + np.flatnonzero(np.diff(bounds[start:]))
+        unknown = x[known:]
+        bounds[start:] = unknown.searchsorted(edges[start:])
+        bounds[start:] += known
+        bounds[-1] = known + unknown.searchsorted(edges[-1], side="right")
+        columns = (bounds[start + 1 :] > bounds[start:-1]).nonzero()[0] + start
         new = self._pyramid.summarise(y, bounds[columns], bounds[columns + 1])
-        kept = int(np.searchsorted(drawn.line.columns, start))
+        kept = int(drawn.line.columns.searchsorted(start))
         old = drawn.line.summary
         summary = Summary(
             np.concatenate((old.low[:kept], new.low)),
@@ -154,7 +154,7 @@ class Series:
             x, y = x[good], y[good]
         if not len(x):
             return
-        if (np.diff(x) < 0).any():
+        if (x[1:] < x[:-1]).any():
             order = np.argsort(x, kind="stable")
             x, y = x[order], y[order]
         if self.x.length == 0:
