@@ -49,7 +49,7 @@ def test_the_wheel_is_pure_and_finds_its_presets(tmp_path: Path) -> None:
             if name.startswith(f"workbench/_data/{folder}/")
         }
         assert inside == {str(p.relative_to(ROOT)) for p in (ROOT / folder).rglob("*") if p.is_file()}
-    code = "import workbench.paths as p, workbench.recipe as r; print(p.resources('presets')); r.load('quickstart')"
+    code = "from workbench import paths, recipe; print(paths.resources('presets')); recipe.load('quickstart')"
     output = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

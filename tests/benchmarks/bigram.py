@@ -57,8 +57,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ[paths.HOME_VARIABLE] = home
-        overrides = [f"data.sources=[{options.text.resolve()}]", "training.max_eval_batches=null", *options.overrides]
-        resolved = recipe.load(options.preset, overrides)
+        fixed = [f"data.sources=[{options.text.resolve()}]", "training.max_eval_batches=null"]
+        resolved = recipe.load(options.preset, [*fixed, *options.overrides])
         run = create_run(resolved, "bigram")
         began = time.monotonic()
         launch.start(run)

@@ -29,7 +29,10 @@ SENTENCES = [
 ]
 
 
-def loss_and_gradients(model: Any, rows: list[list[list[int]]], length: int) -> tuple[float, list[torch.Tensor]]:
+Result = tuple[float, list[torch.Tensor]]
+
+
+def loss_and_gradients(model: Any, rows: list[list[list[int]]], length: int) -> Result:
     """Rows are lists of documents, which are lists of token ids."""
     ids, positions = np.zeros((2, len(rows), length), np.int64)
     targets = np.full((len(rows), length), IGNORE, np.int64)
@@ -43,10 +46,12 @@ def loss_and_gradients(model: Any, rows: list[list[list[int]]], length: int) -> 
             place = end
     batch: Any = SimpleNamespace(input_ids=ids, targets=targets, position_ids=positions)
     objective = CausalLanguageModeling()
-    output = objective.loss(model, objective.tensors(batch, torch.device("cpu")), int((targets != IGNORE).sum()))
+    count = int((targets != IGNORE).sum())
+    output = objective.loss(model, objective.tensors(batch, torch.device("cpu")), count)
     model.zero_grad()
     (output.loss_sum / output.count).backward()
-    return output.loss_sum.item() / output.count, [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    return output.loss_sum.item() / count, gradients
 
 
 def main() -> None:
@@ -62,10 +67,9 @@ def main() -> None:
     length = sum(map(len, documents)) + 3
     packed, packed_gradients = loss_and_gradients(model, [documents], length)
     alone, alone_gradients = loss_and_gradients(model, [[document] for document in documents], length)
-    differences = [
-        ((a - b).norm() / b.norm()).item() for a, b in zip(packed_gradients, alone_gradients, strict=True) if b.norm() > 0
-    ]
-    print(json.dumps({"packed": packed, "unpacked": alone, "largest_gradient_difference": max(differences)}, indent=1))
+    pairs = zip(packed_gradients, alone_gradients, strict=True)
+    worst = max(((a - b).norm() / b.norm()).item() for a, b in pairs if b.norm() > 0)
+    print(json.dumps({"packed": packed, "unpacked": alone, "largest_gradient_difference": worst}, indent=1))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import math
 
 import pytest
 
-from workbench.cli import render, terminal
+from workbench import terminal, units
+from workbench.cli import render
 from workbench.cli.curve import chart
 
 
@@ -47,11 +48,11 @@ def test_lines_can_be_kept() -> None:
         (render.count(7e9), "7B"),
         (render.size(512), "512 B"),
         (render.size(1.44e6), "1.44 MB"),
-        (render.duration(8), "8s"),
-        (render.duration(185), "3m 05s"),
-        (render.duration(9600), "2h 40m"),
-        (render.duration(4 * 3600 + 3 * 86400), "3d 4h"),
-        (render.duration(math.inf), "–"),
+        (units.duration(8), "8s"),
+        (units.duration(185), "3m 05s"),
+        (units.duration(9600), "2h 40m"),
+        (units.duration(4 * 3600 + 3 * 86400), "3d 4h"),
+        (units.duration(math.inf), "–"),
         (render.clip("日本語のテキスト", 7), "日本語…"),
     ],
 )

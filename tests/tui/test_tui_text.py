@@ -8,12 +8,12 @@ from rich.cells import cell_len
 from workbench.tui.text import (
     reveal_control,
     short_bytes,
-    short_duration,
     short_loss,
     short_number,
     strip_control,
 )
 from workbench.tui.widgets.text_lines import wrap
+from workbench.units import duration
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_short_forms() -> None:
     assert [short_loss(value) for value in (None, 2.31041, 123.45678, 1e-5, float("nan"))] == [
         "–", "2.3104", "123.456", "1.0e-05", "nan",
     ]  # fmt: skip
-    assert [short_duration(value) for value in (None, 5, 65, 3700, 90_000)] == [
-        "–", "5s", "1m 05s", "1h 01m", "1d 01h",
+    assert [duration(value) for value in (None, 5, 65, 3700, 90_000)] == [
+        "–", "5s", "1m 05s", "1h 01m", "1d 1h",
     ]  # fmt: skip
     assert [short_bytes(value) for value in (5, 2048, 5 << 30)] == ["5 B", "2.0 KiB", "5.0 GiB"]
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
+from workbench import units
 from workbench.cli import render
 from workbench.cli.events import EventReader
 from workbench.errors import RunError
@@ -153,7 +154,7 @@ def progress_line(status: Status) -> str:
     if status.tokens_per_second:
         parts.append(f"{render.count(status.tokens_per_second)} tokens/s")
     if status.eta_seconds is not None and status.state == "running":
-        parts.append(f"ETA {render.duration(status.eta_seconds)}")
+        parts.append(f"ETA {units.duration(status.eta_seconds)}")
     return "  ".join(parts)
 
 

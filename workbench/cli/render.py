@@ -12,7 +12,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-NONE = "–"
+from workbench.units import NONE
+
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 STATE_STYLES = {"failed": "red", "lost": "red", "unknown": "red", "finished": "green", "stopped": "yellow"}
 
@@ -94,20 +95,6 @@ def size(value: float) -> str:
         if value >= limit:
             return f"{value / limit:.3g} {unit}"
     return f"{value:.0f} B"
-
-
-def duration(seconds: float | None) -> str:
-    """Time in its two largest units: 8s, 3m 05s, 2h 40m, 3d 4h."""
-    if seconds is None or not math.isfinite(seconds):
-        return NONE
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02}s"
-    if whole < 86400:
-        return f"{whole // 3600}h {whole % 3600 // 60:02}m"
-    return f"{whole // 86400}d {whole % 86400 // 3600}h"
 
 
 def cells(text: str) -> int:

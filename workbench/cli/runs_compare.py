@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from workbench import units
 from workbench.cli import parser as grammar
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _page(runs: list[Run], compared: dict[str, Any]) -> str:
         rows.append([name, *(render.number(fact[name]) for fact in facts)])
     for name in ("tokens_per_second", "num_tokens", "num_parameters"):
         rows.append([name, *(render.count(fact[name]) for fact in facts)])
-    rows.append(["time", *(render.duration(fact["seconds"]) for fact in facts)])
+    rows.append(["time", *(units.duration(fact["seconds"]) for fact in facts)])
     right = range(1, len(names) + 1)
     page = render.table(["result", *names], rows, right)
     if not compared["recipe"]:

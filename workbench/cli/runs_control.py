@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from workbench import units
 from workbench.cli import parser as grammar
 
 KILL_SECONDS = 10.0
@@ -73,7 +74,7 @@ def follow(args: argparse.Namespace) -> int:
             hint=f"workbench runs resume {run.name} starts it",
         )
     if status.step:
-        age = render.duration(_since(status.started))
+        age = units.duration(_since(status.started))
         print(f"so far, in {age}: {progress_line(status)}", flush=True)
     try:
         status = Follower(run, sys.stdout, samples=args.samples).follow()
@@ -103,7 +104,7 @@ def stop(args: argparse.Namespace) -> int:
         if args.wait is None:
             render.talk(f"“{run.name}” was asked to stop; it writes a checkpoint first")
             return 0
-        render.talk(f"“{run.name}” was asked to stop; waiting up to {render.duration(args.wait)}")
+        render.talk(f"“{run.name}” was asked to stop; waiting up to {units.duration(args.wait)}")
         launch.wait(run, args.wait)
     if args.force and run.status().is_active:
         launch.kill(run)

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from workbench import units
 from workbench.cli import parser as grammar
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def _row(run: Run, status: Status) -> dict[str, str]:
         render.number(status.loss),
         render.number(status.eval_loss),
         render.count(status.tokens_per_second),
-        render.duration(status.eta_seconds) if running else render.NONE,
-        render.duration(time.time() - status.created) if status.created else render.NONE,
+        units.duration(status.eta_seconds) if running else units.NONE,
+        units.duration(time.time() - status.created) if status.created else units.NONE,
     )
     return dict(zip(HEADERS, values, strict=True))
 

@@ -6,6 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
+from workbench import units
 from workbench.cli import parser as grammar
 
 if TYPE_CHECKING:
@@ -108,8 +109,8 @@ def _status(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("device", facts["device"]),
         ("process", f"{process['pid']} on {process['host']}" if process else ""),
         ("created", _moment(facts["created"])),
-        ("worked", render.duration(facts["elapsed_seconds"]) if facts["elapsed_seconds"] else ""),
-        ("ETA", render.duration(facts["eta_seconds"]) if facts["eta_seconds"] else ""),
+        ("worked", units.duration(facts["elapsed_seconds"]) if facts["elapsed_seconds"] else ""),
+        ("ETA", units.duration(facts["eta_seconds"]) if facts["eta_seconds"] else ""),
         ("folder", facts["path"]),
         ("size", render.size(facts["size_bytes"])),
         ("checkpoints", ", ".join(facts["checkpoints"]) or "none yet"),

@@ -61,7 +61,8 @@ class Trainer:
     metrics: MetricsWriter | None = field(default=None, init=False)
     window_seconds: float = field(default=0.0, init=False)
     window_tokens: int = field(default=0, init=False)
-    step_seconds: float | None = field(default=None, init=False)
+    step_seconds: float = field(default=0.0, init=False)
+    steps_here: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         section = self.recipe.training
@@ -193,8 +194,9 @@ class Trainer:
         """Account for the time of a step; evaluation, samples and checkpoints are not in it."""
         self.window_seconds += seconds
         self.window_tokens += tokens
-        # The first step is slow everywhere (allocators, kernels to load), so it is not believed for long.
-        self.step_seconds = seconds if self.step_seconds is None else 0.9 * self.step_seconds + 0.1 * seconds
+        # The mean at first, then a slow moving average: an estimate that jumps is no estimate.
+        self.steps_here += 1
+        self.step_seconds += (seconds - self.step_seconds) / min(self.steps_here, 50)
 
     def log(self) -> None:
         """One line of metrics for the steps since the last."""
@@ -214,7 +216,7 @@ class Trainer:
                 **memory(self.accelerator.device),
             }
         )
-        remaining = (self.max_steps - state.step) * (self.step_seconds or 0.0)
+        remaining = (self.max_steps - state.step) * self.step_seconds
         self.reporter.update(
             step=state.step,
             loss=loss / count,

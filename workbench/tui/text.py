@@ -60,20 +60,6 @@ def short_loss(value: float | None) -> str:
     return f"{value:.4f}"[:7].rstrip(".")
 
 
-def short_duration(seconds: float | None) -> str:
-    """A duration in seven characters: 12s, 3m 05s, 4h 20m, 3d 04h."""
-    if seconds is None or seconds != seconds or seconds < 0 or seconds == float("inf"):
-        return "–"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h {whole // 60 % 60:02d}m"
-    return f"{whole // 86400}d {whole // 3600 % 24:02d}h"
-
-
 def short_bytes(count: float) -> str:
     """Bytes with a binary unit: 812 B, 3.2 GiB."""
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from workbench.tui.text import clock, meter, reveal_control, short_duration, short_loss, short_number
+from workbench.tui.text import clock, meter, reveal_control, short_loss, short_number
 from workbench.tui.train.rows import Row
 from workbench.tui.widgets.text_lines import Line, plain
+from workbench.units import duration
 
 BAR = 30
 NEXT = {
@@ -115,7 +116,7 @@ def _times(row: Row) -> str:
     status = row.status
     words = f"made {clock(row.status.created)}"
     if status.started:
-        words += f", ran {short_duration((status.ended or status.updated) - status.started)}"
+        words += f", ran {duration((status.ended or status.updated) - status.started)}"
     if row.active and status.eta_seconds is not None:
-        words += f", {short_duration(status.eta_seconds)} to go"
+        words += f", {duration(status.eta_seconds)} to go"
     return words

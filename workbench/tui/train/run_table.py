@@ -19,9 +19,10 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from workbench.tui.commands import Command, bindings
-from workbench.tui.text import reveal_control, short_duration, short_loss, short_number
+from workbench.tui.text import reveal_control, short_loss, short_number
 from workbench.tui.train.rows import ROLES, SYMBOLS, Row
 from workbench.tui.widgets.styles import part_style, row_style
+from workbench.units import duration
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ COLUMNS = (
     Column("loss", 7, "loss", 7, lambda row: short_loss(row.status.loss)),
     Column("eval", 7, "eval_loss", 4, lambda row: short_loss(row.status.eval_loss)),
     Column("tok/s", 6, "", 3, lambda row: _speed(row)),
-    Column("ETA", 7, "eta", 6, lambda row: short_duration(row.status.eta_seconds if row.active else None)),
+    Column("ETA", 7, "eta", 6, lambda row: duration(row.status.eta_seconds if row.active else None)),
 )
 MARK_WIDTH = 4
 NAME_MAXIMUM = 40
