@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -17,7 +17,7 @@ from workbench.models.build import build_model
 from workbench.models.isolation import check_isolation
 from workbench.models.load import load_model
 from workbench.objectives import OBJECTIVES
-from workbench.training import checkpoint, random_state
+from workbench.training import announce, checkpoint, random_state
 from workbench.training.evaluate import Evaluator
 from workbench.training.loop import Trainer
 from workbench.training.optimizer import build_optimizer
@@ -136,7 +136,7 @@ def set_up(
         flops_per_token=flops_per_token(model, length),
         peak_flops=peak_flops(accelerator.device, half) * accelerator.num_processes,
     )
-    _announce(trainer, prepared, length)
+    _announce(trainer, prepared)
     return trainer
 
 
@@ -271,21 +271,11 @@ def _resume(
     return found.state
 
 
-def _announce(trainer: Trainer, prepared: Prepared, length: int) -> None:
-    """What a person would want to check before believing the curve."""
+def _announce(trainer: Trainer, prepared: Prepared) -> None:
     if not trainer.accelerator.is_main_process:
         return
+    print(
+        "\n".join(announce.lines(trainer, prepared.report, describe_device(trainer.accelerator))), flush=True
+    )
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    facts: dict[str, Any] = {
-        "model": f"{type(trainer.model).__name__}, {parameters:,} parameters",
-        "tokenizer": f"{len(prepared.tokenizer):,} entries",
-        "device": describe_device(trainer.accelerator),
-        "row length": f"{length:,} tokens",
-        **prepared.report,
-        **trainer.rows.report(),
-        "steps": f"{trainer.max_steps:,} of {trainer.rows_per_step:,} rows",
-    }
-    for name, value in facts.items():
-        print(f"{name}: {value}")
-    sys.stdout.flush()
     trainer.reporter.update(now=True, num_parameters=parameters, max_steps=trainer.max_steps)

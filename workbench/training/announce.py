@@ -1,0 +1,42 @@
+"""What a person would want to check before believing a curve, as lines of the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench.training.loop import Trainer
+
+# Counts that are worth a line only when they are not zero, and what they count.
+LEFT_OUT = {
+    "blank_documents": "blank documents skipped",
+    "dropped_from_train": "documents dropped from training, for they are held out too",
+    "invalid_utf8": "documents with broken surrogate pairs repaired",
+    "cut_files": "long files cut into several documents",
+}
+
+
+def lines(trainer: Trainer, data: dict[str, Any], device: str) -> list[str]:
+    """The model, the data, what was left out of it, and the rows and steps it makes."""
+    model, rows, packed = trainer.model, trainer.rows, trainer.rows.report()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    told = [
+        f"model      {type(model).__name__}, {parameters:,} parameters, on {device}",
+        f"tokenizer  {data['tokenizer']}, {data['vocab_size']:,} entries",
+        f"training   {data['documents']:,} documents, {data['tokens']:,} tokens, {data['bytes']:,} bytes "
+        f"({data['bytes_per_token']:.2f} a token)",
+        f"held out   {data['eval_documents']:,} documents, {data['eval_tokens']:,} tokens, {data['split']}",
+    ]
+    for source in [*data["sources"], *data["eval_sources"]]:
+        told.append(
+            f"source     {source['path']}: {source['documents']:,} documents, {source['bytes']:,} bytes, "
+            f"weight {source['weight']:g}"
+        )
+    told += [f"left out   {data[name]:,} {what}" for name, what in LEFT_OUT.items() if data[name]]
+    told.append(
+        f"rows       {packed['rows']:,} of {rows.length:,} tokens in an epoch, "
+        f"{packed['efficiency']:.2%} filled, {packed['cropped']:,} tokens cropped"
+    )
+    epochs = trainer.max_steps * trainer.rows_per_step / trainer.rows_per_epoch
+    told.append(f"steps      {trainer.max_steps:,} of {trainer.rows_per_step:,} rows: {epochs:.2f} epochs")
+    return told
