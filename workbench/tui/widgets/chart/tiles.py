@@ -2,7 +2,8 @@
 
 Textual (8.2) sends a changed span of a row from the left edge of its widget on, whatever the left edge
 of the span. In a chart of one widget each new dot at the live end would send a whole row, 400 bytes;
-with six tiles it sends a sixth of one. More would send less, but each costs time at every refresh.
+with six tiles it sends a sixth of one. More would send less, but each costs 0.06 ms at every refresh,
+of 1.9; with four, a quarter of a young run's refreshes pass 1.5 kB, with six a twentieth.
 """
 
 from __future__ import annotations
