@@ -96,7 +96,10 @@ def test_on_another_host_silence_decides() -> None:
     assert status.seen_state() == "lost"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"process": 3}', b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"process": 3}', b"\xff", b'{"step": "three"}', b'{"state": 1, "error": "no"}'],
+)
 def test_a_damaged_status_reads_as_unknown(content: bytes) -> None:
     run = new_run()
     run.status_path.write_bytes(content)

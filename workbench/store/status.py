@@ -20,6 +20,14 @@ LOST = "lost"
 # host, or from a worker that was started and never said who it is, means that it is gone.
 SILENCE_SECONDS = 90.0
 
+_TEXTS = ("state", "message", "device", "objective", "model")
+_MAPPINGS = ("error", "progress")
+_ALWAYS_NUMBERS = ("step", "epoch", "num_tokens", "num_processes", "created", "updated")
+_NUMBERS_OR_NONE = (
+    *("max_steps", "loss", "eval_loss", "best_eval_loss", "best_step", "tokens_per_second", "eta_seconds"),
+    *("num_parameters", "started", "ended", "session"),
+)
+
 
 @dataclass
 class Status:
@@ -70,6 +78,20 @@ class Status:
         self.updated = time.time()
         replace_file(path, json.dumps(asdict(self), allow_nan=True, indent=1).encode(), durable=durable)
 
+    def _check_kinds(self) -> None:
+        """Raise `TypeError` naming the values of the wrong kind: a person may have edited the file."""
+        kinds: list[tuple[tuple[str, ...], tuple[type, ...]]] = [
+            (_TEXTS, (str,)),
+            (_MAPPINGS, (dict, type(None))),
+            (_ALWAYS_NUMBERS, (int, float)),
+            (_NUMBERS_OR_NONE, (int, float, type(None))),
+        ]
+        wrong = [
+            name for names, allowed in kinds for name in names if not isinstance(getattr(self, name), allowed)
+        ]
+        if wrong:
+            raise TypeError(f"values of the wrong kind: {', '.join(wrong)}")
+
     @classmethod
     def read(cls, path: Path) -> Status:
         """The status at `path`; a missing or damaged file reads as state `unknown`, with the reason."""
@@ -79,6 +101,7 @@ class Status:
             status = cls(**{key: item for key, item in value.items() if key in known})
             if status.process is not None:
                 status.process = ProcessIdentity(**value["process"])
+            status._check_kinds()
         except FileNotFoundError:
             return cls(state="unknown", message="no status.json", created=0.0, updated=0.0)
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:

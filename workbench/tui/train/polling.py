@@ -21,7 +21,7 @@ from workbench.store.runs import Run, list_runs
 from workbench.store.status import ACTIVE_STATES
 from workbench.tui.train.axes import XAxis
 from workbench.tui.train.panes import PANES, Subject
-from workbench.tui.train.rows import Row, checked
+from workbench.tui.train.rows import Row
 from workbench.tui.train.sources import Source
 from workbench.tui.widgets.text_lines import Line
 
@@ -204,7 +204,7 @@ class RunReader:
             stamp = (0, 0)
         if known is None or self._stamps.get(run.name) != stamp:
             self._stamps[run.name] = stamp
-            status = checked(run.status())
+            status = run.status()
             return Row(run, status, status.seen_state(), status.created)
         state = known.status.seen_state()
         return known if state == known.state else Row(run, known.status, state, known.created)

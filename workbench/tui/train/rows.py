@@ -69,28 +69,6 @@ class Row:
         return self.status.step / self.status.max_steps if self.status.max_steps else None
 
 
-_NUMBERS = (
-    "step", "max_steps", "epoch", "loss", "eval_loss", "best_eval_loss", "best_step", "num_tokens", "started",
-    "tokens_per_second", "eta_seconds", "num_processes", "num_parameters", "created", "updated", "ended",
-)  # fmt: skip
-_TEXTS = ("state", "message", "device", "objective", "model")
-_NEVER_EMPTY = ("step", "epoch", "num_tokens", "num_processes", "created", "updated")
-
-
-def checked(status: Status) -> Status:
-    """A status fit to be shown: one whose values are of the wrong kind reads as `unknown`."""
-    wrong = [name for name in _TEXTS if not isinstance(getattr(status, name), str)]
-    for name in _NUMBERS:
-        value = getattr(status, name)
-        fits = isinstance(value, int | float) or (value is None and name not in _NEVER_EMPTY)
-        wrong += [] if fits else [name]
-    wrong += [name for name in ("error", "progress") if not isinstance(getattr(status, name), dict | None)]
-    if not wrong:
-        return status
-    message = f"status.json holds values of the wrong kind: {', '.join(wrong)}"
-    return Status(state="unknown", message=message, created=0.0, updated=0.0)
-
-
 def _number(value: float | None) -> tuple[bool, float]:
     # Rows without a value come last, whatever the direction of the others.
     missing = value is None or value != value
