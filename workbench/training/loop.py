@@ -88,9 +88,11 @@ class Trainer:
                     self.metrics.resume(self.state.step)
                 self.samples.resume(self.state.step)
             self.reporter.update(now=True, state="running", step=self.state.step)
-            saved = self.state.step
+            self.wrapped.train()
             while self.state.step < self.max_steps:
                 stopping = self.train_step()
+                if stopping:
+                    self.reporter.update(state="stopping")
                 step, last = self.state.step, self.state.step == self.max_steps
                 improved = False
                 if step % self.recipe.training.logging_steps == 0 or last:
@@ -102,11 +104,8 @@ class Trainer:
                 keep_best = improved and self.recipe.training.load_best_model_at_end
                 if step % self.save_steps == 0 or last or stopping or keep_best:
                     self.save()
-                    saved = step
                 if stopping and not last:
                     return False
-            if saved != self.state.step:
-                self.save()
         return True
 
     def train_step(self) -> bool:
@@ -123,7 +122,6 @@ class Trainer:
         filled = sum(int((batch.document_ids >= 0).sum()) for batch in batches)
         sums = torch.tensor([targets, filled, float(bool(self.stop))], dtype=torch.float64)
         count, tokens, stopping = (int(value) for value in self.total(sums).tolist())
-        self.wrapped.train()
         totals = torch.zeros(2, dtype=torch.float64)
         for number, batch in enumerate(batches):
             last = number == len(batches) - 1
@@ -154,7 +152,6 @@ class Trainer:
         state.step += 1
         state.rows += self.rows_per_step
         state.num_tokens += tokens
-        state.window_steps += 1
         state.window_count += count
         self.window += totals
         self.took(time.perf_counter() - began, tokens)
@@ -265,6 +262,7 @@ class Trainer:
         if accelerator.num_processes > 1:
             random_states = gather_object(random_states)
         if accelerator.is_main_process:
+            doing = self.reporter.status.state
             self.reporter.update(state="saving")
             if self.metrics is not None:
                 # What was logged up to here must be on disk before the step it will be resumed from.
@@ -282,7 +280,7 @@ class Trainer:
             )
             keep = {target, self.run.path / f"checkpoint-{state.best_step}"}
             checkpoint.prune(self.run.checkpoints(), self.recipe.training.save_total_limit, keep)
-            self.reporter.update(state="running")
+            self.reporter.update(state=doing)
         accelerator.wait_for_everyone()
 
     def write_final(self) -> None:

@@ -23,7 +23,6 @@ class TrainState:
     best_eval_loss: float | None = None
     best_step: int | None = None
     eval_loss: float | None = None
-    window_steps: int = 0
     window_loss: float = 0.0
     window_count: int = 0
     window_correct: int = 0
@@ -40,5 +39,5 @@ class TrainState:
         return cls(**{key: item for key, item in value.items() if key in known})
 
     def clear_window(self) -> None:
-        self.window_steps = self.window_count = self.window_correct = 0
+        self.window_count = self.window_correct = 0
         self.window_loss = 0.0
