@@ -199,3 +199,11 @@ def test_scalars_read_as_people_expect(text: str, value: object) -> None:
 def test_yaml_cannot_make_objects() -> None:
     with pytest.raises(RecipeError):
         yaml_file.parse("!!python/object/apply:os.system ['true']", "here")
+
+
+def test_presets_are_listed_by_size_and_ones_own_after_them(home: Path) -> None:
+    folder = home / "presets" / "runs"
+    folder.mkdir(parents=True)
+    (folder / "aaa.yaml").write_text("# mine\nextends: nano\n")
+    names = [preset.name for preset in recipe.list_presets()]
+    assert names == ["quickstart", "nano", "micro", "mini", "small", "125m", "350m", "aaa"]

@@ -17,6 +17,8 @@ from workbench.recipe.sections import Recipe
 
 EXTENDS = "extends"
 PRESET_FOLDERS = ("runs", "models")
+# By size, as one would try them; presets that are not named here follow by name.
+ORDER = ("quickstart", "nano", "micro", "mini", "small", "125m", "350m")
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,13 @@ def _preset_roots() -> list[tuple[Path, bool]]:
 
 
 def list_presets(folder: str = "runs") -> list[Preset]:
-    """All presets in `presets/<folder>`, the user's own before those of the package."""
+    """All presets in `presets/<folder>`, a user's own in the place of the package's of the same name."""
     found: dict[str, Preset] = {}
     for root, builtin in _preset_roots():
         for path in sorted((root / folder).glob("*.yaml")):
             found.setdefault(path.stem, Preset(path.stem, path, _first_comment(path), builtin))
-    return list(found.values())
+    place = {name: number for number, name in enumerate(ORDER)}
+    return sorted(found.values(), key=lambda preset: (place.get(preset.name, len(ORDER)), preset.name))
 
 
 def _first_comment(path: Path) -> str:
