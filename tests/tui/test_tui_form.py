@@ -204,7 +204,7 @@ async def test_broken_preset_is_a_notification(home: Path, until: Any, text_of: 
         await until(pilot, lambda: "No runs yet" in text_of(app))
         await pilot.press("n")
         await until(pilot, lambda: "(yours) [b]mine[/b]" in text_of(app))
-        await pilot.press("down", "enter")
+        await pilot.press("end", "enter")
         await until(pilot, lambda: "there is no key “sed”" in text_of(app))
         assert "training.seed" in text_of(app)
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from workbench.recipe import Preset
     from workbench.tui.train.draft import Draft
 
-FIRST_CHOICE = "quickstart"
-
 COMMANDS = (
     Command("form.start", "ctrl+j,f5", "start", "start", "Start the run."),
     Command("form.change", "enter", "change", "change", "Change the field."),
@@ -106,7 +104,7 @@ class NewRunScreen(ModalScreen[str | None]):
     def _list_presets(self) -> None:
         from workbench.recipe import list_presets
 
-        runs = sorted(list_presets("runs"), key=lambda preset: preset.name != FIRST_CHOICE)
+        runs = list_presets("runs")
         names = {preset.name for preset in runs}
         shapes = [preset for preset in list_presets("models") if preset.name not in names]
         self.app.call_from_thread(self._show_presets, runs + shapes)
