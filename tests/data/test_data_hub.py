@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,8 +18,6 @@ from workbench.data.scan import scan
 from workbench.data.sources import find_source
 from workbench.errors import DataError
 from workbench.recipe import SourceSpec
-
-datasets: Any = pytest.importorskip("datasets")
 
 TEXTS = [f"text {number}" for number in range(7)]
 

@@ -275,6 +275,26 @@ def test_a_checkpoint_cut_short_is_passed_over(
     assert curve(run) == curve(whole)
 
 
+def test_with_every_checkpoint_cut_short_nothing_is_thrown_away(
+    make_run: MakeRun, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    with monkeypatch.context() as patch:
+        stop_at(6, STOPS["signal"], run, patch)
+        work(run)
+    before = run.metrics_path.read_bytes()
+    for folder in run.checkpoints():
+        (folder / "optimizer.safetensors").write_bytes(b"short")
+    assert work(run) == 1
+    error = run.status().error
+    assert error is not None and error["title"] == "Checkpoint"
+    assert (
+        "optimizer.safetensors has 5 of" in error["message"]
+        and "delete it to start the run over" in error["hint"]
+    )
+    assert run.checkpoints() and run.metrics_path.read_bytes() == before
+
+
 def test_data_that_changed_is_noticed(
     make_run: MakeRun, work: Work, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

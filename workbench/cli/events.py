@@ -31,8 +31,9 @@ class EventReader:
     def poll(self, status: Status) -> Iterator[str]:
         """Lines for what is new in `status` and in the run's folder."""
         if status.state != self._state:
-            self._state = status.state
-            if line := _phase(status):
+            before, self._state = self._state, status.state
+            # Training goes on after each checkpoint; that is no news.
+            if before != "saving" and (line := _phase(status)):
                 yield line
         if status.message != self._message:
             self._message = status.message
