@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -74,5 +75,5 @@ def fake_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Non
     monkeypatch.setattr(os, "posix_spawn", remember)
     yield choose
     for process in processes:
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)

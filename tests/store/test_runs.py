@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from workbench import recipe
@@ -138,8 +139,8 @@ run = Run(Path(sys.argv[1]))
 status = run.status()
 signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit))
 me = ProcessIdentity.current()
-dataclasses.replace(status, state="running", process=me, session=os.getsid(0)).write(run.status_path)
 try:
+    dataclasses.replace(status, state="running", process=me, session=os.getsid(0)).write(run.status_path)
     while True:
         signal.pause()
 finally:
@@ -162,6 +163,9 @@ def test_a_worker_has_its_own_session_and_stops_on_request(sleeping_worker: Run)
     assert process is not None and os.getsid(process.pid) == process.pid != os.getsid(0)
     launch.request_stop(sleeping_worker)
     assert launch.wait(sleeping_worker, 20) == "stopped"
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(process.pid):
+        assert time.monotonic() < deadline, "a zombie stays behind"
 
 
 def test_a_killed_worker_is_lost(sleeping_worker: Run) -> None:

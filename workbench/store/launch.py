@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -57,11 +58,12 @@ def start(run: Run) -> None:
 def _spawn(arguments: list[str], run: Run) -> None:
     """Start a process in a session of its own, its output at the end of the run's log.
 
-    It is not waited for: whether it lives is read from the run folder, by this process as by any other.
+    Whether it lives is read from the run folder, by this process as by any other; a thread waits for it
+    only so that no zombie stays behind in an interface that is open for days.
     """
     write_end = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
-        os.posix_spawn(
+        pid = os.posix_spawn(
             arguments[0],
             arguments,
             {**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -74,6 +76,7 @@ def _spawn(arguments: list[str], run: Run) -> None:
         )
     except OSError as error:
         raise storage_error(error, run.log_path) from None
+    threading.Thread(target=os.waitpid, args=(pid, 0), name=f"waits for {run.name}", daemon=True).start()
 
 
 def request_stop(run: Run) -> None:
