@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.store.runs import Run
 from workbench.tui.text import strip_control
-from workbench.tui.train.sources import Growing
+from workbench.tui.train.sources import GrowingFile
 from workbench.tui.widgets.text_lines import Line, plain
 
 FIRST_BYTES = 1 << 18
@@ -15,23 +15,17 @@ class LogSource:
     """The last lines of a run's log."""
 
     def __init__(self, run: Run) -> None:
-        self._file = Growing(run.log_path, FIRST_BYTES)
+        self._file = GrowingFile(run.log_path, FIRST_BYTES)
         self._lines: list[Line] = []
-        self._rest = b""
-        self._polled = False
 
     def poll(self) -> list[Line] | None:
-        content, fresh = self._file.read()
-        if not content and not fresh and self._polled:
+        new = self._file.new_lines()
+        if new is None:
             return None
-        if fresh:
-            self._lines, self._rest = [], b""
-        self._polled = True
-        *whole, self._rest = (self._rest + content).split(b"\n")
-        if fresh and self._file.cut:
-            whole = whole[1:]
-        self._lines = [*self._lines, *map(_line, whole)][-MAXIMUM_LINES:]
-        shown = [*self._lines, _line(self._rest)] if self._rest.strip() else list(self._lines)
+        lines, fresh = new
+        self._lines = [*([] if fresh else self._lines), *map(_line, lines)][-MAXIMUM_LINES:]
+        rest = self._file.rest
+        shown = [*self._lines, _line(rest)] if rest.strip() else list(self._lines)
         return shown or [plain("The worker has printed nothing yet.", "dim")]
 
 

@@ -6,7 +6,7 @@ import json
 
 from workbench.store.runs import Run
 from workbench.tui.text import reveal_control
-from workbench.tui.train.sources import Growing
+from workbench.tui.train.sources import GrowingFile
 from workbench.tui.widgets.text_lines import Line, plain
 
 FIRST_BYTES = 1 << 19
@@ -17,22 +17,16 @@ class SamplesSource:
     """The last samples of a run."""
 
     def __init__(self, run: Run) -> None:
-        self._run = run
-        self._file = Growing(run.samples_path, FIRST_BYTES)
+        self._file = GrowingFile(run.samples_path, FIRST_BYTES)
         self._samples: list[tuple[int, str, str]] = []
-        self._rest = b""
-        self._polled = False
 
     def poll(self) -> list[Line] | None:
-        content, fresh = self._file.read()
-        if not content and not fresh and self._polled:
+        new = self._file.new_lines()
+        if new is None:
             return None
-        if fresh:
-            self._samples, self._rest = [], b""
-        self._polled = True
-        *whole, self._rest = (self._rest + content).split(b"\n")
-        new = [sample for sample in map(_sample, whole) if sample is not None]
-        self._samples = [*self._samples, *new][-MAXIMUM_SAMPLES:]
+        lines, fresh = new
+        samples = [sample for sample in map(_sample, lines) if sample is not None]
+        self._samples = [*([] if fresh else self._samples), *samples][-MAXIMUM_SAMPLES:]
         return list(self._lines()) or [
             plain("No samples yet. A recipe names the prompts: training.sample_prompts", "dim")
         ]

@@ -16,8 +16,11 @@ class Source(Protocol):
         """All lines to show, or None when nothing changed since the last call."""
 
 
-class Growing:
-    """The end of a file that something is appending to, read once and never twice."""
+class GrowingFile:
+    """The end of a file that something is appending to, read once and never twice.
+
+    `rest` is what stands behind the last line break: a line that is still being written.
+    """
 
     def __init__(self, path: Path, first_bytes: int) -> None:
         """Start at most `first_bytes` before the present end of the file."""
@@ -25,13 +28,25 @@ class Growing:
         self._first_bytes = first_bytes
         self._offset = -1
         self._identity: tuple[int, int] | None = None
-        self.cut = False
+        self._cut = False
+        self._polled = False
+        self.rest = b""
 
-    def read(self) -> tuple[bytes, bool]:
-        """What is new, and whether it replaces all that was read before.
+    def new_lines(self) -> tuple[list[bytes], bool] | None:
+        """The whole lines that are new, and whether they replace all that were read before.
 
-        A missing file is an empty one. Raises `OSError` when the file cannot be read.
+        None when nothing has changed since the last call. Raises `OSError` when the file cannot be read.
         """
+        content, fresh = self._read()
+        if not content and not fresh and self._polled:
+            return None
+        self._polled = True
+        *lines, self.rest = ((b"" if fresh else self.rest) + content).split(b"\n")
+        # Where reading began in the middle of the file, it began in the middle of a line.
+        return lines[1:] if fresh and self._cut else lines, fresh
+
+    def _read(self) -> tuple[bytes, bool]:
+        """The bytes that are new, and whether they begin anew; a missing file is an empty one."""
         try:
             with self.path.open("rb") as file:
                 status = os.fstat(file.fileno())
@@ -40,7 +55,7 @@ class Growing:
                 if fresh:
                     self._identity = identity
                     self._offset = max(0, status.st_size - self._first_bytes)
-                    self.cut = self._offset > 0
+                    self._cut = self._offset > 0
                 if status.st_size == self._offset:
                     return b"", fresh
                 file.seek(self._offset)
