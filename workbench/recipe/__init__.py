@@ -5,6 +5,7 @@
 0.001
 """
 
+from workbench.recipe.data_section import DataKind, DataSection, SourceSpec
 from workbench.recipe.load import (
     Preset,
     difference,
@@ -15,19 +16,13 @@ from workbench.recipe.load import (
     load_mapping,
     validate,
 )
-from workbench.recipe.sections import (
-    DataSection,
-    LaunchSection,
-    ModelSection,
-    ObjectiveSection,
-    Recipe,
-    RunSection,
-    SourceSpec,
-    TrainingSection,
-    TuningSection,
-)
+from workbench.recipe.model_section import ModelSection
+from workbench.recipe.objective_section import ObjectiveSection, TuningSection
+from workbench.recipe.sections import LaunchSection, Recipe, RunSection
+from workbench.recipe.training_section import TrainingSection
 
 __all__ = [
+    "DataKind",
     "DataSection",
     "LaunchSection",
     "ModelSection",

@@ -1,0 +1,171 @@
+"""The families of models that can be built from scratch: what each is, reads and is trained to do.
+
+One table for everyone who needs to know it: the recipe's checks, the builder, the estimates, the
+interface. No torch here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+FamilyName = Literal["llama", "bert", "modernbert", "xlnet", "electra", "t5", "bart"]
+ObjectiveName = Literal[
+    "clm", "mlm", "plm", "rtd", "denoise", "classification", "regression", "tagging", "span_extraction"
+]
+Pattern = Literal["causal", "bidirectional", "permutation", "encoder-decoder"]
+
+PRETRAINING = ("clm", "mlm", "plm", "rtd", "denoise")
+TASKS = ("classification", "regression", "tagging", "span_extraction")
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture.
+
+    `objectives` can train it, the first by default; `keys` are the shape's keys that mean something
+    here beside the common ones; `feed_forward` is the default width of the feed-forward layer as a
+    share of the hidden size, rounded up to `multiple`; `gated` says whether it has a third matrix.
+    """
+
+    name: FamilyName
+    title: str
+    kind: str
+    pattern: Pattern
+    source: str
+    objectives: tuple[ObjectiveName, ...]
+    keys: tuple[str, ...]
+    feed_forward: float
+    multiple: int
+    gated: bool
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether it has two stacks."""
+        return self.pattern == "encoder-decoder"
+
+
+COMMON_KEYS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "max_position_embeddings",
+    "initializer_range",
+    "dropout",
+)
+"""Keys of the model section that give the shape of any family."""
+
+_ENCODER_TASKS: tuple[ObjectiveName, ...] = ("classification", "regression", "tagging", "span_extraction")
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            "llama",
+            "Llama",
+            "decoder",
+            "causal",
+            "Touvron et al. 2023",
+            ("clm",),
+            ("num_key_value_heads", "tie_word_embeddings", "rope_theta", "rms_norm_eps"),
+            8 / 3,
+            64,
+            True,
+        ),
+        Family(
+            "bert",
+            "BERT",
+            "encoder",
+            "bidirectional",
+            "Devlin et al. 2019",
+            ("mlm", *_ENCODER_TASKS),
+            ("type_vocab_size",),
+            4,
+            1,
+            False,
+        ),
+        Family(
+            "modernbert",
+            "ModernBERT",
+            "encoder",
+            "bidirectional",
+            "Warner et al. 2024",
+            ("mlm", *_ENCODER_TASKS),
+            ("local_attention", "global_attn_every_n_layers", "rope_theta"),
+            1.5,
+            1,
+            True,
+        ),
+        Family(
+            "xlnet",
+            "XLNet",
+            "permutation",
+            "permutation",
+            "Yang et al. 2019",
+            ("plm", *_ENCODER_TASKS),
+            (),
+            4,
+            1,
+            False,
+        ),
+        Family(
+            "electra",
+            "ELECTRA",
+            "generator and discriminator",
+            "bidirectional",
+            "Clark et al. 2020",
+            ("rtd", "mlm", *_ENCODER_TASKS),
+            ("type_vocab_size", "embedding_size", "generator_size"),
+            4,
+            1,
+            False,
+        ),
+        Family(
+            "t5",
+            "T5",
+            "encoder and decoder",
+            "encoder-decoder",
+            "Raffel et al. 2020",
+            ("denoise",),
+            ("num_decoder_layers", "tie_word_embeddings"),
+            4,
+            1,
+            False,
+        ),
+        Family(
+            "bart",
+            "BART",
+            "encoder and decoder",
+            "encoder-decoder",
+            "Lewis et al. 2020",
+            ("denoise",),
+            ("num_decoder_layers",),
+            4,
+            1,
+            False,
+        ),
+    )
+}
+
+OBJECTIVES: dict[str, str] = {
+    "clm": "causal language modelling: predict the next token",
+    "mlm": "masked language modelling: predict masked tokens from both sides",
+    "plm": "permutation language modelling: predict tokens in a random order, in two streams",
+    "rtd": "replaced token detection: tell which tokens a small generator replaced",
+    "denoise": "denoising: restore spans that were cut out of the text",
+    "classification": "one label for a text or a pair of texts",
+    "regression": "one number for a text or a pair of texts",
+    "tagging": "one label for each word (IOB2 entities, parts of speech)",
+    "span_extraction": "the span of a context that answers a question",
+}
+"""What each objective asks of a model, in a line."""
+
+
+def default_family(objective: str) -> FamilyName:
+    """The family whose own objective this is; BERT for the tasks."""
+    for family in FAMILIES.values():
+        if family.objectives[0] == objective:
+            return family.name
+    return "bert"
