@@ -12,6 +12,7 @@ import pytest
 
 from workbench.data import Prepared
 from workbench.data.encode import pieces
+from workbench.data.framing import Frame, frame_for
 from workbench.data.tokenizer import PROBES, Encoder, load_tokenizer
 from workbench.errors import ModelError
 
@@ -100,6 +101,10 @@ def test_a_saved_tokenizer_loads_as_any_other_and_is_the_same(
     assert by_name.report["cached"]
 
 
+def encoder_of(tokenizer: Any) -> Encoder:
+    return Encoder(tokenizer, frame_for("clm", tokenizer))
+
+
 def test_bos_and_eos_are_only_set_where_the_tokenizer_has_them(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -107,21 +112,21 @@ def test_bos_and_eos_are_only_set_where_the_tokenizer_has_them(tmp_path: Path) -
     backend = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "a": 2, "<unk>": 3}, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.enable_truncation(1)
-    bare = Encoder(PreTrainedTokenizerFast(tokenizer_object=backend))
-    assert (bare.bos, bare.eos) == ([], [])
-    named = Encoder(PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>"))
-    assert (named.bos, named.eos) == ([], [1])
+    bare = encoder_of(PreTrainedTokenizerFast(tokenizer_object=backend))
+    assert bare.frame == Frame()
+    named = encoder_of(PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>"))
+    assert named.frame == Frame((), (1,))
     assert named.encode(["a a a"]) == [[2, 2, 2]]
     backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     backend.no_truncation()
-    sets = Encoder(PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>"))
-    assert (sets.bos, sets.eos) == ([0], [])
+    sets = encoder_of(PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>"))
+    assert sets.frame == Frame((0,))
 
 
 def test_pieces_of_a_long_text_give_the_tokens_of_the_whole(stdlib: Prepared) -> None:
     text = "".join(path.read_text() for path in sorted(Path(json.__file__).parent.glob("*.py")))
     text += "no line ends here " * 9000 + "x" * 70_000
-    encoder = Encoder(stdlib.tokenizer)
+    encoder = encoder_of(stdlib.tokenizer)
     assert encoder.may_cut()
     parts = pieces(text)
     assert len(parts) > 4
@@ -136,7 +141,7 @@ def test_a_tokenizer_that_puts_a_blank_before_each_text_is_given_whole_texts() -
     letters = sorted(set("".join(PROBES)) | {"▁"})
     backend = Tokenizer(models.BPE({letter: number for number, letter in enumerate(letters)}, []))
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    assert not Encoder(PreTrainedTokenizerFast(tokenizer_object=backend)).may_cut()
+    assert not encoder_of(PreTrainedTokenizerFast(tokenizer_object=backend)).may_cut()
 
 
 def test_a_tokenizer_that_is_not_there(tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ def pieces(text: str) -> list[str]:
 
 def _write(batch: _Batch, encoder: Encoder, writers: dict[int, TokenWriter]) -> None:
     encoded = iter(encoder.encode([piece for text in batch.texts for piece in text.pieces]))
+    prefix, suffix = encoder.frame.prefix, encoder.frame.suffix
     for text in batch.texts:
         ids = [token for _ in text.pieces for token in next(encoded)]
         if ids:
-            writers[text.side].add([*encoder.bos, *ids, *encoder.eos], text.source, text.num_bytes)
+            writers[text.side].add([*prefix, *ids, *suffix], text.source, text.num_bytes)

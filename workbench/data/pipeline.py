@@ -11,6 +11,7 @@ from typing import Any
 from workbench.data.artifact import build_once, key_of, read_meta, write_meta
 from workbench.data.corpus import Corpus
 from workbench.data.encode import set_threads, write_tokens
+from workbench.data.framing import frame_for
 from workbench.data.scan import scan
 from workbench.data.sources import find_source
 from workbench.data.ticker import Progress
@@ -42,6 +43,11 @@ class Prepared:
     eval: TokenStore
     report: dict[str, Any]
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """None: running text has no labels."""
+        return ()
+
 
 def prepare(
     data: DataSection,
@@ -54,9 +60,12 @@ def prepare(
     seed: int,
     cache: Path,
     progress: Progress,
+    family: str = "llama",
+    objective: str = "clm",
 ) -> Prepared:
     """Read, split and tokenise the sources of `data`, or map what an earlier call left under `cache`.
 
+    A new tokenizer gets the special tokens of `family`; texts are framed as `objective` reads them.
     `progress(what, done, total)` hears about it four times a second, in bytes of text. Several processes
     may call this at once: one works, the others wait. Raises `DataError`, `ModelError`, `StorageError`.
     """
@@ -68,10 +77,16 @@ def prepare(
         own = None if tokenizer_name_or_path else revision
         tokenizer = load_tokenizer(name, revision=own, trust_remote_code=trust_remote_code)
     else:
-        tokenizer = train_tokenizer(corpus, vocab_size=vocab_size, cache=cache, progress=progress)
-    encoder = Encoder(tokenizer)
+        tokenizer = train_tokenizer(
+            corpus, vocab_size=vocab_size, cache=cache, progress=progress, family=family
+        )
+    encoder = Encoder(tokenizer, frame_for(objective, tokenizer))
     dtype = token_dtype(encoder.largest_id).name
-    target = cache / "tokens" / key_of(VERSION, corpus.key, encoder.key, encoder.bos, encoder.eos)
+    target = (
+        cache
+        / "tokens"
+        / key_of(VERSION, corpus.key, encoder.key, encoder.frame.prefix, encoder.frame.suffix)
+    )
 
     def build(folder: Path) -> None:
         sizes = write_tokens(folder, corpus, encoder, progress)

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.data.artifact import build_once, key_of, read_meta, write_meta
 from workbench.data.corpus import TOKENIZER_BYTES, Corpus
+from workbench.data.framing import Frame
+from workbench.data.special_tokens import STYLES, SpecialTokens
 from workbench.data.ticker import TRAINING_TOKENIZER, Progress, Ticker
 from workbench.errors import ModelError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-VERSION = 1
-BOS, EOS, PAD = "<|bos|>", "<|eos|>", "<|pad|>"
+VERSION = 2
 FILE = "tokenizer.json"
 CUT = re.compile(r"(?<=\S\n)(?=\S)|(?<=[^\W\d_])(?= [^\W\d_])")
 """Between two lines, or before the blank between two words: no byte-level tokenizer joins these."""
@@ -75,18 +76,21 @@ def _not_loaded(error: Exception, name: str) -> ModelError:
     return ModelError(message, where=name, hint=hint)
 
 
-def train_tokenizer(corpus: Corpus, *, vocab_size: int, cache: Path, progress: Progress) -> Any:
+def train_tokenizer(
+    corpus: Corpus, *, vocab_size: int, cache: Path, progress: Progress, family: str = "llama"
+) -> Any:
     """A byte-level BPE of `vocab_size` entries, fewer where the text has too little to merge.
 
-    Learnt from the training documents alone, and kept under `cache` for the next run on the same ones.
-    Any text comes back from its tokens exactly.
+    With the special tokens of `family`. Learnt from the training documents alone, and kept under `cache`
+    for the next run on the same ones. Any text comes back from its tokens exactly.
     """
-    target = cache / "tokenizers" / key_of(VERSION, corpus.key, vocab_size)
+    special = STYLES[family]
+    target = cache / "tokenizers" / key_of(VERSION, corpus.key, vocab_size, special.all, special.pair)
 
     def build(folder: Path) -> None:
         total = min(corpus.training_bytes(), TOKENIZER_BYTES)
         ticker = Ticker(progress, TRAINING_TOKENIZER, total)
-        trained = _train(corpus.tokenizer_texts(), vocab_size, ticker)
+        trained = _train(corpus.tokenizer_texts(), vocab_size, special, ticker)
         trained.save(str(folder / FILE))
         write_meta(folder, {"vocab_size": trained.get_vocab_size(), "asked": vocab_size})
 
@@ -98,15 +102,13 @@ def train_tokenizer(corpus: Corpus, *, vocab_size: int, cache: Path, progress: P
 
     return PreTrainedTokenizerFast(
         tokenizer_file=str(target / FILE),
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
         clean_up_tokenization_spaces=False,
+        **special.arguments,
     )
 
 
-def _train(texts: Iterator[str], vocab_size: int, ticker: Ticker) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+def _train(texts: Iterator[str], vocab_size: int, special: SpecialTokens, ticker: Ticker) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     def counted() -> Iterator[str]:
         for text in texts:
@@ -120,14 +122,12 @@ def _train(texts: Iterator[str], vocab_size: int, ticker: Ticker) -> Tokenizer:
         vocab_size=vocab_size,
         # A pair seen once compresses nothing and only memorises.
         min_frequency=2,
-        special_tokens=[BOS, EOS, PAD],
+        special_tokens=special.all,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(counted(), trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
-    )
+    tokenizer.post_processor = special.post_processor(tokenizer)
     ticker.finish()
     return tokenizer
 
@@ -139,22 +139,19 @@ class Encoder:
     in a text become those tokens, as they do in transformers.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, frame: Frame) -> None:
+        """`frame` is what stands around each document."""
         from tokenizers import Tokenizer
 
         self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._backend.no_truncation()
         self._backend.no_padding()
         self.key = blake2b(self._backend.to_str().encode(), digest_size=16).hexdigest()
-        bos = tokenizer.bos_token_id
-        plain, framed = (tokenizer("a", add_special_tokens=flag)["input_ids"] for flag in (False, True))
-        adds_bos = bos is not None and framed[:1] == [bos] and plain[:1] != [bos]
-        self.bos: list[int] = [bos] if adds_bos else []
-        self.eos: list[int] = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        self.frame = frame
         self.largest_id = max(self._backend.get_vocab(with_added_tokens=True).values())
 
     def encode(self, texts: list[str]) -> list[list[int]]:
-        """The ids of each text, without BOS and EOS."""
+        """The ids of each text, without its frame."""
         return [found.ids for found in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def may_cut(self) -> bool:

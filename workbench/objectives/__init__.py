@@ -1,12 +1,12 @@
 """Objectives: what a batch is and what its loss is, one file each.
 
-To add one, write its class beside `clm.py`, enter it in `OBJECTIVES` and name it in the recipe's
-objective section.
+To add one, write its class beside `clm.py`, enter it in `OBJECTIVES` and name it in
+`workbench.recipe.families`.
 """
 
-from workbench.objectives.base import LossOutput, Objective
+from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
 from workbench.objectives.clm import CausalLanguageModeling
 
 OBJECTIVES: dict[str, type[Objective]] = {"clm": CausalLanguageModeling}
 
-__all__ = ["OBJECTIVES", "CausalLanguageModeling", "LossOutput", "Objective"]
+__all__ = ["OBJECTIVES", "Batch", "CausalLanguageModeling", "LossOutput", "Objective", "Rows", "Totals"]

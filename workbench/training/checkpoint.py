@@ -62,7 +62,8 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
         fill(temporary)
         for path in temporary.rglob("*"):
             _sync(path)
-        sync_folder(temporary)
+        for folder in [temporary, *(path for path in temporary.rglob("*") if path.is_dir())]:
+            sync_folder(folder)
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
@@ -106,7 +107,11 @@ def save(
         save_file(flatten_optimizer(optimizer), folder / OPTIMIZER_FILE)
         for rank, random_state in enumerate(random_states):
             save_file(random_state, folder / f"random-{rank}.safetensors")
-        files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+        files = {
+            path.relative_to(folder).as_posix(): path.stat().st_size
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
         content = {"state": state.as_dict(), "extra": extra, "files": files}
         (folder / STATE_FILE).write_text(json.dumps(content, indent=1))
 

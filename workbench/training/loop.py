@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 
 from workbench.errors import TrainingError
 from workbench.store.metrics import MetricsWriter
 from workbench.training import checkpoint, random_state
 from workbench.training.schedule import learning_rate
+from workbench.training.tally import Tally, over_processes
 from workbench.training.telemetry import memory
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from workbench.data import Batch, PackedRows
-    from workbench.objectives import Objective
+    from workbench.objectives import Batch, Objective, Rows
     from workbench.recipe import Recipe
     from workbench.store.runs import Run
     from workbench.training.evaluate import Evaluator
@@ -50,7 +50,7 @@ class Trainer:
     tokenizer: PreTrainedTokenizerBase
     raw_optimizer: torch.optim.Optimizer
     optimizer: AcceleratedOptimizer
-    rows: PackedRows
+    rows: Rows
     evaluator: Evaluator | None
     samples: SampleWriter
     state: TrainState
@@ -76,8 +76,8 @@ class Trainer:
         self.eval_steps = section.eval_steps or max(1, self.max_steps // DEFAULT_EVALUATIONS)
         self.save_steps = section.save_steps or max(1, self.max_steps // DEFAULT_CHECKPOINTS)
         self.sample_steps = section.sample_steps or self.eval_steps
-        # Sums since the last line of metrics, over all processes: loss, targets predicted right.
-        self.window = torch.tensor([self.state.window_loss, self.state.window_correct], dtype=torch.float64)
+        # What was added up since the last line of metrics, over all processes.
+        self.window = Tally(self.objective, self.state.window)
 
     def train(self) -> bool:
         """Go on to the last step. Returns False when asked to stop, with a checkpoint written."""
@@ -113,29 +113,34 @@ class Trainer:
 
         The gradient is that of the mean over all targets of all micro-batches and processes: each
         micro-batch's sum is divided by the count of the whole step, so that rows with few targets
-        weigh no more than their targets do.
+        weigh no more than their targets do. Each term of the loss has its own count.
         """
         began = time.perf_counter()
-        section, state = self.recipe.training, self.state
+        section, state, objective = self.recipe.training, self.state, self.objective
         batches = [self.next_batch(number) for number in range(section.gradient_accumulation_steps)]
-        targets = sum(batch.num_targets for batch in batches)
-        filled = sum(int((batch.document_ids >= 0).sum()) for batch in batches)
-        sums = torch.tensor([targets, filled, float(bool(self.stop))], dtype=torch.float64)
-        count, tokens, stopping = (int(value) for value in self.total(sums).tolist())
-        totals = torch.zeros(2, dtype=torch.float64)
+        counts = [sum(batch.counts[term] for batch in batches) for term in range(len(objective.terms))]
+        filled = sum(batch.num_tokens for batch in batches)
+        known = torch.tensor([*counts, filled, float(bool(self.stop))], dtype=torch.float64)
+        *counts, tokens, stopping = map(int, over_processes(known, self.accelerator).tolist())
+        # DDP averages over processes; the counts are over all of them.
+        scale = torch.tensor(
+            [
+                weight * self.accelerator.num_processes / max(count, 1)
+                for weight, count in zip(objective.weights, counts, strict=True)
+            ],
+            device=self.accelerator.device,
+        )
+        tally = Tally(objective)
         for number, batch in enumerate(batches):
             last = number == len(batches) - 1
             # Gradients are exchanged once, with the last micro-batch.
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
-                tensors = self.objective.tensors(batch, self.accelerator.device)
+                tensors = objective.tensors(batch, self.accelerator.device)
                 with self.accelerator.autocast():
-                    output = self.objective.loss(self.wrapped, tensors, batch.num_targets)
-                # DDP averages over processes; the count is over all of them.
-                self.accelerator.backward(output.loss_sum * (self.accelerator.num_processes / max(count, 1)))
-            # One transfer, and no float64 on the device: not every accelerator has it.
-            totals += torch.stack([output.loss_sum.detach().float(), output.correct.float()]).cpu()
-        totals = self.total(totals)
-        loss = totals[0].item() / max(count, 1)
+                    output = objective.loss(self.wrapped, tensors, batch)
+                self.accelerator.backward((output.sums * scale).sum())
+            tally.add(output, batch.counts)
+        loss = tally.reduce(self.accelerator).loss()
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss} at step {state.step + 1}",
@@ -152,8 +157,7 @@ class Trainer:
         state.step += 1
         state.rows += self.rows_per_step
         state.num_tokens += tokens
-        state.window_count += count
-        self.window += totals
+        self.window.values += tally.values
         self.took(time.perf_counter() - began, tokens)
         self.rate = rate
         return stopping > 0
@@ -164,14 +168,6 @@ class Trainer:
         processes, index = self.accelerator.num_processes, self.accelerator.process_index
         start = self.state.rows + (number * processes + index) * self.micro_rows
         return self.rows.batch(start, self.micro_rows)
-
-    def total(self, sums: torch.Tensor) -> torch.Tensor:
-        """The sums over all processes."""
-        if self.accelerator.num_processes == 1:
-            return sums
-        on_device: torch.Tensor = sums.to(self.accelerator.device)
-        torch.distributed.all_reduce(on_device)
-        return on_device.cpu()
 
     def clip_gradients(self) -> float:
         """Clip if the recipe says so; the norm before clipping, either way."""
@@ -198,16 +194,16 @@ class Trainer:
     def log(self) -> None:
         """One line of metrics for the steps since the last."""
         state = self.state
-        loss, correct = self.window.tolist()
-        count = max(state.window_count, 1)
+        totals = self.window.totals()
+        loss = self.objective.loss_of(totals)
         speed = self.window_tokens / self.window_seconds
         self.write(
             {
-                "loss": loss / count,
+                "loss": loss,
                 "grad_norm": self.grad_norm,
                 "learning_rate": self.rate,
                 "epoch": state.rows / self.rows_per_epoch,
-                "mean_token_accuracy": correct / count,
+                **self.objective.metrics(totals, training=True),
                 "tokens_per_second": speed,
                 "mfu": speed * self.flops_per_token / self.peak_flops,
                 **memory(self.accelerator.device),
@@ -216,14 +212,13 @@ class Trainer:
         remaining = (self.max_steps - state.step) * self.step_seconds
         self.reporter.update(
             step=state.step,
-            loss=loss / count,
+            loss=loss,
             epoch=state.rows / self.rows_per_epoch,
             num_tokens=state.num_tokens,
             tokens_per_second=speed,
             eta_seconds=remaining,
         )
-        self.window.zero_()
-        state.clear_window()
+        self.window.clear()
         self.window_seconds, self.window_tokens = 0.0, 0
 
     def write(self, values: dict[str, Any]) -> None:
@@ -242,22 +237,37 @@ class Trainer:
         loss, state = values["eval_loss"], self.state
         self.write(values)
         state.eval_loss = loss
-        improved = math.isfinite(loss) and (state.best_eval_loss is None or loss < state.best_eval_loss)
+        score = self.score_of(values)
+        improved = math.isfinite(score) and (state.best_score is None or score > state.best_score)
         if improved:
-            state.best_eval_loss, state.best_step = loss, state.step
+            state.best_score, state.best_eval_loss, state.best_step = score, loss, state.step
         self.reporter.update(eval_loss=loss, best_eval_loss=state.best_eval_loss, best_step=state.best_step)
         return improved
 
+    def score_of(self, values: dict[str, float]) -> float:
+        """What decides which checkpoint is best, greater being better; the same on all processes."""
+        wanted = self.recipe.training.metric_for_best_model
+        name = wanted if wanted in values else f"eval_{wanted}"
+        found = broadcast_object_list([values.get(name)])[0]
+        if found is None:
+            raise TrainingError(
+                f"training.metric_for_best_model is {wanted}, which an evaluation does not have",
+                where=str(self.run.path),
+                hint=f"one of: {', '.join(sorted(values))}",
+            )
+        lower = "loss" in name or "perplexity" in name or name == "bits_per_byte"
+        return -float(found) if lower else float(found)
+
     def sample(self) -> None:
-        """Continue the fixed prompts, on the main process only."""
+        """What the model makes of the fixed prompts, on the main process only."""
         if self.accelerator.is_main_process:
-            self.samples.write(self.model, self.tokenizer, self.state.step)
+            self.samples.write(self.model, self.state.step)
         self.accelerator.wait_for_everyone()
 
     def save(self) -> None:
         """Write a checkpoint and delete the ones that are too many."""
         state, accelerator = self.state, self.accelerator
-        state.window_loss, state.window_correct = self.window[0].item(), int(self.window[1])
+        state.window = self.window.values.tolist()
         random_states = [random_state.capture()]
         if accelerator.num_processes > 1:
             random_states = gather_object(random_states)

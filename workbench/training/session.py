@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
 from transformers.utils.logging import disable_progress_bar
 
-from workbench import paths
-from workbench.data import PackedRows, Prepared, prepare
-from workbench.errors import CheckpointError, DataError, ModelError, TrainingError
-from workbench.models.build import build_model
-from workbench.models.isolation import check_isolation
-from workbench.models.load import load_model
+from workbench.errors import CheckpointError, DataError, TrainingError
+from workbench.models.context import context_of
 from workbench.objectives import OBJECTIVES
 from workbench.training import announce, checkpoint, random_state
 from workbench.training.evaluate import Evaluator
 from workbench.training.loop import Trainer
 from workbench.training.optimizer import build_optimizer
+from workbench.training.prepare import prepare_data
 from workbench.training.samples import SampleWriter
+from workbench.training.starting_model import purpose_of, row_length, starting_model
 from workbench.training.state import TrainState
 from workbench.training.telemetry import flops_per_token, peak_flops
 from workbench.training.trackers import check_trackers, start_trackers
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
+    from workbench.data import Prepared
+    from workbench.data.records import PreparedRecords
+    from workbench.objectives import Objective, Rows
     from workbench.recipe import Recipe
     from workbench.store.runs import Run
     from workbench.training.reporter import Reporter
     from workbench.training.stop import StopRequest
-
-MAX_DEFAULT_LENGTH = 2048
 
 
 def train(run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest) -> bool:
@@ -92,16 +89,17 @@ def set_up(
     reporter.update(now=True, state="preparing", device=describe_device(accelerator))
     found = checkpoint.newest(run.checkpoints(), warn=warn if rank0 else lambda text: None)
 
-    prepared = _prepare_data(recipe, reporter, stop)
+    context = context_of(recipe.model)
+    prepared = prepare_data(recipe, row_length(recipe, context), reporter, stop)
     stop.raise_if_set()
     random_state.seed_everything(recipe.training.seed)
-    # Weights of a new model are drawn on the CPU, so that they are the same on every device.
-    model = _model(recipe, prepared.tokenizer, found)
-    length = row_length(recipe, model)
-    rows = _rows(recipe, prepared, length, training=True)
-    evaluator = _evaluator(recipe, prepared, length, accelerator)
-    if recipe.data.packing and recipe.data.isolate_documents:
-        check_isolation(model)
+    purpose = purpose_of(recipe, prepared.labels)
+    model: Any = starting_model(recipe, prepared.tokenizer, purpose, None if found is None else found.path)
+    objective = OBJECTIVES[recipe.objective.name](recipe, prepared.tokenizer)
+    length = row_length(recipe, context)
+    rows = objective.rows(prepared.train, length, training=True)
+    held_out = objective.rows(prepared.eval, length, training=False)
+    objective.check(model)
     if recipe.training.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     if recipe.training.torch_compile:
@@ -121,15 +119,21 @@ def set_up(
         run=run,
         recipe=recipe,
         accelerator=accelerator,
-        objective=OBJECTIVES[recipe.objective.name](),
+        objective=objective,
         model=model,
         wrapped=wrapped,
         tokenizer=prepared.tokenizer,
         raw_optimizer=optimizer,
         optimizer=prepared_optimizer,
         rows=rows,
-        evaluator=evaluator,
-        samples=SampleWriter(run.samples_path, recipe.training, enabled=rank0),
+        evaluator=_evaluator(recipe, objective, held_out, accelerator),
+        samples=SampleWriter(
+            run.samples_path,
+            recipe.training.sample_prompts or objective.default_prompts(prepared.eval),
+            objective,
+            seed=recipe.training.seed,
+            enabled=rank0,
+        ),
         state=state,
         reporter=reporter,
         stop=stop,
@@ -159,92 +163,25 @@ def describe_device(accelerator: Accelerator) -> str:
     )
 
 
-def _prepare_data(recipe: Recipe, reporter: Reporter, stop: StopRequest) -> Prepared:
-    def progress(what: str, done: int, total: int | None) -> None:
-        stop.raise_if_set()
-        reporter.progress(what, done, total)
-
-    model = recipe.model
-    prepared = prepare(
-        recipe.data,
-        tokenizer_name_or_path=model.tokenizer_name_or_path,
-        model_name_or_path=model.model_name_or_path,
-        revision=model.revision,
-        trust_remote_code=model.trust_remote_code,
-        vocab_size=model.vocab_size,
-        seed=recipe.training.seed,
-        cache=paths.cache_dir(),
-        progress=progress,
-    )
-    reporter.update(now=True, progress=None)
-    return prepared
-
-
-def _model(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, found: checkpoint.Checkpoint | None
-) -> PreTrainedModel:
-    if found is not None:
-        section = recipe.model.model_copy(update={"model_name_or_path": str(found.path), "revision": None})
-        return load_model(section)
-    if recipe.model.model_name_or_path is None:
-        return build_model(recipe.model, tokenizer)
-    model = load_model(recipe.model)
-    vocabulary = int(model.get_input_embeddings().weight.shape[0])
-    if len(tokenizer) > vocabulary:
-        raise ModelError(
-            f"the tokenizer has {len(tokenizer):,} entries, the model's vocabulary only {vocabulary:,}",
-            where=recipe.model.tokenizer_name_or_path or recipe.model.model_name_or_path,
-            hint="leave model.tokenizer_name_or_path empty to use the model's own",
-        )
-    return model
-
-
-def row_length(recipe: Recipe, model: PreTrainedModel) -> int:
-    """Tokens in a row: the recipe's, or the model's context up to 2,048."""
-    context = int(getattr(model.config.get_text_config(), "max_position_embeddings", MAX_DEFAULT_LENGTH))
-    length = recipe.data.max_length or min(context, MAX_DEFAULT_LENGTH)
-    if length > context:
-        raise ModelError(
-            f"data.max_length {length:,} is longer than the model's context of {context:,} tokens",
-            hint=f"set data.max_length to at most {context}",
-        )
-    return length
-
-
-def _rows(recipe: Recipe, prepared: Prepared, length: int, *, training: bool) -> PackedRows:
-    return PackedRows(
-        prepared.train if training else prepared.eval,
-        length,
-        packing=recipe.data.packing,
-        isolate=recipe.data.isolate_documents,
-        # Held-out rows have one order for ever, but a mixed one: an evaluation of some of them is then
-        # one of all kinds of text.
-        shuffle=recipe.data.shuffle or not training,
-        seed=recipe.training.seed,
-    )
-
-
-def _evaluator(recipe: Recipe, prepared: Prepared, length: int, accelerator: Accelerator) -> Evaluator | None:
-    if prepared.eval.num_tokens == 0:
-        return None
-    section = recipe.training
-    rows = _rows(recipe, prepared, length, training=False)
+def _evaluator(
+    recipe: Recipe, objective: Objective, rows: Rows, accelerator: Accelerator
+) -> Evaluator | None:
     if rows.rows_per_epoch(0) == 0:
         return None
+    section = recipe.training
     return Evaluator(
         rows=rows,
-        objective=OBJECTIVES[recipe.objective.name](),
+        objective=objective,
         accelerator=accelerator,
         batch_size=section.per_device_eval_batch_size or section.per_device_train_batch_size,
         max_batches=section.max_eval_batches,
-        bytes_per_token=prepared.eval.num_bytes / prepared.eval.num_tokens,
     )
 
 
 def _resume(
     found: checkpoint.Checkpoint,
     optimizer: torch.optim.Optimizer,
-    prepared: Prepared,
+    prepared: Prepared | PreparedRecords,
     accelerator: Accelerator,
     reporter: Reporter,
 ) -> TrainState:
@@ -271,7 +208,7 @@ def _resume(
     return found.state
 
 
-def _announce(trainer: Trainer, prepared: Prepared) -> None:
+def _announce(trainer: Trainer, prepared: Prepared | PreparedRecords) -> None:
     if not trainer.accelerator.is_main_process:
         return
     print(

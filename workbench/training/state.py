@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from workbench.errors import CheckpointError
@@ -13,8 +13,9 @@ class TrainState:
     """Counters of a run. They go into `trainer_state.json` of every checkpoint.
 
     `rows` is the position in the data: the number of rows taken by all processes together, through
-    all epochs. The window sums are what has been trained on since the last line of metrics, so that
-    a run resumed between two lines logs the same numbers as one that never stopped.
+    all epochs. `window` adds up what has been trained on since the last line of metrics (see `Totals`),
+    so that a run resumed between two lines logs the same numbers as one that never stopped.
+    `best_score` is the metric that decides which checkpoint is best, negated where less is better.
     """
 
     step: int = 0
@@ -23,9 +24,8 @@ class TrainState:
     best_eval_loss: float | None = None
     best_step: int | None = None
     eval_loss: float | None = None
-    window_loss: float = 0.0
-    window_count: int = 0
-    window_correct: int = 0
+    best_score: float | None = None
+    window: list[float] = field(default_factory=list)
     data_key: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -37,7 +37,3 @@ class TrainState:
         if missing := known - value.keys():
             raise CheckpointError(f"trainer_state.json lacks {', '.join(sorted(missing))}", where=where)
         return cls(**{key: item for key, item in value.items() if key in known})
-
-    def clear_window(self) -> None:
-        self.window_count = self.window_correct = 0
-        self.window_loss = 0.0

@@ -1,0 +1,70 @@
+"""The model a run begins or goes on with, and how long its rows are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import ModelError
+from workbench.models.adapt import adapt
+from workbench.models.build import build_model
+from workbench.models.load import load_model
+from workbench.models.purpose import Purpose
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from workbench.recipe import Recipe
+
+MAX_DEFAULT_LENGTH = 2048
+
+
+def purpose_of(recipe: Recipe, labels: tuple[str, ...] = ()) -> Purpose:
+    """What a recipe's model is for; `labels` are those found in the data."""
+    section = recipe.objective
+    return Purpose(section.name, labels, section.next_sentence_prediction and section.name == "mlm")
+
+
+def starting_model(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, purpose: Purpose, checkpoint: Path | None
+) -> nn.Module:
+    """A new model, the one the recipe names, or the one of a checkpoint, with adapters where it says so.
+
+    Weights of a new model are drawn on the CPU, so that they are the same on every device.
+    """
+    section = recipe.model
+    adapters = recipe.tuning.method == "lora"
+    if checkpoint is not None and not adapters:
+        section = section.model_copy(update={"model_name_or_path": str(checkpoint), "revision": None})
+    if section.model_name_or_path is None:
+        model: Any = build_model(section, tokenizer, purpose)
+    else:
+        model = load_model(section, purpose)
+        _check_vocabulary(model, tokenizer, recipe)
+    return adapt(model, recipe.tuning, purpose, checkpoint if adapters else None)
+
+
+def _check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    if len(tokenizer) > vocabulary:
+        raise ModelError(
+            f"the tokenizer has {len(tokenizer):,} entries, the model's vocabulary only {vocabulary:,}",
+            where=recipe.model.tokenizer_name_or_path or recipe.model.model_name_or_path or "",
+            hint="leave model.tokenizer_name_or_path empty to use the model's own",
+        )
+
+
+def row_length(recipe: Recipe, context: int | None) -> int:
+    """Tokens in a row: the recipe's, or the model's context up to 2,048; None is a context without end."""
+    section = recipe.data
+    if context is None:
+        return section.max_length or min(recipe.model.max_position_embeddings, MAX_DEFAULT_LENGTH)
+    length = section.max_length or min(context, MAX_DEFAULT_LENGTH)
+    if length > context:
+        raise ModelError(
+            f"data.max_length {length:,} is longer than the model's context of {context:,} tokens",
+            hint=f"set data.max_length to at most {context}",
+        )
+    return length
