@@ -45,6 +45,7 @@ class TrainingSection(Section):
     eval_steps: int | None = Field(
         None, ge=1, description="Steps between evaluations. Empty: twenty in a run. At the end always."
     )
+    eval_on_start: bool = Field(False, description="Evaluate once before the first step.")
     max_eval_batches: int | None = Field(
         64, ge=1, description="Batches in an evaluation. Empty: all of them."
     )

@@ -89,6 +89,11 @@ class Trainer:
                 self.samples.resume(self.state.step)
             self.reporter.update(now=True, state="running", step=self.state.step)
             self.wrapped.train()
+            if self.evaluator and self.recipe.training.eval_on_start and self.state.step == 0:
+                # The first weights are no checkpoint: what is best is chosen among those that were trained.
+                values = self.evaluator.evaluate(self.wrapped)
+                self.write(values)
+                self.reporter.update(eval_loss=values["eval_loss"])
             while self.state.step < self.max_steps:
                 stopping = self.train_step()
                 if stopping:
