@@ -15,7 +15,7 @@ def test_a_place_has_its_own_numbers() -> None:
 
 def test_uniform_numbers_are_uniform() -> None:
     numbers = Draws(0).uniform(50_000)
-    assert 0 <= numbers.min() and numbers.max() < 1
+    assert numbers.min() >= 0 and numbers.max() < 1
     assert np.histogram(numbers, 10, (0, 1))[0] == pytest.approx(5000, rel=0.06)
 
 

@@ -2,40 +2,69 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from transformers import LlamaConfig, LlamaForCausalLM
+import transformers
+from transformers import ElectraConfig
+
+from workbench.errors import ModelError
+from workbench.models.configs import config_of, generator_config
+from workbench.models.purpose import Purpose
+from workbench.models.replaced_token import ReplacedTokenModel
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from torch import nn
 
     from workbench.recipe import ModelSection
 
+PRETRAINING = {
+    ("llama", "clm"): "LlamaForCausalLM",
+    ("bert", "mlm"): "BertForMaskedLM",
+    ("modernbert", "mlm"): "ModernBertForMaskedLM",
+    ("electra", "mlm"): "ElectraForMaskedLM",
+    ("xlnet", "plm"): "XLNetLMHeadModel",
+    ("t5", "denoise"): "T5ForConditionalGeneration",
+    ("bart", "denoise"): "BartForConditionalGeneration",
+}
+"""The class of a model for each family and objective; replaced token detection has a pair of its own."""
 
-def build_model(section: ModelSection, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """A randomly initialised decoder in fp32, seeded by torch's global generator.
+TASKS = {
+    "classification": "AutoModelForSequenceClassification",
+    "regression": "AutoModelForSequenceClassification",
+    "tagging": "AutoModelForTokenClassification",
+    "span_extraction": "AutoModelForQuestionAnswering",
+}
+"""The automatic class that gives an encoder the last layer of a task."""
 
-    The vocabulary is the recipe's where the tokenizer was trained for it, and the tokenizer's own
-    where an existing one was named.
+
+def build_model(section: ModelSection, tokenizer: Any, purpose: Purpose | None = None) -> nn.Module:
+    """A randomly initialised model in fp32, seeded by torch's global generator.
+
+    Its family and shape are the section's, its head the purpose's (causal language modelling if none is
+    given). Raises `ModelError` when the family has no head for the purpose.
     """
-    vocabulary = len(tokenizer) if section.tokenizer_name_or_path else max(section.vocab_size, len(tokenizer))
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=section.hidden_size,
-        intermediate_size=section.feed_forward_size,
-        num_hidden_layers=section.num_hidden_layers,
-        num_attention_heads=section.num_attention_heads,
-        num_key_value_heads=section.key_value_heads,
-        max_position_embeddings=section.max_position_embeddings,
-        tie_word_embeddings=section.tie_word_embeddings,
-        initializer_range=section.initializer_range,
-        rms_norm_eps=section.rms_norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": section.rope_theta},
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        use_cache=True,
-    )
-    config._attn_implementation = section.attn_implementation
-    model: PreTrainedModel = LlamaForCausalLM(config)
+    purpose = purpose or Purpose("clm")
+    config = config_of(section, tokenizer, purpose)
+    if purpose.objective == "rtd" and isinstance(config, ElectraConfig):
+        return ReplacedTokenModel.from_config(config, generator_config(config, section))
+    if purpose.is_task and purpose.objective in section.about.objectives:
+        return _task_model(config, purpose)
+    name = PRETRAINING.get((section.family, purpose.objective))
+    if name is None:
+        raise ModelError(
+            f"{section.family} is not trained by {purpose.objective}",
+            where="model.family",
+            hint=f"objectives of {section.family}: {', '.join(section.about.objectives)}",
+        )
+    if purpose.next_sentence_prediction:
+        name = "BertForPreTraining"
+    model: nn.Module = getattr(transformers, name)(config)
+    return model
+
+
+def _task_model(config: Any, purpose: Purpose) -> nn.Module:
+    if config.model_type == "xlnet" and purpose.objective == "span_extraction":
+        model: nn.Module = transformers.XLNetForQuestionAnsweringSimple(config)
+    else:
+        model = getattr(transformers, TASKS[purpose.objective]).from_config(config)
     return model

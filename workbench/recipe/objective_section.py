@@ -72,7 +72,7 @@ class TuningSection(Section):
         "lora: low-rank adapters, and the new last layer.",
     )
     r: int = Field(8, ge=1, description="lora: rank.")
-    lora_alpha: float = Field(16.0, gt=0, description="lora: scale; updates are multiplied by lora_alpha/r.")
+    lora_alpha: int = Field(16, ge=1, description="lora: scale; updates are multiplied by lora_alpha/r.")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="lora: dropout before the adapter.")
     target_modules: list[str] = Field(
         default_factory=list, description="lora: names of the layers adapted. Empty: every linear one."

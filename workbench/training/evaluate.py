@@ -33,7 +33,8 @@ class Evaluator:
         available = self.rows.rows_per_epoch(0)
         if self.max_batches is None:
             return available
-        return min(available, self.max_batches * self.batch_size * self.accelerator.num_processes)
+        processes: int = self.accelerator.num_processes
+        return min(available, self.max_batches * self.batch_size * processes)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:

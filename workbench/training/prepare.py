@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from workbench import paths
 from workbench.data import Prepared, prepare
-from workbench.data.records import PreparedRecords, prepare_records
 from workbench.data.tokenizer import load_tokenizer
 from workbench.errors import ModelError
 
 if TYPE_CHECKING:
+    from workbench.data.records import PreparedRecords
     from workbench.data.ticker import Progress
     from workbench.recipe import Recipe
     from workbench.training.reporter import Reporter
@@ -55,6 +55,8 @@ def prepare_recipe(recipe: Recipe, length: int, progress: Progress) -> Prepared 
             where="model.tokenizer_name_or_path",
             hint="name the folder of one, or start from a pre-trained model: model.model_name_or_path",
         )
+    from workbench.data.records import prepare_records
+
     revision = None if model.tokenizer_name_or_path else model.revision
     return prepare_records(
         recipe.data,

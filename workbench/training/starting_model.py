@@ -41,7 +41,7 @@ def starting_model(
     if section.model_name_or_path is None:
         model: Any = build_model(section, tokenizer, purpose)
     else:
-        model = load_model(section, purpose)
+        model = load_model(section, purpose, complete=checkpoint is not None and not adapters)
         _check_vocabulary(model, tokenizer, recipe)
     return adapt(model, recipe.tuning, purpose, checkpoint if adapters else None)
 
