@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
+
+from workbench.models.masks import call_encoder
 
 GENERATOR = "generator"
 """The folder, inside the discriminator's, that holds the generator: what copies a model leaves it out."""
@@ -65,6 +67,45 @@ class ReplacedTokenModel(nn.Module):
         self.discriminator.save_pretrained(folder)
         self.generator.save_pretrained(Path(folder) / GENERATOR)
 
-    def forward(self, part: str, **inputs: Any) -> Any:
-        """Call one of the two by name."""
-        return getattr(self, part)(**inputs)
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        document_ids: torch.Tensor,
+        places: torch.Tensor,
+        uniforms: torch.Tensor,
+    ) -> Replacements:
+        """Fill the masks of `input_ids` [B, L] with samples of the generator, and judge every token.
+
+        `position_ids`, `document_ids` [B, L] as `call_encoder` takes them; `places` [N] are the masks, in
+        the flattened batch; `uniforms` [N] in [0, 1) decide what is sampled. The discriminator's gradient
+        does not pass through the sampling. One forward for both, so that several processes exchange
+        gradients once.
+        """
+        encoded = call_encoder(self.generator.electra, input_ids, position_ids, document_ids)
+        hidden = encoded.last_hidden_state.flatten(0, 1)[places]
+        logits = self.generator.generator_lm_head(self.generator.generator_predictions(hidden))
+        sampled = sample_tokens(logits, uniforms)
+        corrupted = input_ids.flatten().index_copy(0, places, sampled).view_as(input_ids)
+        judged = call_encoder(self.discriminator, corrupted, position_ids, document_ids)
+        return Replacements(logits, sampled, judged.logits)
+
+
+class Replacements(NamedTuple):
+    """What the pair makes of a batch: the generator's logits [N, V] at the masks, the tokens [N] sampled
+    from them, and the discriminator's logits [B, L], positive for what it takes for replaced."""
+
+    generator_logits: torch.Tensor
+    sampled: torch.Tensor
+    discriminator_logits: torch.Tensor
+
+
+@torch.no_grad()
+def sample_tokens(logits: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+    """One token for each row of logits [N, V]: the first whose cumulative probability is above its number
+    in `uniforms` [N], so that what is drawn depends on no generator's state."""
+    cumulative = logits.float().softmax(-1).cumsum(-1)
+    # Rounding leaves the sum a little off 1.
+    sought = uniforms.float().unsqueeze(-1) * cumulative[:, -1:]
+    found = torch.searchsorted(cumulative, sought, right=True).squeeze(-1)
+    return found.clamp(max=logits.shape[-1] - 1)

@@ -6,7 +6,13 @@ To add one, write its class beside `clm.py`, enter it in `OBJECTIVES` and name i
 
 from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
 from workbench.objectives.clm import CausalLanguageModeling
+from workbench.objectives.mlm import MaskedLanguageModeling
+from workbench.objectives.rtd import ReplacedTokenDetection
 
-OBJECTIVES: dict[str, type[Objective]] = {"clm": CausalLanguageModeling}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "clm": CausalLanguageModeling,
+    "mlm": MaskedLanguageModeling,
+    "rtd": ReplacedTokenDetection,
+}
 
 __all__ = ["OBJECTIVES", "Batch", "CausalLanguageModeling", "LossOutput", "Objective", "Rows", "Totals"]

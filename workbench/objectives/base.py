@@ -86,9 +86,9 @@ class Objective(ABC):
     """A rule that turns text or records into rows, and a model's answer to them into a loss."""
 
     name: ClassVar[str]
-    terms: ClassVar[tuple[str, ...]]
+    terms: tuple[str, ...]
     """The parts of the loss, each with its own number of targets."""
-    stat_names: ClassVar[tuple[str, ...]] = ()
+    stat_names: tuple[str, ...] = ()
     """What `LossOutput.stats` adds up."""
 
     def __init__(self, recipe: Recipe, tokenizer: Any) -> None:

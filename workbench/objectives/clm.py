@@ -64,8 +64,8 @@ class CausalLanguageModeling(Objective):
     """
 
     name: ClassVar[str] = "clm"
-    terms: ClassVar[tuple[str, ...]] = ("loss",)
-    stat_names: ClassVar[tuple[str, ...]] = ("correct",)
+    terms = ("loss",)
+    stat_names = ("correct",)
     bytes_per_token = 1.0
 
     def rows(self, store: TokenStore, length: int, *, training: bool) -> Rows:

@@ -1,0 +1,1 @@
+"""What pre-training does to a text before a model must restore it: masks, spans, orders. numpy only."""
