@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from workbench.models.isolation import check_isolation
+from workbench.objectives import Batch
 from workbench.objectives.clm import IGNORE, CausalLanguageModeling
+from workbench.recipe import Recipe
 
 SENTENCES = [
     "A packed row holds several documents.",
@@ -44,14 +45,15 @@ def loss_and_gradients(model: Any, rows: list[list[list[int]]], length: int) -> 
             targets[number, place : end - 1] = document[1:]
             positions[number, place:end] = range(len(document))
             place = end
-    batch: Any = SimpleNamespace(input_ids=ids, targets=targets, position_ids=positions)
-    objective = CausalLanguageModeling()
     count = int((targets != IGNORE).sum())
-    output = objective.loss(model, objective.tensors(batch, torch.device("cpu")), count)
+    arrays = {"input_ids": ids, "targets": targets, "position_ids": positions}
+    batch = Batch(arrays, (count,), ids.size)
+    objective = CausalLanguageModeling(Recipe(), None)
+    loss = objective.loss(model, objective.tensors(batch, torch.device("cpu")), batch).sums[0]
     model.zero_grad()
-    (output.loss_sum / output.count).backward()
+    (loss / count).backward()
     gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-    return output.loss_sum.item() / count, gradients
+    return loss.item() / count, gradients
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrain
 from workbench.errors import ModelError
 from workbench.models.build import build_model
 from workbench.models.isolation import check_isolation
+from workbench.objectives import Batch, LossOutput
 from workbench.objectives.clm import IGNORE, CausalLanguageModeling
-from workbench.recipe import ModelSection
+from workbench.recipe import ModelSection, Recipe
 
 VOCABULARY = 97
 
@@ -54,12 +54,16 @@ def loss_of(
     model: PreTrainedModel, rows: list[tuple[list[int], list[int], list[int]]]
 ) -> tuple[torch.Tensor, int]:
     ids, targets, positions = (np.array(part) for part in zip(*rows, strict=True))
-    batch: Any = SimpleNamespace(input_ids=ids, targets=targets, position_ids=positions)
-    objective = CausalLanguageModeling()
     count = int((targets != IGNORE).sum())
-    output = objective.loss(model, objective.tensors(batch, torch.device("cpu")), count)
-    assert output.count == count
-    return output.loss_sum, count
+    output = output_of(model, ids, targets, positions)
+    return output.sums[0], count
+
+
+def output_of(model: PreTrainedModel, ids: Any, targets: Any, positions: Any) -> LossOutput:
+    arrays = {"input_ids": ids, "targets": targets, "position_ids": positions}
+    batch = Batch(arrays, (int((targets != IGNORE).sum()),), ids.size)
+    objective = CausalLanguageModeling(Recipe(), None)
+    return objective.loss(model, objective.tensors(batch, torch.device("cpu")), batch)
 
 
 def gradients(model: PreTrainedModel, loss: torch.Tensor) -> list[torch.Tensor]:
@@ -101,17 +105,8 @@ def test_accuracy_counts_only_targets() -> None:
     with torch.no_grad():
         predicted = model(input_ids=torch.tensor([text])).logits[0, :-1].argmax(-1)
     expected = int((predicted == torch.tensor(text[1:])).sum())
-    batch: Any = SimpleNamespace(
-        **dict(
-            zip(
-                ("input_ids", "targets", "position_ids"),
-                map(np.array, zip(row([text], 30), strict=True)),
-                strict=True,
-            )
-        )
-    )
-    objective = CausalLanguageModeling()
-    assert int(objective.loss(model, objective.tensors(batch, torch.device("cpu")), 11).correct) == expected
+    output = output_of(model, *(np.array([part]) for part in row([text], 30)))
+    assert output.stats.tolist() == [expected]
 
 
 @pytest.mark.parametrize("vocabulary", [1024, 50257])

@@ -19,7 +19,6 @@ import torch
 from safetensors.torch import save_file
 from tiny_run import MakeRun, curve
 
-from workbench.recipe import TrainingSection
 from workbench.store.files import replace_file
 from workbench.store.runs import Run
 from workbench.training import checkpoint, loop, worker
@@ -192,7 +191,8 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(
 def test_torn_samples_are_dropped_when_a_run_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     path.write_bytes(b'{"step": 5, "text": "a"}\n\xff{"st\n{"step": 9, "text": "b"}\n{"step": 1')
-    SampleWriter(path, TrainingSection(), enabled=True).resume(6)
+    objective: Any = None
+    SampleWriter(path, ["a"], objective, seed=0, enabled=True).resume(6)
     assert path.read_bytes() == b'{"step": 5, "text": "a"}\n'
 
 
@@ -319,7 +319,7 @@ def test_training_goes_on_from_an_existing_model(make_run: MakeRun, work: Work) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model__model_name_or_path": "./nowhere"}, "the folder does not exist"),
+        ({"model__model_name_or_path": "./nowhere"}, "there is no such model folder"),
         ({"data__sources": ["nowhere.txt"]}, "nowhere.txt"),
         ({"data__max_length": 30, "data__sources": ["SMALL"]}, "too short"),
         ({"launch__device": "cuda"}, "no such device"),

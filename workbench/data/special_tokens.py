@@ -56,7 +56,6 @@ _DECODER = SpecialTokens(
     {"bos_token": "<|bos|>", "eos_token": "<|eos|>", "pad_token": "<|pad|>"},
     "<|bos|> $A",
     "<|bos|> $A <|bos|> $B",
-    segments=True,
 )
 _ENCODER = SpecialTokens(
     {

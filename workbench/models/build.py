@@ -13,7 +13,7 @@ from workbench.models.purpose import Purpose
 from workbench.models.replaced_token import ReplacedTokenModel
 
 if TYPE_CHECKING:
-    from torch import nn
+    from transformers import PreTrainedModel
 
     from workbench.recipe import ModelSection
 
@@ -37,7 +37,9 @@ TASKS = {
 """The automatic class that gives an encoder the last layer of a task."""
 
 
-def build_model(section: ModelSection, tokenizer: Any, purpose: Purpose | None = None) -> nn.Module:
+def build_model(
+    section: ModelSection, tokenizer: Any, purpose: Purpose | None = None
+) -> PreTrainedModel | ReplacedTokenModel:
     """A randomly initialised model in fp32, seeded by torch's global generator.
 
     Its family and shape are the section's, its head the purpose's (causal language modelling if none is
@@ -58,13 +60,13 @@ def build_model(section: ModelSection, tokenizer: Any, purpose: Purpose | None =
         )
     if purpose.next_sentence_prediction:
         name = "BertForPreTraining"
-    model: nn.Module = getattr(transformers, name)(config)
+    model: PreTrainedModel = getattr(transformers, name)(config)
     return model
 
 
-def _task_model(config: Any, purpose: Purpose) -> nn.Module:
+def _task_model(config: Any, purpose: Purpose) -> PreTrainedModel:
     if config.model_type == "xlnet" and purpose.objective == "span_extraction":
-        model: nn.Module = transformers.XLNetForQuestionAnsweringSimple(config)
+        model: PreTrainedModel = transformers.XLNetForQuestionAnsweringSimple(config)
     else:
         model = getattr(transformers, TASKS[purpose.objective]).from_config(config)
     return model

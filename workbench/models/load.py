@@ -15,7 +15,7 @@ from workbench.models.purpose import Purpose
 from workbench.models.replaced_token import GENERATOR, ReplacedTokenModel
 
 if TYPE_CHECKING:
-    from torch import nn
+    from transformers import PreTrainedModel
 
     from workbench.recipe import ModelSection
 
@@ -62,7 +62,9 @@ def load_config(section: ModelSection) -> Any:
         raise _explain(error, name, Purpose("clm")) from error
 
 
-def load_model(section: ModelSection, purpose: Purpose | None = None, *, complete: bool = False) -> nn.Module:
+def load_model(
+    section: ModelSection, purpose: Purpose | None = None, *, complete: bool = False
+) -> PreTrainedModel | ReplacedTokenModel:
     """The model named by the recipe, in fp32 (the precision its weights are trained in), with the head
     of the purpose.
 
@@ -101,7 +103,7 @@ def load_model(section: ModelSection, purpose: Purpose | None = None, *, complet
     if complete and new:
         raise ModelError(f"the checkpoint lacks weights: {', '.join(new[:3])}", where=name)
     model.new_weights = new
-    loaded: nn.Module = model
+    loaded: PreTrainedModel = model
     return loaded
 
 
