@@ -65,7 +65,7 @@ class BareLoop:
         batch = self.like.rows.batch(self.rows, size)
         self.rows += size
         ids, positions, targets = (
-            torch.from_numpy(part) for part in (batch.input_ids, batch.position_ids, batch.targets)
+            torch.from_numpy(batch.arrays[name]) for name in ("input_ids", "position_ids", "targets")
         )
         logits = self.model(input_ids=ids, position_ids=positions, use_cache=False).logits
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)

@@ -18,7 +18,12 @@ from workbench.recipe.sections import Recipe
 EXTENDS = "extends"
 PRESET_FOLDERS = ("runs", "models")
 # By size, as one would try them; presets that are not named here follow by name.
-ORDER = ("quickstart", "nano", "micro", "mini", "small", "125m", "350m")
+ORDER = (
+    *("quickstart", "nano", "micro", "mini", "small", "125m", "gpt2-small", "350m"),
+    *("bert-nano", "bert-tiny", "bert-mini", "bert-small", "bert-medium", "bert-base"),
+    *("modernbert-nano", "modernbert-base", "electra-nano", "electra-small", "electra-base"),
+    *("xlnet-nano", "xlnet-base", "t5-nano", "t5-small", "t5-base", "bart-nano", "bart-base"),
+)
 
 
 @dataclass(frozen=True)
