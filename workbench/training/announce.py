@@ -19,9 +19,8 @@ LEFT_OUT = {
 def lines(trainer: Trainer, data: dict[str, Any], device: str) -> list[str]:
     """The model, the data, what was left out of it, and the rows and steps it makes."""
     model, rows, packed = trainer.model, trainer.rows, trainer.rows.report()
-    parameters = sum(parameter.numel() for parameter in model.parameters())
     told = [
-        f"model      {type(model).__name__}, {parameters:,} parameters, on {device}",
+        *_model(model, device),
         f"tokenizer  {data['tokenizer']}, {data['vocab_size']:,} entries",
         f"training   {data['documents']:,} documents, {data['tokens']:,} tokens, {data['bytes']:,} bytes "
         f"({data['bytes_per_token']:.2f} a token)",
@@ -39,4 +38,19 @@ def lines(trainer: Trainer, data: dict[str, Any], device: str) -> list[str]:
     )
     epochs = trainer.max_steps * trainer.rows_per_step / trainer.rows_per_epoch
     told.append(f"steps      {trainer.max_steps:,} of {trainer.rows_per_step:,} rows: {epochs:.2f} epochs")
+    return told
+
+
+def _model(model: Any, device: str) -> list[str]:
+    """The model, how much of it learns, and what of it is new."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    told = [f"model      {type(model).__name__}, {parameters:,} parameters, on {device}"]
+    if learning < parameters:
+        share = f"{learning / parameters:.2%}"
+        told.append(f"learning   {learning:,} parameters, {share}; the others stay as they are")
+    new = getattr(model, "new_weights", None)
+    if new:
+        names = ", ".join(new[:4]) + (" …" if len(new) > 4 else "")
+        told.append(f"new        {len(new)} weights are not in the checkpoint: {names}")
     return told

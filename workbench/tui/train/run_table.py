@@ -37,9 +37,14 @@ class Column:
     right: bool = True
 
 
+OBJECTIVES = {"classification": "class", "regression": "regress", "span_extraction": "spans"}
+"""Objectives whose names are too long for a column."""
+
 COLUMNS = (
     Column("state", 11, "state", 9, lambda row: row.state, right=False),
-    Column("obj", 4, "", 5, lambda row: row.status.objective, right=False),
+    Column(
+        "obj", 7, "", 5, lambda row: OBJECTIVES.get(row.status.objective, row.status.objective), right=False
+    ),
     Column("step", 13, "step", 8, lambda row: _steps(row)),
     Column("loss", 7, "loss", 7, lambda row: short_loss(row.status.loss)),
     Column("eval", 7, "eval_loss", 4, lambda row: short_loss(row.status.eval_loss)),
