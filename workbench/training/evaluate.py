@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +26,8 @@ class Evaluator:
     accelerator: Accelerator
     batch_size: int
     max_batches: int | None
+    predictions: list[Any] = field(default_factory=list, init=False)
+    """What the objective predicted in the last evaluation, where it predicts something."""
 
     @property
     def num_rows(self) -> int:
@@ -55,6 +57,7 @@ class Evaluator:
         tally.reduce(accelerator)
         if accelerator.num_processes > 1:
             predictions = gather_object(predictions)
+        self.predictions = predictions
         totals = tally.totals()
         values = {"eval_loss": self.objective.loss_of(totals)}
         values |= _named(self.objective.metrics(totals, training=False))

@@ -25,6 +25,8 @@ from workbench.training.telemetry import flops_per_token, peak_flops
 from workbench.training.trackers import check_trackers, start_trackers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from workbench.data import Prepared
     from workbench.data.records import PreparedRecords
     from workbench.objectives import Objective, Rows
@@ -39,8 +41,8 @@ def train(run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest) -> bo
     check_trackers(list(recipe.run.report_to))
     # The log is read by people; bars drawn with carriage returns are noise there.
     disable_progress_bar()
-    _set_threads(recipe)
-    accelerator = _accelerator(recipe, run)
+    set_threads(recipe)
+    accelerator = make_accelerator(recipe, run.path / "trackers")
     try:
         trainer = set_up(run, recipe, reporter, stop, accelerator)
         start_trackers(accelerator, recipe)
@@ -54,13 +56,15 @@ def train(run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest) -> bo
             torch.distributed.destroy_process_group()
 
 
-def _set_threads(recipe: Recipe) -> None:
+def set_threads(recipe: Recipe) -> None:
+    """As many threads as the recipe says, or this process's share of the cores."""
     launch = recipe.launch
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(launch.num_threads or max(1, cores // launch.num_processes))
 
 
-def _accelerator(recipe: Recipe, run: Run) -> Accelerator:
+def make_accelerator(recipe: Recipe, project_dir: Path | None = None) -> Accelerator:
+    """Device and precision of a recipe, and its trackers where they have a folder."""
     device = recipe.launch.device
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device, True):
@@ -74,8 +78,8 @@ def _accelerator(recipe: Recipe, run: Run) -> Accelerator:
     return Accelerator(
         cpu=device == "cpu",
         mixed_precision=precision,
-        log_with=list(recipe.run.report_to) or None,
-        project_dir=str(run.path / "trackers"),
+        log_with=(list(recipe.run.report_to) or None) if project_dir else None,
+        project_dir=None if project_dir is None else str(project_dir),
     )
 
 
@@ -126,7 +130,7 @@ def set_up(
         raw_optimizer=optimizer,
         optimizer=prepared_optimizer,
         rows=rows,
-        evaluator=_evaluator(recipe, objective, held_out, accelerator),
+        evaluator=evaluator_of(recipe, objective, held_out, accelerator),
         samples=SampleWriter(
             run.samples_path,
             recipe.training.sample_prompts or objective.default_prompts(prepared.eval),
@@ -163,9 +167,10 @@ def describe_device(accelerator: Accelerator) -> str:
     )
 
 
-def _evaluator(
+def evaluator_of(
     recipe: Recipe, objective: Objective, rows: Rows, accelerator: Accelerator
 ) -> Evaluator | None:
+    """What evaluates on held-out rows; None where there are none."""
     if rows.rows_per_epoch(0) == 0:
         return None
     section = recipe.training
