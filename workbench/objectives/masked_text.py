@@ -101,6 +101,9 @@ class MaskedText(Objective):
         """Each token with what was done to it; who attends to whom, from the mask that the model gets."""
         arrays = batch.arrays
         attends = block_mask(torch.as_tensor(arrays["groups"]))[:, 0].numpy()
+        model, notes = self.recipe.model, list[str]()
+        if model.family == "modernbert" and not model.model_name_or_path:
+            notes = [f"layers with local attention see {model.local_attention // 2} tokens to each side"]
         views = []
         for row, ids in enumerate(arrays["input_ids"].tolist()):
             tokens = [
@@ -114,7 +117,7 @@ class MaskedText(Objective):
                 )
             ]
             label = PAIR_LABELS[int(arrays["next_sentence"][row])] if "next_sentence" in arrays else ""
-            views.append(RowView(row, [StreamView("input", tokens, attends[row])], label))
+            views.append(RowView(row, [StreamView("input", tokens, attends[row])], label, [*notes]))
         return views
 
     def _token(self, token: int, target: int, position: int, document: int) -> TokenView:

@@ -1,0 +1,122 @@
+"""A small tokenizer, a store of made-up documents and a recipe for objectives on framed rows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from workbench.data import TokenStore
+from workbench.data.framing import frame_for
+from workbench.data.special_tokens import STYLES
+from workbench.data.ticker import Ticker
+from workbench.data.token_store import Side, TokenWriter
+from workbench.data.tokenizer import _train
+from workbench.models.build import build_model
+from workbench.models.purpose import Purpose
+from workbench.objectives.masked_rows import Framed, Row
+from workbench.recipe import Recipe
+
+SENTENCE = (
+    "the king and queen of a small country were walking along river when they found an old bridge "
+    "that nobody had crossed for hundred years because people said something lived under it"
+)
+WORDS = SENTENCE.split()
+
+
+def document(seed: int, words: int) -> str:
+    """Random words, a full stop behind every seventh, a newline behind every fourth sentence."""
+    rng = random.Random(seed)
+    parts = []
+    for number in range(words):
+        end = ".\n" if number % 28 == 27 else "." if number % 7 == 6 else ""
+        parts.append(rng.choice(WORDS) + end)
+    return " ".join(parts)
+
+
+@cache
+def tokenizer_for(family: str = "bert", vocab_size: int = 380) -> Any:
+    """A byte-level BPE as a run of the family would train, too small to have every word whole."""
+    from transformers import PreTrainedTokenizerFast
+
+    texts = iter(document(seed, 200) for seed in range(20))
+    ticker = Ticker(lambda what, done, total: None, "", 1)
+    trained = _train(texts, vocab_size, STYLES[family], ticker)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=trained, clean_up_tokenization_spaces=False, **STYLES[family].arguments
+    )
+
+
+def store_of(
+    folder: Path, tokenizer: Any, texts: Sequence[str], *, objective: str = "mlm", side: Side = "train"
+) -> TokenStore:
+    """Texts as a run would store them, in their frames."""
+    frame = frame_for(objective, tokenizer)
+    target = folder / f"store-{objective}-{side}-{len(list(folder.iterdir()))}"
+    with TokenWriter(target, np.dtype(np.uint16)) as writer:
+        for text in texts:
+            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+            writer.add([*frame.prefix, *ids, *frame.suffix], 0, len(text.encode()))
+    return TokenStore(target, side, "uint16", (1.0,))
+
+
+def recipe_of(family: str, objective: str, **changes: Any) -> Recipe:
+    """Two layers of 32; `objective__whole_word_mask=True` changes one key."""
+    values: dict[str, dict[str, Any]] = {
+        "model": {
+            "family": family,
+            "vocab_size": 380,
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 64,
+        },
+        "objective": {"name": objective},
+        "data": {},
+        "training": {"seed": 5},
+    }
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        values[section][name] = value
+    return Recipe.model_validate(values)
+
+
+def model_of(recipe: Recipe, tokenizer: Any) -> Any:
+    """The model that a recipe builds, in evaluation mode."""
+    torch.manual_seed(0)
+    section = recipe.objective
+    purpose = Purpose(section.name, (), section.next_sentence_prediction)
+    return build_model(recipe.model, tokenizer, purpose).eval()
+
+
+def one_by_one(rows: list[Row]) -> list[Row]:
+    """Each piece of packed rows as a row of its own, with the masks that it has."""
+    parts = []
+    for framed, masked, uniforms in rows:
+        for piece in np.unique(framed.pieces):
+            own = framed.pieces == piece
+            fields = (framed.tokens, np.zeros_like(framed.pieces), framed.positions, framed.segments)
+            parts.append(
+                Row(
+                    Framed(*(field[own] for field in fields)),
+                    type(masked)(*(field[own] for field in masked)),
+                    uniforms[own],
+                )
+            )
+    return parts
+
+
+def gradients(model: nn.Module, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The gradient of a loss for each parameter, zeros where the loss does not depend on it."""
+    model.zero_grad(set_to_none=True)
+    loss.backward()
+    return {
+        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+    }
