@@ -1,0 +1,2 @@
+"""Estimates."""
+from workbench.models.estimate.load import Load, load_for, load_of
