@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ class Evaluator:
     max_batches: int | None
     predictions: list[Any] = field(default_factory=list, init=False)
     """What the objective predicted in the last evaluation, where it predicts something."""
+    on_batch: Callable[[str, int, int | None], None] = field(default=lambda *_: None, init=False)
+    """Told how many rows are done, of how many."""
 
     @property
     def num_rows(self) -> int:
@@ -54,6 +57,7 @@ class Evaluator:
                 output = self.objective.loss(bare, tensors, batch)
             tally.add(output, batch.counts)
             predictions += output.predictions
+            self.on_batch("evaluating", min(start + self.batch_size, available), available)
         tally.reduce(accelerator)
         if accelerator.num_processes > 1:
             predictions = gather_object(predictions)
