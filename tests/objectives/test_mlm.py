@@ -9,51 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from encoder_rows import document, gradients, model_of, one_by_one, recipe_of, store_of, tokenizer_for
+from encoder_rows import CPU, TEXTS, Setting, gradients, one_by_one, recipe_of, store_of, tokenizer_for
 from torch.nn import functional as F
+from transformers import RobertaConfig, RobertaForMaskedLM
 
 from workbench.errors import DataError, ModelError
-from workbench.objectives.base import Batch, LossOutput, Totals
+from workbench.objectives.base import Batch, Totals
 from workbench.objectives.encoder import call_masked, call_rows, head_of
-from workbench.objectives.masked_rows import MaskedRows
 from workbench.objectives.masked_text import IGNORE
 from workbench.objectives.mlm import MaskedLanguageModeling
 from workbench.objectives.pseudo_perplexity import one_at_a_time
 
-CPU = torch.device("cpu")
 FAMILIES = ["bert", "modernbert", "electra"]
-TEXTS = [document(seed, words) for seed, words in enumerate([9, 40, 3, 120, 17, 60, 5, 30, 80, 11])]
-
-
-class Setting:
-    """An objective, its rows and its model, on ten documents of 3 to 120 words."""
-
-    def __init__(self, folder: Path, family: str = "bert", length: int = 48, **changes: Any) -> None:
-        self.tokenizer = tokenizer_for(family)
-        self.recipe = recipe_of(family, "mlm", **changes)
-        self.objective = MaskedLanguageModeling(self.recipe, self.tokenizer)
-        self.store = store_of(folder, self.tokenizer, TEXTS)
-        self.held_out = store_of(folder, self.tokenizer, TEXTS[::-1], side="eval")
-        self.rows = self._rows(training=True, length=length)
-        self.eval_rows = self._rows(training=False, length=length)
-        self.model = model_of(self.recipe, self.tokenizer)
-
-    def _rows(self, *, training: bool, length: int) -> MaskedRows:
-        store = self.store if training else self.held_out
-        rows = self.objective.rows(store, length, training=training)
-        assert isinstance(rows, MaskedRows)
-        return rows
-
-    def loss(self, batch: Batch) -> LossOutput:
-        """The objective's loss of a batch."""
-        return self.objective.loss(self.model, self.objective.tensors(batch, CPU), batch)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_loss_is_that_of_transformers(tmp_path: Path, family: str) -> None:
     here = Setting(tmp_path, family, data__packing=False)
     batch = here.rows.batch(0, 7)
-    tensors = here.objective.tensors(batch, CPU)
+    tensors = here.tensors(batch)
     attention_mask = (tensors["groups"] >= 0).long()
     assert 0 in attention_mask, "rows of several lengths"
     theirs = here.model(
@@ -65,12 +39,27 @@ def test_the_loss_is_that_of_transformers(tmp_path: Path, family: str) -> None:
     assert batch.num_tokens == attention_mask.sum()
 
 
+def test_positions_of_roberta_are_counted_from_behind_its_padding(tmp_path: Path) -> None:
+    here = Setting(tmp_path, data__packing=False)
+    pad = here.tokenizer.pad_token_id
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    here.model = RobertaForMaskedLM(
+        RobertaConfig(vocab_size=380, max_position_embeddings=60, pad_token_id=pad, **sizes)
+    ).eval()
+    here.objective.check(here.model)
+    batch = here.rows.batch(0, 5)
+    tensors = here.tensors(batch)
+    real = (tensors["groups"] >= 0).long()
+    theirs = here.model(input_ids=tensors["input_ids"], attention_mask=real, labels=tensors["targets"])
+    assert here.loss(batch).sums[0].item() / batch.counts[0] == pytest.approx(theirs.loss.item(), abs=1e-5)
+
+
 def test_the_loss_of_pairs_is_that_of_transformers(tmp_path: Path) -> None:
     here = Setting(tmp_path, objective__next_sentence_prediction=True)
     assert type(here.model).__name__ == "BertForPreTraining"
     assert here.objective.terms == ("mlm", "nsp") and here.objective.weights == (1.0, 1.0)
     batch = here.rows.batch(0, 9)
-    tensors = here.objective.tensors(batch, CPU)
+    tensors = here.tensors(batch)
     output = here.model(
         input_ids=tensors["input_ids"],
         attention_mask=(tensors["groups"] >= 0).long(),
@@ -90,7 +79,7 @@ def test_the_loss_of_pairs_is_that_of_transformers(tmp_path: Path) -> None:
 def test_logits_exist_only_at_the_selected_places_and_are_the_models_own(tmp_path: Path, family: str) -> None:
     here = Setting(tmp_path, family)
     assert head_of(here.model) is not None
-    tensors = here.objective.tensors(here.rows.batch(0, 3), CPU)
+    tensors = here.tensors(here.rows.batch(0, 3))
     places = (tensors["targets"].flatten() != IGNORE).nonzero().squeeze(1)
     logits, _ = call_masked(here.model, tensors, places)
     whole = call_rows(here.model, tensors).logits
@@ -101,7 +90,7 @@ def test_logits_exist_only_at_the_selected_places_and_are_the_models_own(tmp_pat
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_packed_with_isolation_equals_unpacked(tmp_path: Path, family: str) -> None:
-    local = {"model__local_attention": 8} if family == "modernbert" else {}
+    local: dict[str, Any] = {"model__local_attention": 8} if family == "modernbert" else {}
     here = Setting(tmp_path, family, **local)
     masked = [here.rows.mask(row) for row in here.rows.source.rows(0, 4)]
     alone = one_by_one(masked)
@@ -242,81 +231,9 @@ def test_metrics_are_means_over_what_was_selected(tmp_path: Path) -> None:
 def test_accuracy_counts_the_likeliest_token(tmp_path: Path) -> None:
     here = Setting(tmp_path)
     batch = here.rows.batch(0, 6)
-    tensors = here.objective.tensors(batch, CPU)
+    tensors = here.tensors(batch)
     predicted = call_rows(here.model, tensors).logits.argmax(-1)
     assert here.loss(batch).stats[0] == (predicted == tensors["targets"]).sum()
-
-
-def test_the_view_says_what_was_done_to_each_token(tmp_path: Path) -> None:
-    here = Setting(tmp_path, objective__mask_replace_prob=0.4, objective__random_replace_prob=0.3)
-    batch = here.rows.batch(0, here.rows.rows_per_epoch(0))
-    seen = set()
-    for row, view in enumerate(here.objective.view(batch)):
-        (stream,) = view.streams
-        for place, token in enumerate(stream.tokens):
-            target = batch.arrays["targets"][row, place]
-            assert token.id == batch.arrays["input_ids"][row, place]
-            assert token.target == (None if target == IGNORE else target)
-            seen.add(token.state)
-            if token.state == "masked":
-                assert token.id == here.tokenizer.mask_token_id and token.original == token.target
-            elif token.state == "kept":
-                assert token.id == token.target and token.original is None
-            elif token.state == "random":
-                assert token.original == token.target != token.id
-            elif token.state == "padding":
-                assert token.id == here.tokenizer.pad_token_id and token.document == -1
-            elif token.state == "special":
-                assert token.id in (here.tokenizer.cls_token_id, here.tokenizer.sep_token_id)
-            else:
-                assert token.state == "context" and token.id not in here.tokenizer.all_special_ids
-    assert seen == {"masked", "kept", "random", "padding", "special", "context"}
-
-
-@pytest.mark.parametrize("changes", [{}, {"data__isolate_documents": False}, {"data__packing": False}])
-def test_what_a_token_attends_to_is_what_moves_it(tmp_path: Path, changes: dict[str, Any]) -> None:
-    here = Setting(tmp_path, **changes)
-    batch = here.rows.batch(0, 3)
-    attends = np.stack([view.streams[0].attends for view in here.objective.view(batch)])
-    tensors = here.objective.tensors(batch, CPU)
-    encoder = here.model.base_model
-    with torch.no_grad():
-        before = call_rows(encoder, tensors).last_hidden_state
-        for place in range(0, tensors["input_ids"].shape[1], 5):
-            changed = tensors["input_ids"].clone()
-            changed[:, place] = (changed[:, place] + 7) % 300
-            after = call_rows(encoder, {**tensors, "input_ids": changed}).last_hidden_state
-            moved = ((after - before).abs().amax(-1) > 1e-6).numpy()
-            assert (moved == attends[:, :, place]).all()
-
-
-def test_local_attention_is_told(tmp_path: Path) -> None:
-    here = Setting(tmp_path, "modernbert", model__local_attention=10)
-    assert here.objective.view(here.rows.batch(0, 1))[0].notes == [
-        "layers with local attention see 5 tokens to each side"
-    ]
-
-
-def test_a_pair_is_shown_with_what_it_is(tmp_path: Path) -> None:
-    here = Setting(tmp_path, objective__next_sentence_prediction=True)
-    batch = here.rows.batch(0, 12)
-    labels = {0: "B follows A", 1: "B is from another document"}
-    views = here.objective.view(batch)
-    assert [view.label for view in views] == [labels[n] for n in batch.arrays["next_sentence"].tolist()]
-    assert len({view.label for view in views}) == 2
-    cls, sep = here.tokenizer.cls_token_id, here.tokenizer.sep_token_id
-    for ids, segments, groups in zip(
-        *(batch.arrays[name] for name in ("input_ids", "token_type_ids", "groups")), strict=True
-    ):
-        real = groups >= 0
-        assert ids[0] == cls and ids[real][-1] == sep and (ids == sep).sum() == 2
-        first = int(np.flatnonzero(ids == sep)[0]) + 1
-        assert not segments[:first].any() and segments[first : real.sum()].all()
-    report = here.rows.report()
-    count = report["rows"]
-    used = here.rows.batch(0, count).num_tokens
-    # Exchanged segments may be shorter than what they stand for.
-    assert used <= count * here.rows.length - report["padding"]
 
 
 def test_pairs_of_one_document_are_refused(tmp_path: Path) -> None:
@@ -344,39 +261,6 @@ def test_a_tokenizer_without_a_mask_is_refused() -> None:
         MaskedLanguageModeling(recipe_of("bert", "mlm"), tokenizer_for("t5"))
 
 
-def test_a_sample_fills_the_masks_of_a_prompt(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
-    ids = here.tokenizer("the king and[MASK] of", return_tensors="pt")["input_ids"]
-    (place,) = (ids[0] == here.tokenizer.mask_token_id).nonzero()[0].tolist()
-    with torch.no_grad():
-        chances = here.model(input_ids=ids).logits[0, place].softmax(-1)
-        chance, token = chances.max(-1)
-        found = here.objective.sample(here.model, "the king and[MASK] of")
-    text = here.tokenizer.decode([int(token)])
-    blank, word = text[: len(text) - len(text.lstrip(" "))], text.lstrip(" ")
-    assert found["text"] == f"the king and{blank}«{word}» {chance:.2f} of"
-    assert found["prompt"] == "the king and[MASK] of"
-
-
-def test_a_prompt_without_masks_gets_the_same_ones_each_time(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
-    prompts = here.objective.default_prompts(here.held_out)
-    assert len(prompts) == 3 and all(prompts)
-    assert all(any(text.startswith(prompt) for text in TEXTS) for prompt in prompts)
-    with torch.no_grad():
-        first, again = (here.objective.sample(here.model, prompts[1]) for _ in range(2))
-    assert first == again
-    assert first["prompt"].count("[MASK]") == first["text"].count("«") == first["text"].count("(") > 0
-    assert here.objective.sample(here.model, "")["text"] == ""
-
-
-def test_a_long_prompt_is_cut_to_the_context(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
-    with torch.no_grad():
-        found = here.objective.sample(here.model, document(1, 500))
-    assert len(here.tokenizer(found["prompt"])["input_ids"]) == 64
-
-
 def test_a_few_steps_teach_it_something(tmp_path: Path) -> None:
     here = Setting(tmp_path, objective__next_sentence_prediction=True)
     optimizer = torch.optim.AdamW(here.model.parameters(), lr=3e-3)
@@ -395,7 +279,7 @@ def test_cross_entropy_is_in_fp32(tmp_path: Path) -> None:
     here = Setting(tmp_path)
     batch = here.rows.batch(0, 4)
     here.model.bfloat16()
-    tensors = here.objective.tensors(batch, CPU)
+    tensors = here.tensors(batch)
     places = (tensors["targets"].flatten() != IGNORE).nonzero().squeeze(1)
     logits, _ = call_masked(here.model, tensors, places)
     assert logits.dtype == torch.bfloat16

@@ -10,41 +10,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from encoder_rows import document, gradients, model_of, one_by_one, recipe_of, store_of, tokenizer_for
+from encoder_rows import (
+    Setting,
+    gradients,
+    one_by_one,
+)
 from transformers import BertConfig, BertForMaskedLM, ElectraForPreTraining
 
 from workbench.errors import ModelError
-from workbench.models.replaced_token import ReplacedTokenModel, Replacements, sample_tokens
-from workbench.objectives.base import Batch, LossOutput, Totals
-from workbench.objectives.masked_rows import MaskedRows
+from workbench.models.replaced_token import Replacements, sample_tokens
+from workbench.objectives.base import Batch, Totals
 from workbench.objectives.masked_text import IGNORE
-from workbench.objectives.rtd import ReplacedTokenDetection
-
-CPU = torch.device("cpu")
-TEXTS = [document(seed, words) for seed, words in enumerate([9, 40, 3, 120, 17, 60, 5, 30, 80, 11])]
 
 
-class Setting:
-    """An objective, its rows and a generator of half the discriminator's width."""
+class Pair(Setting):
+    """With a generator of half the discriminator's width."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
-        self.tokenizer = tokenizer_for("electra")
-        changes = {"model__generator_size": 0.5, "model__embedding_size": 24, **changes}
-        self.recipe = recipe_of("electra", "rtd", **changes)
-        self.objective = ReplacedTokenDetection(self.recipe, self.tokenizer)
-        self.store = store_of(folder, self.tokenizer, TEXTS, objective="rtd")
-        rows = self.objective.rows(self.store, 48, training=True)
-        assert isinstance(rows, MaskedRows)
-        self.rows = rows
-        self.model: ReplacedTokenModel = model_of(self.recipe, self.tokenizer)
-
-    def loss(self, batch: Batch) -> LossOutput:
-        """The objective's loss of a batch."""
-        return self.objective.loss(self.model, self.objective.tensors(batch, CPU), batch)
+        sizes = {"model__generator_size": 0.5, "model__embedding_size": 24}
+        super().__init__(folder, "electra", "rtd", **sizes, **changes)
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, Replacements]:
         """The places of the masks, and what the pair makes of a batch."""
-        tensors = self.objective.tensors(batch, CPU)
+        tensors = self.tensors(batch)
         places = (tensors["targets"].flatten() != IGNORE).nonzero().squeeze(1)
         output = self.model(
             input_ids=tensors["input_ids"],
@@ -57,9 +45,9 @@ class Setting:
 
 
 def test_the_loss_is_that_of_transformers(tmp_path: Path) -> None:
-    here = Setting(tmp_path, data__packing=False)
+    here = Pair(tmp_path, data__packing=False)
     batch = here.rows.batch(0, 7)
-    tensors = here.objective.tensors(batch, CPU)
+    tensors = here.tensors(batch)
     attention_mask = (tensors["groups"] >= 0).long()
     assert 0 in attention_mask
     generator = here.model.generator(
@@ -92,14 +80,14 @@ def test_the_loss_is_that_of_transformers(tmp_path: Path) -> None:
 
 
 def test_all_selected_tokens_are_masked_and_have_a_number(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
+    here = Pair(tmp_path)
     batch = here.rows.batch(0, here.rows.rows_per_epoch(0))
     chosen = batch.arrays["targets"] != IGNORE
     assert (batch.arrays["input_ids"][chosen] == here.tokenizer.mask_token_id).all()
     uniforms = batch.arrays["uniforms"]
     assert not uniforms[~chosen].any()
     assert 0 <= uniforms[chosen].min() < 0.1 and 0.9 < uniforms[chosen].max() < 1
-    again = Setting(tmp_path).rows.batch(2, 1).arrays["uniforms"]
+    again = Pair(tmp_path).rows.batch(2, 1).arrays["uniforms"]
     assert (again == uniforms[2:3]).all()
 
 
@@ -126,7 +114,7 @@ def test_a_sample_is_a_token_at_both_ends() -> None:
 
 
 def test_embeddings_are_one_tensor(tmp_path: Path) -> None:
-    pair = Setting(tmp_path).model
+    pair = Pair(tmp_path).model
     ours, theirs = pair.discriminator.electra.embeddings, pair.generator.electra.embeddings
     assert ours.word_embeddings.weight is theirs.word_embeddings.weight
     assert pair.generator.generator_lm_head.weight is ours.word_embeddings.weight
@@ -136,7 +124,7 @@ def test_embeddings_are_one_tensor(tmp_path: Path) -> None:
 
 
 def test_no_gradient_passes_through_the_sampling(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
+    here = Pair(tmp_path)
     batch, pair = here.rows.batch(0, 4), here.model
     owners = {
         part: {f"{part}.{name}": parameter for name, parameter in getattr(pair, part).named_parameters()}
@@ -162,9 +150,9 @@ def test_no_gradient_passes_through_the_sampling(tmp_path: Path) -> None:
 
 
 def test_the_discriminators_gradient_is_that_of_its_input_alone(tmp_path: Path) -> None:
-    here = Setting(tmp_path, data__packing=False)
+    here = Pair(tmp_path, data__packing=False)
     batch = here.rows.batch(0, 5)
-    tensors = here.objective.tensors(batch, CPU)
+    tensors = here.tensors(batch)
     ours = gradients(here.model, here.loss(batch).sums[1])
     places, output = here.forward(batch)
     corrupted = tensors["input_ids"].flatten().scatter(0, places, output.sampled)
@@ -180,7 +168,7 @@ def test_the_discriminators_gradient_is_that_of_its_input_alone(tmp_path: Path) 
 
 
 def test_a_discriminator_that_answers_the_base_rate(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
+    here = Pair(tmp_path)
 
     class BaseRate(torch.nn.Module):
         """Says 0.10 of every token; its generator is wrong at two masks in three, a tenth of the row."""
@@ -200,14 +188,14 @@ def test_a_discriminator_that_answers_the_base_rate(tmp_path: Path) -> None:
         "uniforms": np.zeros((1, 40)),
     }
     batch = Batch(arrays, (6, 40), 40)
-    output = here.objective.loss(BaseRate(), here.objective.tensors(batch, CPU), batch)
+    output = here.objective.loss(BaseRate(), here.tensors(batch), batch)
     assert (output.sums[1] / 40).item() == pytest.approx(0.3251, abs=5e-5)
     assert (output.sums[0] / 6).item() == pytest.approx(math.log(380), rel=1e-6)
     assert output.stats.tolist()[1:] == [4, 0, 0, 36]
 
 
 def test_the_first_losses_are_those_of_guessing(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
+    here = Pair(tmp_path)
     batch = here.rows.batch(0, 8)
     generator, discriminator = (here.loss(batch).sums / torch.tensor(batch.counts)).tolist()
     assert generator == pytest.approx(math.log(here.model.config.vocab_size), rel=0.03)
@@ -215,7 +203,7 @@ def test_the_first_losses_are_those_of_guessing(tmp_path: Path) -> None:
 
 
 def test_packed_with_isolation_equals_unpacked(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
+    here = Pair(tmp_path)
     masked = [here.rows.mask(row) for row in here.rows.source.rows(0, 4)]
     alone = one_by_one(masked)
     assert len(alone) > 4
@@ -231,7 +219,7 @@ def test_packed_with_isolation_equals_unpacked(tmp_path: Path) -> None:
 
 
 def test_metrics_are_the_detection_of_replaced_tokens(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
+    here = Pair(tmp_path)
     totals = Totals(
         {"generator": 30.0, "discriminator": 20.0},
         {"generator": 15, "discriminator": 100},
@@ -253,13 +241,13 @@ def test_metrics_are_the_detection_of_replaced_tokens(tmp_path: Path) -> None:
 
 
 def test_the_kept_discriminator_gives_the_same_logits(tmp_path: Path) -> None:
-    here = Setting(tmp_path, data__packing=False)
+    here = Pair(tmp_path, data__packing=False)
     folder = tmp_path / "kept"
     here.model.save_pretrained(folder)
     loaded, told = ElectraForPreTraining.from_pretrained(folder, output_loading_info=True)
     assert not told["missing_keys"] and not told["unexpected_keys"]
     batch = here.rows.batch(0, 3)
-    tensors = here.objective.tensors(batch, CPU)
+    tensors = here.tensors(batch)
     places, output = here.forward(batch)
     corrupted = tensors["input_ids"].flatten().scatter(0, places, output.sampled)
     real = tensors["groups"] >= 0
@@ -268,7 +256,7 @@ def test_the_kept_discriminator_gives_the_same_logits(tmp_path: Path) -> None:
 
 
 def test_the_view_says_what_the_generator_reads(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
+    here = Pair(tmp_path)
     batch = here.rows.batch(0, 2)
     for row, view in enumerate(here.objective.view(batch)):
         (stream,) = view.streams
@@ -280,7 +268,7 @@ def test_the_view_says_what_the_generator_reads(tmp_path: Path) -> None:
 
 
 def test_a_sample_marks_what_was_replaced_and_what_is_taken_for_it(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
+    here = Pair(tmp_path)
     bias = here.model.discriminator.discriminator_predictions.dense_prediction.bias
     prompt = "the king and queen of a small country were walking along river"
     with torch.no_grad():
@@ -303,14 +291,14 @@ def test_a_sample_marks_what_was_replaced_and_what_is_taken_for_it(tmp_path: Pat
 
 
 def test_a_model_that_is_no_pair_is_refused(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
+    here = Pair(tmp_path)
     here.objective.check(here.model)
     with pytest.raises(ModelError, match="no generator and discriminator"):
         here.objective.check(BertForMaskedLM(BertConfig(hidden_size=8, num_attention_heads=1)))
 
 
 def test_a_few_steps_teach_both(tmp_path: Path) -> None:
-    here = Setting(tmp_path)
+    here = Pair(tmp_path)
     optimizer = torch.optim.AdamW(here.model.parameters(), lr=3e-3)
     weights, losses = torch.tensor(here.objective.weights), []
     for step in range(80):

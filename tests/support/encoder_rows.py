@@ -20,7 +20,8 @@ from workbench.data.token_store import Side, TokenWriter
 from workbench.data.tokenizer import _train
 from workbench.models.build import build_model
 from workbench.models.purpose import Purpose
-from workbench.objectives.masked_rows import Framed, Row
+from workbench.objectives import OBJECTIVES, Batch, LossOutput
+from workbench.objectives.masked_rows import Framed, MaskedRows, Row
 from workbench.recipe import Recipe
 
 SENTENCE = (
@@ -38,6 +39,11 @@ def document(seed: int, words: int) -> str:
         end = ".\n" if number % 28 == 27 else "." if number % 7 == 6 else ""
         parts.append(rng.choice(WORDS) + end)
     return " ".join(parts)
+
+
+TEXTS = [document(seed, words) for seed, words in enumerate([9, 40, 3, 120, 17, 60, 5, 30, 80, 11])]
+LENGTH = 48
+CPU = torch.device("cpu")
 
 
 @cache
@@ -93,6 +99,35 @@ def model_of(recipe: Recipe, tokenizer: Any) -> Any:
     section = recipe.objective
     purpose = Purpose(section.name, (), section.next_sentence_prediction)
     return build_model(recipe.model, tokenizer, purpose).eval()
+
+
+class Setting:
+    """An objective, its rows of both sides and its model, on ten documents of 3 to 120 words."""
+
+    def __init__(self, folder: Path, family: str = "bert", objective: str = "mlm", **changes: Any) -> None:
+        self.tokenizer = tokenizer_for(family)
+        self.recipe = recipe_of(family, objective, **changes)
+        self.objective: Any = OBJECTIVES[objective](self.recipe, self.tokenizer)
+        self.store = store_of(folder, self.tokenizer, TEXTS, objective=objective)
+        self.held_out = store_of(folder, self.tokenizer, TEXTS[::-1], objective=objective, side="eval")
+        self.rows = self._rows(self.store, training=True)
+        self.eval_rows = self._rows(self.held_out, training=False)
+        self.model: Any = model_of(self.recipe, self.tokenizer)
+
+    def _rows(self, store: TokenStore, *, training: bool) -> MaskedRows:
+        rows = self.objective.rows(store, LENGTH, training=training)
+        assert isinstance(rows, MaskedRows)
+        return rows
+
+    def tensors(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """A batch as the model gets it."""
+        found: dict[str, torch.Tensor] = self.objective.tensors(batch, CPU)
+        return found
+
+    def loss(self, batch: Batch) -> LossOutput:
+        """The objective's loss of a batch."""
+        found: LossOutput = self.objective.loss(self.model, self.tensors(batch), batch)
+        return found
 
 
 def one_by_one(rows: list[Row]) -> list[Row]:
