@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,8 @@ class Piece(NamedTuple):
     start: int
 
 
-class PieceRow(NamedTuple):
+@dataclass(frozen=True)
+class PieceRow:
     """The pieces of one row, and the number of the row through all epochs, which its draws depend on."""
 
     index: int

@@ -31,11 +31,16 @@ def has_card(folder: Path) -> bool:
 
 def read_hub(spec: SourceSpec, folder: Path | None) -> Iterator[Found]:
     """Yield the text column of a data set, row by row; `folder` where it is on this machine."""
+    for record, where in hub_records(spec, folder):
+        yield text_of(record, spec.text_column, where), where
+
+
+def hub_records(spec: SourceSpec, folder: Path | None) -> Iterator[tuple[object, str]]:
+    """Yield a data set row by row, all its columns."""
     rows = _load(spec, folder)
     try:
         for number, record in enumerate(rows, 1):
-            where = f"{spec.path}, {spec.split}, row {number}"
-            yield text_of(record, spec.text_column, where), where
+            yield record, f"{spec.path}, {spec.split}, row {number}"
     except DataError:
         raise
     except Exception as error:

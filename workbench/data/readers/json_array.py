@@ -8,7 +8,7 @@ from pathlib import Path
 
 from workbench.data.documents import Found, Tally
 from workbench.data.opening import decoded_blocks, open_binary
-from workbench.data.readers.json_lines import read_json_lines
+from workbench.data.readers.json_lines import json_line_records
 from workbench.data.readers.records import text_of
 from workbench.errors import DataError
 
@@ -19,23 +19,28 @@ NEAR_THE_END = 16
 
 def read_json(path: Path, column: str, tally: Tally) -> Iterator[Found]:
     """Yield the text of each record of the array."""
+    for record, where in json_records(path):
+        yield text_of(record, column, where), where
+
+
+def json_records(path: Path) -> Iterator[tuple[object, str]]:
+    """Yield each element of the array, and where it begins."""
     name = str(path)
     with open_binary(path) as file:
         window = _Window(decoded_blocks(file, name), name)
         first = window.peek()
         if first == "[":
             for record, line in window.records():
-                where = f"{name}:{line}"
-                yield text_of(record, column, where), where
+                yield record, f"{name}:{line}"
             return
     if first == "{":
-        yield from _lines(path, column, tally)
+        yield from _lines(path)
     elif first:
         raise _no_array(f"{name}:{window.line}")
 
 
-def _lines(path: Path, column: str, tally: Tally) -> Iterator[Found]:
-    found = read_json_lines(path, column, tally)
+def _lines(path: Path) -> Iterator[tuple[object, str]]:
+    found = json_line_records(path)
     try:
         head = next(found)
     except DataError as error:

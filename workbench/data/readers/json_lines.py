@@ -16,6 +16,12 @@ from workbench.errors import DataError
 
 def read_json_lines(path: Path, column: str, tally: Tally) -> Iterator[Found]:
     """Yield the text of each line's record; empty lines are passed over."""
+    for record, where in json_line_records(path):
+        yield text_of(record, column, where), where
+
+
+def json_line_records(path: Path) -> Iterator[tuple[object, str]]:
+    """Yield what each line holds, and where; empty lines are passed over."""
     name = str(path)
     with open_binary(path) as file:
         offset = 0
@@ -27,7 +33,7 @@ def read_json_lines(path: Path, column: str, tally: Tally) -> Iterator[Found]:
                     record = orjson.loads(content)
                 except orjson.JSONDecodeError:
                     record = _tolerant(content, where, offset + len(line) - len(content))
-                yield text_of(record, column, where), where
+                yield record, where
             offset += len(line)
 
 

@@ -47,6 +47,25 @@ def read_parquet(path: Path, column: str, tally: Tally) -> Iterator[Found]:
         raise reading_error(error, path) from None
 
 
+def parquet_records(path: Path) -> Iterator[tuple[object, str]]:
+    """Yield each row with all its columns, and where."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name = str(path)
+    try:
+        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
+            number = 0
+            for batch in file.iter_batches(batch_size=ROWS):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield record, f"{name}:{number}"
+    except pa.ArrowInvalid as error:
+        raise DataError(f"the file is no sound Parquet file ({error})", where=name) from None
+    except OSError as error:
+        raise reading_error(error, path) from None
+
+
 def _is_text(kind: object) -> bool:
     """Strings of any width, also dictionary-encoded."""
     name = str(kind)
