@@ -102,7 +102,8 @@ def prepare_records(
         **_told_of_labels(train, held_out, objective),
     }
     digests = [store.digest() for store in stores.values()]
-    return PreparedRecords(key_of(digests, labels, limit), labels, tokenizer, *stores.values(), report)
+    key = key_of(digests, labels, limit)
+    return PreparedRecords(key, labels, tokenizer, stores["train"], stores["eval"], report)
 
 
 def _read(specs: Sequence[SourceSpec], objective: str, progress: Progress) -> _Read:
@@ -126,8 +127,9 @@ def _read(specs: Sequence[SourceSpec], objective: str, progress: Progress) -> _R
             checked = check(record)
             read.records.append(checked)
             read.places.append(record.where)
-            size += _bytes([checked])
-            ticker.add(size)
+            own = _bytes([checked])
+            size += own
+            ticker.add(own)
         told = {"path": source.spec.path, "weight": source.spec.weight, "bytes": size}
         told |= {"documents": len(read.records) - begun, "kind": objective, "why": detected.why}
         read.sources.append(told)
