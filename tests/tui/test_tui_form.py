@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from workbench.errors import RecipeError, storage_error
-from workbench.recipe import load
+from workbench.recipe import list_presets, load
 from workbench.store import launch, runs
 from workbench.tui import editor
 from workbench.tui.app import WorkbenchApp
-from workbench.tui.train.draft import Draft
-from workbench.tui.train.form_schema import FormField, form_fields
-from workbench.tui.train.form_text import to_override, to_text, to_value
+from workbench.tui.form.draft import Draft
+from workbench.tui.form.schema import FormField, form_fields
+from workbench.tui.form.text import to_override, to_text, to_value
 from workbench.tui.train.new_run import NewRunScreen
 
 
@@ -203,8 +203,11 @@ async def test_broken_preset_is_a_notification(home: Path, until: Any, text_of: 
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until(pilot, lambda: "No runs yet" in text_of(app))
         await pilot.press("n")
+        await until(pilot, lambda: "quickstart" in text_of(app))
+        names = [preset.name for preset in list_presets("runs")]
+        await pilot.press(*["down"] * names.index("aaa"))
         await until(pilot, lambda: "(yours) [b]mine[/b]" in text_of(app))
-        await pilot.press("end", "enter")
+        await pilot.press("enter")
         await until(pilot, lambda: "there is no key “sed”" in text_of(app))
         assert "training.seed" in text_of(app)
 

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from workbench.tui.commands import ActiveCommand, active_commands
 from workbench.tui.widgets.styles import part_style
 
-FIRST = ("train.open", "train.back")
+FIRST = ("train.open", "train.back", "form.start")
 ALWAYS = ("app.help", "app.quit")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
@@ -19,8 +20,8 @@ from workbench.tui.text import reveal_control
 from workbench.tui.widgets.styles import part_style, row_style
 
 if TYPE_CHECKING:
-    from workbench.tui.train.draft import Draft
-    from workbench.tui.train.form_schema import FormField
+    from workbench.tui.form.draft import Draft
+    from workbench.tui.form.schema import FormField
 
 
 class FormList(ScrollView, can_focus=True):
@@ -65,21 +66,34 @@ class FormList(ScrollView, can_focus=True):
         self.draft: Draft | None = None
         self._fields: list[FormField] = []
         self._lines: list[FormField | str] = []
+        self._group: Callable[[FormField], str] = lambda field: field.section
 
     @property
     def field(self) -> FormField | None:
         """The field under the cursor."""
         return next((field for field in self._fields if field.key == self.current), None)
 
-    def show(self, draft: Draft, search: str, only_changed: bool) -> None:
-        """Show the fields of a draft that hold every word of `search`."""
-        from workbench.tui.train.form_schema import form_fields
+    def show(
+        self,
+        draft: Draft,
+        search: str,
+        only_changed: bool,
+        fields: Sequence[FormField] | None = None,
+        group: Callable[[FormField], str] | None = None,
+    ) -> None:
+        """Show the fields of a draft that hold every word of `search`.
+
+        `fields` are all those of a recipe where none are given; `group` is the heading a field stands
+        under, its section if none is given.
+        """
+        from workbench.tui.form.schema import form_fields
 
         self.draft = draft
+        self._group = group or (lambda field: field.section)
         words = search.lower().split()
         self._fields = [
             field
-            for field in form_fields()
+            for field in (form_fields() if fields is None else fields)
             if all(word in f"{field.key} {field.help}".lower() for word in words)
             and (not only_changed or draft.changed(field) or field.key in draft.problems)
         ]
@@ -88,8 +102,9 @@ class FormList(ScrollView, can_focus=True):
             self._fields.sort(key=lambda field: not all(word in field.key for word in words))
         self._lines = []
         for index, field in enumerate(self._fields):
-            if not words and (index == 0 or self._fields[index - 1].section != field.section):
-                self._lines.append(field.section)
+            heading = self._group(field)
+            if not words and (index == 0 or self._group(self._fields[index - 1]) != heading):
+                self._lines.append(heading)
             self._lines.append(field)
         if self.field is None:
             self.current = self._fields[0].key if self._fields else ""
@@ -129,11 +144,11 @@ class FormList(ScrollView, can_focus=True):
         self.action_move(by * max(1, self.size.height - 2))
 
     def action_section(self, by: int) -> None:
-        sections = list(dict.fromkeys(field.section for field in self._fields))
+        sections = list(dict.fromkeys(self._group(field) for field in self._fields))
         field = self.field
         if field and sections:
-            wanted = sections[(sections.index(field.section) + by) % len(sections)]
-            self.current = next(other.key for other in self._fields if other.section == wanted)
+            wanted = sections[(sections.index(self._group(field)) + by) % len(sections)]
+            self.current = next(other.key for other in self._fields if self._group(other) == wanted)
 
     def on_click(self, event: Click) -> None:
         line = int(self.scroll_offset.y) + event.y
@@ -166,8 +181,7 @@ class FormList(ScrollView, can_focus=True):
         changed, problem = draft.changed(field), draft.problems.get(field.key, "")
         pointer = (">" if ascii_only else "▸") if here else " "
         mark = ("!" if ascii_only else "✗") if problem else "*" if changed else " "
-        name_width = min(34, max(24, width // 3))
-        value_width = max(12, min(40, width // 3))
+        name_width, value_width = _widths(width)
         name = f"{field.section}.{field.name}" if self._lines[0] is self._fields[0] else field.name
         value = reveal_control(draft.text(field))
         if field.kind == "choice":
@@ -186,6 +200,14 @@ class FormList(ScrollView, can_focus=True):
             Segment(about, styled("bad") if problem else styled("dim")),
         ]
         return Strip(segments).crop(0, width).adjust_cell_length(width, base)
+
+
+def _widths(width: int) -> tuple[int, int]:
+    """Cells of name and value; a narrow list has room for nothing else."""
+    if width < 60:
+        name = min(27, max(14, width - 18))
+        return name, max(8, width - name - 4)
+    return min(34, max(24, width // 3)), max(12, min(40, width // 3))
 
 
 def _cell(text: str, width: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -15,8 +16,8 @@ from pydantic import ValidationError
 from workbench.errors import RecipeError
 from workbench.recipe import Recipe, load_mapping, validate, yaml_file
 from workbench.recipe.load import merge
-from workbench.tui.train.form_schema import FormField, form_fields
-from workbench.tui.train.form_text import to_override, to_text, to_value
+from workbench.tui.form.schema import FormField, form_fields
+from workbench.tui.form.text import to_override, to_text, to_value
 
 
 class Draft:
@@ -75,6 +76,17 @@ class Draft:
             self._values.pop(field.key, None)
         else:
             self._values[field.key] = value
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Set fields by dotted key; keys that no field has are left out."""
+        for field in form_fields():
+            if field.key in values:
+                self.set_value(field, values[field.key])
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What differs from the preset, by dotted key."""
+        return dict(self._values)
 
     def reset(self, field: FormField) -> None:
         """Go back to what the preset says."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from workbench.errors import RecipeError
 from workbench.recipe import yaml_file
-from workbench.tui.train.form_schema import FormField
+from workbench.tui.form.schema import FormField
 
 
 def to_text(field: FormField, value: Any) -> str:
