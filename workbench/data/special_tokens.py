@@ -24,6 +24,7 @@ class SpecialTokens:
     pair: str
     extra: tuple[str, ...] = ()
     segments: bool = False
+    left_padded: bool = False
 
     @property
     def all(self) -> list[str]:
@@ -49,6 +50,8 @@ class SpecialTokens:
         inputs = ["input_ids", "token_type_ids", "attention_mask"]
         if not self.segments:
             inputs.remove("token_type_ids")
+        if self.left_padded:
+            names["padding_side"] = "left"
         return {**names, "model_input_names": inputs}
 
 
@@ -83,6 +86,8 @@ _XLNET = SpecialTokens(
     "$A:0 <sep>:0 <cls>:2",
     "$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2",
     segments=True,
+    # The last token stands for the whole text, so nothing may come behind it.
+    left_padded=True,
 )
 _T5 = SpecialTokens(
     {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},

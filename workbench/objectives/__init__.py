@@ -5,14 +5,22 @@ To add one, write its class beside `clm.py`, enter it in `OBJECTIVES` and name i
 """
 
 from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
+from workbench.objectives.classification import Classification
 from workbench.objectives.clm import CausalLanguageModeling
 from workbench.objectives.mlm import MaskedLanguageModeling
+from workbench.objectives.regression import Regression
 from workbench.objectives.rtd import ReplacedTokenDetection
+from workbench.objectives.span_extraction import SpanExtraction
+from workbench.objectives.tagging import Tagging
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "clm": CausalLanguageModeling,
     "mlm": MaskedLanguageModeling,
     "rtd": ReplacedTokenDetection,
+    "classification": Classification,
+    "regression": Regression,
+    "tagging": Tagging,
+    "span_extraction": SpanExtraction,
 }
 
 __all__ = ["OBJECTIVES", "Batch", "CausalLanguageModeling", "LossOutput", "Objective", "Rows", "Totals"]
