@@ -71,7 +71,7 @@ def prepare(
     """
     began = time.monotonic()
     set_threads(data.num_workers)
-    corpus = _corpus(data, seed, cache, progress)
+    corpus = open_corpus(data, seed, cache, progress)
     name = tokenizer_name_or_path or model_name_or_path
     if name:
         own = None if tokenizer_name_or_path else revision
@@ -114,7 +114,8 @@ def prepare(
     return Prepared(key_of(target.name, weights), tokenizer, train, held_out, report)
 
 
-def _corpus(data: DataSection, seed: int, cache: Path, progress: Progress) -> Corpus:
+def open_corpus(data: DataSection, seed: int, cache: Path, progress: Progress) -> Corpus:
+    """The sources of `data`, found and scanned. Raises `DataError`."""
     # All are looked for before any is read: a misspelt second name shows at once.
     sources = [find_source(spec) for spec in (*data.sources, *data.eval_sources)]
     scans = [scan(source, cache, progress) for source in sources]

@@ -1,4 +1,4 @@
-"""The tokenizer of a run: an existing one, or a byte-level BPE trained on the training documents."""
+"""The tokenizer of a run: an existing one, or one trained on the training documents."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from workbench.data.corpus import TOKENIZER_BYTES, Corpus
 from workbench.data.framing import Frame
 from workbench.data.special_tokens import STYLES, SpecialTokens
 from workbench.data.ticker import TRAINING_TOKENIZER, Progress, Ticker
+from workbench.data.tokenizer_models import MODELS
 from workbench.errors import ModelError
 
 if TYPE_CHECKING:
@@ -84,13 +85,28 @@ def train_tokenizer(
     With the special tokens of `family`. Learnt from the training documents alone, and kept under `cache`
     for the next run on the same ones. Any text comes back from its tokens exactly.
     """
+    file = trained_file(corpus, vocab_size=vocab_size, cache=cache, progress=progress, family=family)
+    return wrapped(file, STYLES[family])
+
+
+def wrapped(file: Path, special: SpecialTokens) -> Any:
+    """A tokenizer.json as transformers' fast tokenizer, which knows its special tokens by their roles."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(file), clean_up_tokenization_spaces=False, **special.arguments
+    )
+
+
+def trained_file(
+    corpus: Corpus, *, vocab_size: int, cache: Path, progress: Progress, family: str = "llama"
+) -> Path:
+    """The tokenizer.json of `train_tokenizer`, from the cache or made now."""
     special = STYLES[family]
     target = cache / "tokenizers" / key_of(VERSION, corpus.key, vocab_size, special.all, special.pair)
 
     def build(folder: Path) -> None:
-        total = min(corpus.training_bytes(), TOKENIZER_BYTES)
-        ticker = Ticker(progress, TRAINING_TOKENIZER, total)
-        trained = _train(corpus.tokenizer_texts(), vocab_size, special, ticker)
+        trained = train_on(corpus, vocab_size, special, progress)
         trained.save(str(folder / FILE))
         write_meta(folder, {"vocab_size": trained.get_vocab_size(), "asked": vocab_size})
 
@@ -98,34 +114,21 @@ def train_tokenizer(
         return read_meta(folder) is not None and (folder / FILE).is_file()
 
     build_once(target, build, is_sound, progress)
-    from transformers import PreTrainedTokenizerFast
-
-    return PreTrainedTokenizerFast(
-        tokenizer_file=str(target / FILE),
-        clean_up_tokenization_spaces=False,
-        **special.arguments,
-    )
+    return target / FILE
 
 
-def _train(texts: Iterator[str], vocab_size: int, special: SpecialTokens, ticker: Ticker) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+def train_on(
+    corpus: Corpus, vocab_size: int, special: SpecialTokens, progress: Progress, kind: str = "bpe"
+) -> Tokenizer:
+    """A new tokenizer of a kind (see `MODELS`), trained on the training documents of a corpus."""
+    ticker = Ticker(progress, TRAINING_TOKENIZER, min(corpus.training_bytes(), TOKENIZER_BYTES))
 
     def counted() -> Iterator[str]:
-        for text in texts:
+        for text in corpus.tokenizer_texts():
             ticker.add(len(text.encode()))
             yield text
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        # A pair seen once compresses nothing and only memorises.
-        min_frequency=2,
-        special_tokens=special.all,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
+    tokenizer, trainer = MODELS[kind](vocab_size, special)
     tokenizer.train_from_iterator(counted(), trainer)
     tokenizer.post_processor = special.post_processor(tokenizer)
     ticker.finish()

@@ -1,0 +1,111 @@
+"""The label inspector: rows of a recipe exactly as the objective will see them, made by the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from workbench.errors import DataError, UsageError
+from workbench.inspection.opening import recipe_of
+from workbench.inspection.pieces import Pieces
+from workbench.inspection.rows import row_of
+from workbench.inspection.totals import histogram, state_counts
+from workbench.models.context import context_of
+from workbench.objectives import OBJECTIVES
+from workbench.training.prepare import prepare_recipe
+from workbench.training.starting_model import row_length
+
+if TYPE_CHECKING:
+    from workbench.inspection.requests import Progress
+    from workbench.objectives import Objective, Rows
+    from workbench.recipe import Recipe
+
+MOST_PLACES = 1 << 18
+"""Places of a page, so that an answer stays within some tens of megabytes."""
+
+
+@dataclass(frozen=True)
+class _Open:
+    """One side of a recipe's data, ready to show any of its rows."""
+
+    objective: Objective
+    rows: Rows
+    store: Any
+    pieces: Pieces
+    report: dict[str, Any]
+
+
+_last: dict[tuple[bytes, str, str], _Open] = {}
+"""What was opened last, by recipe, data and side: someone who pages asks for the same again."""
+
+
+def batch(
+    recipe: Mapping[str, Any],
+    progress: Progress,
+    side: Literal["train", "eval"] = "train",
+    start: int = 0,
+    count: int = 4,
+) -> dict[str, Any]:
+    """`count` rows of one side from row `start` of the first epoch on.
+
+    Raises what training would: `RecipeError`, `DataError`, `ModelError`.
+    """
+    checked = recipe_of(recipe)
+    if side not in ("train", "eval"):
+        raise UsageError(f"there is no side “{side}”", hint="train or eval")
+    length = row_length(checked, context_of(checked.model))
+    prepared = prepare_recipe(checked, length, progress)
+    opened = _open(checked, prepared, length, side)
+    total = _total(opened, side)
+    if not 0 <= start < total:
+        raise UsageError(f"there is no row {start:,}", hint=f"rows are 0 to {total - 1:,}")
+    count = max(1, min(count, total - start, MOST_PLACES // max(1, length)))
+    made = opened.objective.view(opened.rows.batch(start, count))
+    return {
+        "objective": checked.objective.name,
+        "side": side,
+        "start": start,
+        "length": length,
+        "num_rows": total,
+        "rows": [row_of(view, start + number, opened.pieces) for number, view in enumerate(made)],
+        "states": state_counts(made),
+        "packing": opened.report,
+        "data": prepared.report,
+        "labels": list(prepared.labels),
+        "histogram": histogram(opened.store),
+    }
+
+
+def _open(recipe: Recipe, prepared: Any, length: int, side: str) -> _Open:
+    key = (orjson.dumps(recipe.model_dump(mode="json")), prepared.key, side)
+    if key not in _last:
+        objective = OBJECTIVES[recipe.objective.name](recipe, prepared.tokenizer)
+        # Training rows are asked for too, as in training: an objective may learn from them what is common.
+        rows, store = objective.rows(prepared.train, length, training=True), prepared.train
+        if side == "eval":
+            rows, store = objective.rows(prepared.eval, length, training=False), prepared.eval
+        _last.clear()
+        pieces = Pieces(prepared.tokenizer.backend_tokenizer)
+        _last[key] = _Open(objective, rows, store, pieces, _report(rows))
+    return _last[key]
+
+
+def _report(rows: Rows) -> dict[str, Any]:
+    try:
+        return rows.report()
+    except (DataError, ZeroDivisionError):
+        return {}  # a side without a row has nothing to tell
+
+
+def _total(opened: _Open, side: str) -> int:
+    total = opened.rows.rows_per_epoch(0)
+    if total:
+        return total
+    raise DataError(
+        f"the {'held-out' if side == 'eval' else 'training'} text gives not one row",
+        where="data.eval_fraction" if side == "eval" else "data.sources",
+        hint="raise data.eval_fraction, or name data.eval_sources" if side == "eval" else "add text",
+    )
