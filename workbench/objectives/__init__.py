@@ -7,7 +7,9 @@ To add one, write its class beside `clm.py`, enter it in `OBJECTIVES` and name i
 from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
 from workbench.objectives.classification import Classification
 from workbench.objectives.clm import CausalLanguageModeling
+from workbench.objectives.denoise import Denoising
 from workbench.objectives.mlm import MaskedLanguageModeling
+from workbench.objectives.plm import PermutationLanguageModeling
 from workbench.objectives.regression import Regression
 from workbench.objectives.rtd import ReplacedTokenDetection
 from workbench.objectives.span_extraction import SpanExtraction
@@ -16,7 +18,9 @@ from workbench.objectives.tagging import Tagging
 OBJECTIVES: dict[str, type[Objective]] = {
     "clm": CausalLanguageModeling,
     "mlm": MaskedLanguageModeling,
+    "plm": PermutationLanguageModeling,
     "rtd": ReplacedTokenDetection,
+    "denoise": Denoising,
     "classification": Classification,
     "regression": Regression,
     "tagging": Tagging,
