@@ -48,7 +48,10 @@ class SpanExtraction(Task):
         return super().batch(arrays, store, rows)
 
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
-        """Summed over starts and ends; predictions are (example, best spans, no-answer score)."""
+        """Summed over starts and ends; predictions are (example, best spans and no-answer score).
+
+        As in transformers the softmax is over all places of a batch, padding included.
+        """
         output = self.forward(model, tensors)
         start, end = output.start_logits.float(), output.end_logits.float()
         starts, ends = tensors["start_positions"], tensors["end_positions"]

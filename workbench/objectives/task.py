@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from workbench.recipe import Recipe
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+LABELS = ("label", "tags", "answers")
+"""The columns of a record that say what is right."""
 SAMPLES = 3
 
 
@@ -107,7 +109,8 @@ class Task(Objective):
         self, model: nn.Module, records: Sequence[Mapping[str, Any]], max_length: int, batch_size: int
     ) -> list[dict[str, Any]]:
         """What the model says of records, labelled or not: `prediction` and `scores` of each, in order."""
-        store = encode_records(records, self.tokenizer, self.name, max_length)
+        plain = [{name: record[name] for name in record if name not in LABELS} for record in records]
+        store = encode_records(plain, self.tokenizer, self.name, max_length)
         rows = LabelledRows(TaskRows(store, shuffle=False), store, self)
         device = next(model.parameters()).device
         decoded: list[list[Any]] = [[] for _ in records]
