@@ -14,6 +14,7 @@ from workbench.data.framing import frame_for, special_id
 from workbench.data.pieces import PieceRows
 from workbench.data.special_tokens import SENTINELS
 from workbench.errors import ModelError
+from workbench.models.context import context_of_config
 from workbench.models.masks import block_mask
 from workbench.objectives.base import EVAL, TRAIN, Batch, LossOutput, Objective, Rows, Totals
 from workbench.objectives.clm import IGNORE, exponential, known
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 32
 """Draws of noise for a prompt."""
+LONGEST_SAMPLE = 512
 
 
 class Denoising(Objective):
@@ -229,16 +231,16 @@ class Denoising(Objective):
         section = self.recipe.objective
         shape = (section.noise_density, section.mean_noise_span_length)
         draws = Draws(self.recipe.training.seed, SAMPLES)
-        body = body[: self.recipe.model.max_position_embeddings - self.frame.size]
+        room = (context_of_config(bare(model).config) or LONGEST_SAMPLE) - self.frame.size
         if section.noise == "infilling":
-            found = infilling.corrupt(body, self.mask_id, *shape, draws)
+            found = infilling.corrupt(body[:room], self.mask_id, *shape, draws)
         else:
-            body = body[: spans.raw_length(self.recipe.model.max_position_embeddings - 2, *shape)]
+            body = body[: spans.raw_length(room, *shape)]
             found = spans.corrupt(body, self.sentinels, *shape, draws)
         ids = np.concatenate([self.frame.prefix, found.inputs, self.frame.suffix]).astype(np.int64)
         output = generator.generate(
             input_ids=torch.from_numpy(ids)[None].to(next(model.parameters()).device),
-            max_new_tokens=len(found.targets) + 8,
+            max_new_tokens=min(len(found.targets) + 8, room),
             do_sample=False,
         )[0].tolist()
         masked = self.text.join([self.text.run([token]) for token in found.inputs.tolist()])
