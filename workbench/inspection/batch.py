@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from workbench.errors import DataError, UsageError
 from workbench.inspection.opening import recipe_of
 from workbench.inspection.pieces import Pieces
 from workbench.inspection.rows import row_of
-from workbench.inspection.totals import histogram, state_counts
+from workbench.inspection.totals import histogram, left_out, lengths_of, state_counts, summary
 from workbench.models.context import context_of
 from workbench.objectives import OBJECTIVES
 from workbench.training.prepare import prepare_recipe
@@ -33,7 +35,7 @@ class _Open:
 
     objective: Objective
     rows: Rows
-    store: Any
+    lengths: NDArray[np.int64]
     pieces: Pieces
     report: dict[str, Any]
 
@@ -69,13 +71,15 @@ def batch(
         "side": side,
         "start": start,
         "length": length,
-        "num_rows": total,
+        "rows_per_epoch": total,
         "rows": [row_of(view, start + number, opened.pieces) for number, view in enumerate(made)],
         "states": state_counts(made),
-        "packing": opened.report,
+        "report": opened.report,
+        "left_out": left_out(prepared.report, opened.report),
         "data": prepared.report,
-        "labels": list(prepared.labels),
-        "histogram": histogram(opened.store),
+        "labels": prepared.report.get("label_counts", {}),
+        "lengths": histogram(opened.lengths),
+        "length_summary": summary(opened.lengths),
     }
 
 
@@ -89,7 +93,7 @@ def _open(recipe: Recipe, prepared: Any, length: int, side: str) -> _Open:
             rows, store = objective.rows(prepared.eval, length, training=False), prepared.eval
         _last.clear()
         pieces = Pieces(prepared.tokenizer.backend_tokenizer)
-        _last[key] = _Open(objective, rows, store, pieces, _report(rows))
+        _last[key] = _Open(objective, rows, lengths_of(store), pieces, _report(rows))
     return _last[key]
 
 

@@ -78,11 +78,13 @@ class Pieces:
         return self._texts[token]
 
     def entry(self, token: int) -> dict[str, Any]:
-        """`id`, `piece`, `text`, `bytes` (in hexadecimal) and `special`."""
+        """`id`, `piece`, `text`, `bytes` (how many), `hex` (which) and `special`."""
+        raw = self.raw(token)
         return {
             "id": token,
             "piece": self.piece(token),
             "text": self.text(token),
-            "bytes": self.raw(token).hex(" "),
+            "bytes": len(raw),
+            "hex": raw.hex(" "),
             "special": token in self.special,
         }

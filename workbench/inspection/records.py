@@ -69,31 +69,37 @@ def _cursor(source: str | Mapping[str, Any], start: int, progress: Progress) -> 
     return cursor
 
 
-def as_shown(record: Record, number: int) -> dict[str, Any]:
-    """`number`, `where`, `values` with long ones cut, and `cut`: the full length of those."""
+def as_shown(record: Record, index: int) -> dict[str, Any]:
+    """`index`, `where`, `values` with long ones cut, and `cut`: the full length of those."""
     values, cut = shown(record.values)
-    return {"number": number, "where": record.where, "values": values, "cut": cut}
+    return {"index": index, "where": record.where, "values": values, "cut": cut}
 
 
 def search(
-    source: str | Mapping[str, Any], text: str, progress: Progress, start: int = 0, count: int = 20
+    source: str | Mapping[str, Any], text: str, progress: Progress, start: int = 0, count: int = 1
 ) -> dict[str, Any]:
     """The first `count` records from number `start` on that contain a text, in any column and any case.
 
-    `next` is where to go on; None when the source is read to its end.
+    `index` is the first of them, None for none; `next` is where to go on, None when the source was read
+    to its end.
     """
     if not text:
         raise UsageError("there is nothing to search for")
-    wanted, found, number = text.casefold(), [], start
+    wanted, found, searched = text.casefold(), list[dict[str, Any]](), 0
     ticker = Ticker(progress, SEARCHING)
-    for number, record in enumerate(islice(RecordSource.find(spec_of(source)).records(), start, None), start):
+    for index, record in enumerate(islice(RecordSource.find(spec_of(source)).records(), start, None), start):
         ticker.add(1)
+        searched += 1
         if contains(record.values, wanted):
-            found.append(as_shown(record, number))
+            found.append(as_shown(record, index))
             if len(found) == min(count, MOST_RECORDS):
-                return {"records": found, "searched": number + 1 - start, "next": number + 1}
-    searched = number + 1 - start if number > start or found else 0
-    return {"records": found, "searched": searched, "next": None}
+                return _matches(found, searched, index + 1)
+    return _matches(found, searched, None)
+
+
+def _matches(found: list[dict[str, Any]], searched: int, following: int | None) -> dict[str, Any]:
+    index = found[0]["index"] if found else None
+    return {"index": index, "records": found, "searched": searched, "next": following}
 
 
 def contains(value: Any, wanted: str) -> bool:

@@ -57,7 +57,7 @@ def _text(id: int | None, pieces: Pieces) -> str | None:
 
 
 def runs_of(visible: NDArray[np.bool_]) -> list[Runs]:
-    """For each row of `visible` [n, m], the runs [begin, end) of places that are true."""
+    """For each row of `visible` [n, m], the runs [first, last] of places that are true."""
     rows, width = visible.shape
     padded = np.zeros((rows, width + 2), np.int8)
     padded[:, 1:-1] = visible
@@ -65,5 +65,5 @@ def runs_of(visible: NDArray[np.bool_]) -> list[Runs]:
     begins, ends = np.argwhere(steps == 1), np.argwhere(steps == -1)
     runs: list[Runs] = [[] for _ in range(rows)]
     for (row, begin), (_, end) in zip(begins.tolist(), ends.tolist(), strict=True):
-        runs[row].append([begin, end])
+        runs[row].append([begin, end - 1])
     return runs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from workbench.errors import UsageError
 from workbench.inspection.opening import open_tokenizer
 from workbench.inspection.pieces import Pieces
 
@@ -15,15 +16,17 @@ MOST_TOKENS = 20_000
 """No person reads more; the totals count all of them."""
 
 
-def tokens(tokenizer: str | Mapping[str, Any], text: str, progress: Progress) -> dict[str, Any]:
-    """The tokens of a text, framed as the tokenizer frames one."""
-    opened = open_tokenizer(tokenizer, progress)
+def tokens(
+    text: str, progress: Progress, tokenizer: str | None = None, recipe: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The tokens of a text, framed as the tokenizer frames one: a recipe's, or one named."""
+    opened = open_tokenizer(_either(tokenizer, recipe), progress)
     pieces = Pieces(opened.backend)
     # JSON can spell halves of surrogate pairs, which are no text.
     text = text.encode("utf-8", "replace").decode()
     encoded = opened.backend.encode(text)
     own = [id for id, framed in zip(encoded.ids, encoded.special_tokens_mask, strict=True) if not framed]
-    unknown = _unknown(opened.backend)
+    unknown = unknown_id(opened.backend)
     size = len(text.encode())
     return {
         "tokenizer": opened.name,
@@ -42,21 +45,30 @@ def tokens(tokenizer: str | Mapping[str, Any], text: str, progress: Progress) ->
     }
 
 
-def _unknown(backend: Any) -> int | None:
+def unknown_id(backend: Any) -> int | None:
+    """The id of the token for what the vocabulary cannot write, where it has one."""
     token = getattr(backend.model, "unk_token", None)
     found: int | None = backend.token_to_id(token) if isinstance(token, str) else None
     return found
 
 
+def _either(tokenizer: str | None, recipe: Mapping[str, Any] | None) -> str | Mapping[str, Any]:
+    given = recipe if tokenizer is None else tokenizer
+    if given is None:
+        raise UsageError("neither a tokenizer nor a recipe is named")
+    return given
+
+
 def vocabulary(
-    tokenizer: str | Mapping[str, Any],
     progress: Progress,
+    tokenizer: str | None = None,
+    recipe: Mapping[str, Any] | None = None,
     start: int = 0,
     count: int = 100,
     search: str = "",
 ) -> dict[str, Any]:
     """Entries in the order of their ids; with `search`, those whose piece or text contains it."""
-    opened = open_tokenizer(tokenizer, progress)
+    opened = open_tokenizer(_either(tokenizer, recipe), progress)
     pieces = Pieces(opened.backend)
     ids = sorted(opened.backend.get_vocab(with_added_tokens=True).values())
     if search:

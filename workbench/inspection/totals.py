@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,12 +26,10 @@ def lengths_of(store: Any) -> NDArray[np.int64]:
     return offsets[1:] - offsets[:-1]
 
 
-def histogram(store: Any) -> dict[str, Any]:
-    """Lengths in tokens in bins that double: `bins` of `from`, `to` (inclusive), `count` and `tokens`;
-    and the shortest, median, mean and longest."""
-    lengths = lengths_of(store)
+def histogram(lengths: NDArray[np.int64]) -> list[dict[str, int]]:
+    """Lengths in tokens in bins that double: `from`, `to` (inclusive), `count` and `tokens` of each."""
     if not len(lengths):
-        return {"count": 0, "min": None, "median": None, "mean": None, "max": None, "bins": []}
+        return []
     # Lengths 2ⁿ … 2ⁿ⁺¹ − 1 share bin n; the exponent of a float is exact where log2 rounds.
     exponents = np.frexp(np.maximum(lengths, 1).astype(np.float64))[1] - 1
     bins = []
@@ -45,11 +43,38 @@ def histogram(store: Any) -> dict[str, Any]:
                 "tokens": int(lengths[inside].sum()),
             }
         )
+    return bins
+
+
+def summary(lengths: NDArray[np.int64]) -> dict[str, Any]:
+    """How many documents or examples there are; the shortest, median, mean and longest, in tokens."""
+    if not len(lengths):
+        return {"count": 0, "min": None, "median": None, "mean": None, "max": None}
     return {
         "count": len(lengths),
         "min": int(lengths.min()),
         "median": float(np.median(lengths)),
         "mean": float(lengths.mean()),
         "max": int(lengths.max()),
-        "bins": bins,
     }
+
+
+LEFT_OUT = {
+    "dropped_from_train": "also in the held-out text",
+    "blank_documents": "blank",
+    "truncated": "cut to the row's length",
+    "cropped": "tokens behind the last row",
+    "invalid_utf8": "halves of characters replaced",
+    "cut_files": "long files made into several",
+}
+"""What a report counts of text that was left out or changed, and why, in words."""
+
+
+def left_out(*reports: Mapping[str, Any]) -> dict[str, int]:
+    """How many documents, examples or tokens were left out, cut or changed, by reason; none are not told."""
+    told: dict[str, int] = {}
+    for report in reports:
+        for name, words in LEFT_OUT.items():
+            if report.get(name):
+                told[words] = int(report[name])
+    return told
