@@ -11,7 +11,7 @@ from typing import Literal
 from workbench.models.estimate.shape import Shape, Stack
 
 Part = Literal["attention", "feed_forward", "projection", "head", "generator"]
-Per = Literal["tokens", "targets", "places", "rows", "streams", "queries", "positions"]
+Per = Literal["tokens", "targets", "places", "rows", "queries", "positions"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Matrix:
     """Layers that multiply by a matrix [outputs, inputs], `count` of them alike.
 
     `per` says how many vectors each multiplies: `tokens` read by the encoder (or by a decoder alone),
-    `targets` of the second stack, `places` whose token is predicted, `rows`, both `streams` of XLNet, its
-    `queries` of the tokens and the predicted places, its relative `positions`. `linear` says whether it is
+    `targets` of the second stack, `places` whose token is predicted, `rows`, XLNet's
+    `queries` of both streams (tokens and predicted places), its relative `positions`. `linear` says whether it is
     a module of its own, which adapters can be put beside; `shared` that the weights are the token
     embeddings, and counted there; `body` whether it belongs to the encoder rather than to its head.
     """
