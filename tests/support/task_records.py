@@ -16,10 +16,11 @@ from workbench.models.purpose import Purpose
 from workbench.objectives import OBJECTIVES, Batch
 from workbench.recipe import Recipe
 
-WORDS = (
+SENTENCE = (
     "the king and queen of a small country were walking along river when they found an old bridge "
     "that nobody had crossed for hundred years because people said something lived under it"
-).split()
+)
+WORDS = SENTENCE.split()
 
 FAMILIES = ("bert", "modernbert", "electra", "xlnet")
 TASKS = ("classification", "regression", "tagging", "span_extraction")

@@ -121,6 +121,9 @@ def save(
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Model and tokenizer as transformers stores them."""
     model.save_pretrained(folder)
+    if hasattr(model, "peft_config"):
+        # PEFT names the base model, but not the labels of a head beside the adapters.
+        model.get_base_model().config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

@@ -1,0 +1,20 @@
+"""What the process can be asked to do."""
+
+from __future__ import annotations
+
+from transformers.utils import logging
+
+from workbench.prediction.evaluate import evaluate_recipe
+from workbench.prediction.evaluate_file import evaluate_file
+from workbench.prediction.events import Command
+from workbench.prediction.predict import predict
+
+# What concerns a person is said by our own errors; the rest would stand in the midst of a progress line.
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+
+COMMANDS: dict[str, Command] = {
+    "predict": predict,
+    "evaluate_recipe": evaluate_recipe,
+    "evaluate_file": evaluate_file,
+}

@@ -1,0 +1,112 @@
+"""A model with a task's head on a file of labelled records."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.data.records import CHECKS, RecordSource, encode_records
+from workbench.errors import DataError, ModelError
+from workbench.objectives import OBJECTIVES
+from workbench.prediction.opening import device_of, open_model
+from workbench.prediction.reading import missing_column
+from workbench.prediction.report import details
+from workbench.recipe import Recipe, SourceSpec
+from workbench.training.session import describe_device, evaluator_of, make_accelerator, set_threads
+
+if TYPE_CHECKING:
+    from workbench.prediction.events import Events
+
+NEEDED = {
+    "classification": ("text", "label"),
+    "regression": ("text", "label"),
+    "tagging": ("tokens", "tags"),
+    "span_extraction": ("question", "context", "answers"),
+}
+
+
+def evaluate_file(request: dict[str, Any], events: Events) -> None:
+    """Send `result`, as `evaluate_recipe` does. Raises `DataError` for records that lack something or have
+    labels that the model does not know, naming file and line."""
+    device = device_of(request["device"])
+    opened = open_model(request["model"], device, request["max_length"])
+    kind = opened.purpose.objective
+    if not opened.purpose.is_task:
+        raise ModelError(
+            f"this model was trained by {kind}: it has no labels to compare with a file's",
+            where=opened.name,
+            hint="evaluate it on the held-out data of a recipe: workbench eval MODEL RECIPE, or a run: "
+            "workbench eval RUN data.eval_sources=[FILE]",
+        )
+    labels = opened.purpose.labels
+    records = read_labelled(request["file"], kind, request["columns"], labels, events)
+    recipe = Recipe.model_validate(
+        {
+            "model": {"model_name_or_path": opened.name},
+            "objective": {"name": kind},
+            "training": {"per_device_eval_batch_size": request["batch_size"], "max_eval_batches": None},
+            "launch": {"device": device.type},
+        }
+    )
+    set_threads(recipe)
+    accelerator = make_accelerator(recipe)
+    objective = OBJECTIVES[kind](recipe, opened.tokenizer)
+    store = encode_records(records, opened.tokenizer, kind, opened.max_length, labels)
+    evaluator = evaluator_of(
+        recipe, objective, objective.rows(store, opened.max_length, training=False), accelerator
+    )
+    assert evaluator is not None, "a file without records has been refused"
+    evaluator.on_batch = events.progress
+    if store.truncated:
+        text = f"{store.truncated:,} records are cut to {opened.max_length} tokens; --max-length changes that"
+        events.send("note", text=text)
+    began = time.monotonic()
+    metrics = evaluator.evaluate(opened.model)
+    events.send(
+        "result",
+        objective=kind,
+        model=opened.name,
+        device=describe_device(accelerator),
+        rows=evaluator.num_rows,
+        seconds=time.monotonic() - began,
+        metrics=metrics,
+        **details(kind, evaluator.predictions, labels),
+    )
+
+
+def read_labelled(
+    file: str,
+    kind: str,
+    columns: list[str] | dict[str, str] | None,
+    labels: Sequence[str],
+    events: Events,
+) -> list[dict[str, Any]]:
+    """The records of a file, checked, their labels among those of the model."""
+    named: Any = {"kind": "tagging"} if kind == "tagging" else {}
+    source = RecordSource.find(SourceSpec(path=file, columns=columns, **named))
+    known, found = set(labels), []
+    for record in source.records():
+        missing = [name for name in NEEDED[kind] if name not in record.values]
+        if missing:
+            raise missing_column(missing[0], list(record.values), record.where)
+        checked = CHECKS[kind](record)
+        for label in checked["tags"] if kind == "tagging" else [checked.get("label")] if labels else []:
+            if label not in known:
+                raise _unknown_label(str(label), labels, record.where)
+        found.append(checked)
+        events.progress("reading", len(found))
+    if not found:
+        raise DataError("the file holds no records", where=file)
+    return found
+
+
+def _unknown_label(label: str, labels: Sequence[str], where: str) -> DataError:
+    near = difflib.get_close_matches(label, labels, n=1)
+    known = f"the model's labels are: {', '.join(labels[:20])}" + (" …" if len(labels) > 20 else "")
+    return DataError(
+        f"the model does not know the label “{label}”",
+        where=where,
+        hint=f"did you mean {near[0]}? {known}" if near else known,
+    )
