@@ -47,7 +47,7 @@ DROPOUTS = (
         "attention_dropout",
         "classifier_dropout",
     ),
-    *("embedding_dropout", "mlp_dropout", "dropout_rate", "activation_dropout", "summary_last_dropout"),
+    *("embedding_dropout", "mlp_dropout", "dropout_rate", "summary_last_dropout"),
     *("resid_pdrop", "embd_pdrop", "attn_pdrop", "seq_classif_dropout", "hidden_dropout"),
 )
 
@@ -80,7 +80,7 @@ def load_model(
             return _load_pair(name, section)
         config = AutoConfig.from_pretrained(name, **options)
         _set_head(config, purpose)
-        if section.dropout is not None:
+        if section.dropout is not None and not complete:
             _set_dropout(config, section.dropout)
         kind = getattr(transformers, _class_name(config, purpose))
         model, info = kind.from_pretrained(
