@@ -15,9 +15,8 @@ from torch import nn
 from workbench.data import TokenStore
 from workbench.data.framing import frame_for
 from workbench.data.special_tokens import STYLES
-from workbench.data.ticker import Ticker
 from workbench.data.token_store import Side, TokenWriter
-from workbench.data.tokenizer import _train
+from workbench.data.tokenizer_models import MODELS
 from workbench.models.build import build_model
 from workbench.models.purpose import Purpose
 from workbench.objectives import OBJECTIVES, Batch, LossOutput
@@ -52,8 +51,9 @@ def tokenizer_for(family: str = "bert", vocab_size: int = 380) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     texts = iter(document(seed, 200) for seed in range(20))
-    ticker = Ticker(lambda what, done, total: None, "", 1)
-    trained = _train(texts, vocab_size, STYLES[family], ticker)
+    trained, trainer = MODELS["bpe"](vocab_size, STYLES[family])
+    trained.train_from_iterator(texts, trainer)
+    trained.post_processor = STYLES[family].post_processor(trained)
     return PreTrainedTokenizerFast(
         tokenizer_object=trained, clean_up_tokenization_spaces=False, **STYLES[family].arguments
     )

@@ -77,15 +77,14 @@ class PermutationRows:
         pieces = np.repeat(np.arange(len(parts)), sizes)
         draws = Draws(self.seed, ORDERS, self.side, row.index)
         may_predict = ~np.isin(tokens, self.special)
-        chosen = choose_spans(
-            may_predict, pieces, self.section.plm_probability, self.section.max_span_length, draws
-        )
+        section = self.section
+        chosen = choose_spans(may_predict, section.plm_probability, section.max_span_length, draws)
         return Ordered(tokens, pieces, segments, ranks(chosen, draws))
 
     def assemble(self, rows: list[Ordered]) -> Batch:
         """Pad rows to one length L and P predictions. Arrays: `input_ids`, `token_type_ids`, `groups`
         (tokens of a group may see each other, −1 is padding), `ranks` [rows, L]; `places`, `targets`
-        [rows, P], where predictions are made and of what, NO_TARGET beyond a row's own."""
+        [rows, P], where predictions are made and of what, PADDING and NO_TARGET beyond a row's own."""
         width = self.length
         if not self.source.packing:
             width = rounded_up(max(len(row.tokens) for row in rows), width)
@@ -100,7 +99,7 @@ class PermutationRows:
             "token_type_ids": padded([row.segments for row in rows], width, 0),
             "groups": pieces if self.isolate else np.minimum(pieces, 0),
             "ranks": padded([row.ranks for row in rows], width, CONTEXT),
-            "places": padded(places, predictions, 0),
+            "places": padded(places, predictions, PADDING),
             "targets": targets,
         }
         count = int((targets != NO_TARGET).sum())

@@ -17,7 +17,7 @@ from workbench.objectives.base import EVAL, TRAIN, Batch, LossOutput, Objective,
 from workbench.objectives.clm import IGNORE, correct_count, exponential
 from workbench.objectives.encoder import bare
 from workbench.objectives.fill import TokenText, excerpts
-from workbench.objectives.permutation_rows import PermutationRows
+from workbench.objectives.permutation_rows import CLS_SEGMENT, PermutationRows, Tokens
 from workbench.objectives.view import RowView, State, StreamView, TokenView
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SAMPLES = 22
 """Draws of an order for a prompt."""
+HIDDEN = "___"
+"""A hidden token, as a person reads it in a prompt."""
 
 
 def visible(ranks: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
@@ -97,9 +99,11 @@ class PermutationLanguageModeling(Objective):
         return LossOutput(loss_sum.unsqueeze(0), correct_count(logits, targets).unsqueeze(0))
 
     def predict(self, model: nn.Module, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits [B, P, V] of the query stream at `places` [B, P]."""
+        """Logits [B, P, V] of the query stream at `places` [B, P]; −1 is no place, and maps to none: two
+        queries that map to one place would be added up."""
         hidden = ~visible(tensors["ranks"], tensors["groups"])
-        mapping = F.one_hot(tensors["places"], tensors["ranks"].shape[1])
+        every = torch.arange(hidden.shape[1], device=hidden.device)
+        mapping = tensors["places"][:, :, None] == every
         kind = next(model.parameters()).dtype
         logits: torch.Tensor = model(
             input_ids=tensors["input_ids"],
@@ -150,46 +154,43 @@ class PermutationLanguageModeling(Objective):
     def sample(self, model: nn.Module, prompt: str) -> dict[str, Any]:
         """Hide a sixth of a prompt and fill it in, token by token in a random order, each time the
         likeliest: `«filled» 0.42 (truth)`. Mask tokens of a prompt are filled instead, where it has some."""
-        mask_id = getattr(self.tokenizer, "mask_token_id", None)
         body = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         ids = np.array([*self.frame.prefix, *body, *self.frame.suffix], np.int64)
         draws = Draws(self.recipe.training.seed, SAMPLES)
-        hidden = ids == mask_id
+        mask_id = getattr(self.tokenizer, "mask_token_id", None)
+        hidden = ids == (-1 if mask_id is None else mask_id)
         given = bool(hidden.any())
         if not given:
             section = self.recipe.objective
-            pieces = np.zeros(len(ids), np.int64)
             may_hide = ~np.isin(ids, self.special)
-            hidden = choose_spans(may_hide, pieces, section.plm_probability, section.max_span_length, draws)
+            hidden = choose_spans(may_hide, section.plm_probability, section.max_span_length, draws)
         if not hidden.any():
-            return {"text": ""}
+            return {"text": prompt}
         filled, chances = self._fill(model, ids, ranks(hidden, draws))
-        parts, masked = [], []
-        for place in range(len(self.frame.prefix), len(ids) - len(self.frame.suffix)):
+        parts, masked, begin = list[str](), list[str](), len(self.frame.prefix)
+        for place in np.flatnonzero(hidden).tolist():
+            before = self.text.run(ids[begin:place].tolist())
             blank, word = self.text.split(int(filled[place]))
-            if not hidden[place]:
-                parts.append(self.text.run([int(ids[place])]))
-                masked.append(parts[-1])
-                continue
-            truth = "" if given else f" ({self.text.split(int(ids[place]))[1]})"
-            parts.append(f"{blank}«{word}» {chances[place]:.2f}{truth}")
-            masked.append(f"{blank}___")
-        return {"prompt": self.text.join(masked), "text": self.text.join(parts)}
+            own_blank, original = self.text.split(int(ids[place]))
+            truth = "" if given else f" ({original})"
+            parts += [before, f"{blank}«{word}» {chances[place]:.2f}{truth}"]
+            masked += [before, f"{own_blank}{original if given else HIDDEN}"]
+            begin = place + 1
+        rest = self.text.run(ids[begin : len(ids) - len(self.frame.suffix)].tolist())
+        return {"prompt": self.text.join([*masked, rest]), "text": self.text.join([*parts, rest])}
 
-    def _fill(
-        self, model: nn.Module, ids: np.ndarray[Any, Any], order: np.ndarray[Any, Any]
-    ) -> tuple[np.ndarray[Any, Any], dict[int, float]]:
+    def _fill(self, model: nn.Module, ids: Tokens, order: Tokens) -> tuple[Tokens, dict[int, float]]:
         """The likeliest token at each hidden place, one after another in the order, and its chance."""
         device = next(model.parameters()).device
         filled, chances = ids.copy(), dict[int, float]()
-        segments = np.zeros(len(ids), np.int64)
-        segments[-1] = 2
+        segments = np.zeros_like(ids)
+        segments[-1] = CLS_SEGMENT
         for rank in range(int(order.max()) + 1):
             place = int(np.flatnonzero(order == rank)[0])
             arrays = {
                 "input_ids": filled,
                 "token_type_ids": segments,
-                "groups": np.zeros(len(ids), np.int64),
+                "groups": np.zeros_like(ids),
                 "ranks": order,
                 "places": np.array([place]),
             }

@@ -12,42 +12,41 @@ CONTEXT = -1
 
 
 def choose_spans(
-    may_predict: NDArray[np.bool_], pieces: NDArray[np.int64], share: float, longest: int, draws: Draws
+    may_predict: NDArray[np.bool_], share: float, longest: int, draws: Draws
 ) -> NDArray[np.bool_]:
-    """Choose about `share` of the tokens [n], in spans of 1 … `longest` neighbours of one piece.
+    """Choose `share` of the tokens [n] that may be predicted, rounded, at least one if there is one.
 
-    A span of k tokens is drawn with a chance in proportion to 1/k, and is put at random into a stretch of
-    k / share tokens, so that what is predicted is spread over the row. At least one token is chosen where
-    one may be.
+    They are chosen in spans of 1 … `longest` neighbours, k tokens with a chance in proportion to 1/k. Each
+    span lies at random in a stretch of its own, about k / share tokens, so that what is predicted is
+    spread over the row and has text around it (section 2.3 and the paper's code). What may not be
+    predicted is not counted: a span that meets the end of a piece goes on in the next.
     """
     chosen = np.zeros(len(may_predict), np.bool_)
     places = np.flatnonzero(may_predict)
-    budget = max(1, round(share * len(places))) if len(places) else 0
+    if not len(places):
+        return chosen
+    budget = max(1, round(share * len(places)))
     chances = np.cumsum(1.0 / np.arange(1, longest + 1))
-    cursor = 0
-    while budget > 0 and cursor < len(places):
-        size = 1 + int(np.searchsorted(chances, draws.uniform(1)[0] * chances[-1], "right"))
-        size = min(size, budget)
-        stretch = max(size, round(size / share))
-        first = cursor + int(draws.integers(1, stretch - size + 1)[0])
-        span = places[first : first + size]
-        # A span ends where its piece does.
-        span = (
-            span[(span - span[0] == np.arange(len(span))) & (pieces[span] == pieces[span[0]])]
-            if len(span)
-            else span
-        )
-        chosen[span] = True
-        budget -= len(span)
-        cursor += stretch
-    if len(places) and not chosen.any():
-        chosen[places[int(draws.integers(1, len(places))[0])]] = True
+    drawn = 1 + np.searchsorted(chances, draws.uniform(budget) * chances[-1], "right")
+    count = int(np.searchsorted(np.cumsum(drawn), budget)) + 1
+    sizes = drawn[:count]
+    sizes[-1] -= int(sizes.sum()) - budget
+    # In random order, or the one that was cut short would always be the row's last.
+    sizes = sizes[draws.permutation(count)]
+    ends = np.cumsum(sizes) * len(places) // budget
+    begins = np.concatenate(([0], ends[:-1]))
+    first = begins + (draws.uniform(count) * (ends - begins - sizes + 1)).astype(np.int64)
+    within = np.arange(budget) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    chosen[places[np.repeat(first, sizes) + within]] = True
     return chosen
 
 
 def ranks(chosen: NDArray[np.bool_], draws: Draws) -> NDArray[np.int64]:
-    """The place of each token [n] in the order: CONTEXT, or a rank from 0 among those chosen."""
+    """The place of each token [n] in the order: CONTEXT, or a rank from 0 among those chosen.
+
+    Pieces that do not see each other may share one order: of the tokens of one piece, each order is
+    alike likely.
+    """
     found = np.full(len(chosen), CONTEXT, np.int64)
-    count = int(chosen.sum())
-    found[chosen] = draws.permutation(count)
+    found[chosen] = draws.permutation(int(chosen.sum()))
     return found
