@@ -184,6 +184,20 @@ def test_padding_of_a_batch_changes_no_prediction(tmp_path: Path) -> None:
     assert together == pytest.approx(alone, rel=1e-6)
 
 
+def test_padded_predictions_map_to_no_place(tmp_path: Path) -> None:
+    """A row whose first token is a target is predicted alike with and without padding beside it."""
+    here = Setting(tmp_path, data__packing=False)
+    batches = [here.rows.batch(row, 1) for row in range(4 * here.rows.rows_per_epoch(0))]
+    first = [batch for batch in batches if batch.arrays["places"][0, 0] == 0]
+    padded = [batch for batch in first if IGNORE in batch.arrays["targets"]]
+    assert len(padded) > 3
+    for batch in padded:
+        tensors = here.tensors(batch)
+        known = tensors["targets"][0] != IGNORE
+        exact = {**tensors, "places": tensors["places"][:, known]}
+        assert torch.allclose(here.logits(tensors)[0, known], here.logits(exact)[0], atol=1e-6)
+
+
 def test_every_weight_gets_a_gradient(tmp_path: Path) -> None:
     """Or several processes would wait for one that never comes."""
     here = Setting(tmp_path)
