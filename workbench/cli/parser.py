@@ -118,7 +118,18 @@ def add_json(parser: Parser) -> None:
 
 def build() -> Parser:
     """The whole grammar."""
-    from workbench.cli import doctor, evaluate, interface, predict, quickstart, recipes, runs, train
+    from workbench.cli import (
+        data,
+        doctor,
+        evaluate,
+        interface,
+        model,
+        predict,
+        quickstart,
+        recipes,
+        runs,
+        train,
+    )
 
     parser = Parser(
         prog="workbench",
@@ -134,7 +145,7 @@ def build() -> Parser:
     parser.set_defaults(handler=interface.run, parser=parser)
     interface.add_options(parser, root=True)
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", title="commands", parser_class=Parser)
-    for module in (quickstart, train, predict, evaluate, runs, recipes, doctor):
+    for module in (quickstart, train, predict, evaluate, runs, recipes, data, model, doctor):
         module.add_to(commands)
     return parser
 
