@@ -148,7 +148,7 @@ def test_json_that_python_writes_and_the_standard_forbids(tmp_path: Path) -> Non
         ("a.csv", b"id,text\n1,a\n2,b,c\n", ":3", "3 fields, the header has 2", "double quotes"),
         ("a.csv", b'id,text\n1,a\n2,"b\nc', ":3", "cannot be read", "quotes"),
         ("a.tsv", b'text\tid\n"a" b\t1\n', ":2", "cannot be read", "quotes"),
-        ("a.csv", b"text\nok\n\xe9\n", "", "byte 0xe9 at offset 8", "iconv"),
+        ("a.csv", b"text\nok\n\xe9\n", ":3", "byte 0xe9 at offset 8", "iconv"),
         ("a.txt", b"abc\n\xff\xfe", "", "byte 0xff at offset 4", "iconv"),
         ("a.txt", b"abc\0def", "", "byte 0x00 at offset 3", ""),
         ("a.txt", "UTF-16".encode("utf-16"), "", "not UTF-8 text", "UTF-16"),

@@ -19,7 +19,8 @@ class Kind:
     purpose: str
 
 
-# In the order in which they are tried: what asks for more columns comes before what asks for fewer.
+# In the order in which they are tried: what asks for more columns comes before what asks for fewer, so
+# that, say, `prompt`, `completion` and `label` are feedback and not a prompt with a completion.
 KINDS: tuple[Kind, ...] = (
     Kind("span_extraction", ("question", "context", "answers"), (), "the span of a context that answers"),
     Kind("ranking", ("prompt", "completions", "ranks"), (), "several answers in an order"),
@@ -34,11 +35,22 @@ KINDS: tuple[Kind, ...] = (
 )
 BY_NAME = {kind.name: kind for kind in KINDS}
 
-ALSO = {
-    "conversations": "conversation",
-    "instruction": "prompt_completion",
+OFTEN_CALLED: dict[str, tuple[str, ...]] = {
+    "text": ("sentence", "sentence1", "content", "premise", "review", "body", "document"),
+    "text_pair": ("sentence2", "hypothesis", "question2"),
+    "label": ("labels", "class", "category", "sentiment", "score", "stars", "rating", "similarity_score"),
+    "tokens": ("words",),
+    "tags": ("ner_tags", "pos_tags", "chunk_tags", "labels"),
+    "prompt": ("question", "instruction", "query", "problem"),
+    "completion": ("answer", "response", "output", "solution", "target"),
+    "completions": ("responses", "candidates", "generations"),
+    "ranks": ("ranking", "rank"),
+    "chosen": ("preferred", "better"),
+    "rejected": ("dispreferred", "worse"),
+    "messages": ("conversation", "dialog", "dialogue", "turns"),
+    "context": ("passage", "paragraph"),
 }
-"""Columns of other programs' dialects, ShareGPT and Alpaca, and the kind they are read as."""
+"""What the columns are called in widespread data sets: proposed in hints, never taken on their own."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +62,17 @@ class Detected:
     columns: tuple[str, ...]
 
 
-def detect(columns: Sequence[str], samples: Sequence[Mapping[str, Any]], where: str) -> Detected:
-    """The kind that records with these columns are of.
+def fits(columns: Sequence[str] | Mapping[str, Any]) -> bool:
+    """Whether some kind can be made of these columns."""
+    return any(all(column in columns for column in kind.needs) for kind in KINDS)
 
-    `samples` are the first records: a label that is a number with a fraction makes a regression of what
-    would be a classification. Raises `DataError`, listing the kinds, when the columns fit none.
+
+def detect(columns: Sequence[str], samples: Sequence[Mapping[str, Any]], where: str = "") -> Detected:
+    """The kind that records with these columns are of: the first of `KINDS` whose columns are all there.
+
+    `samples` are the first records: of a text and a label, labels that are all numbers, one of them with a
+    fraction, make a regression, and all others a classification. Raises `DataError`, listing the kinds,
+    when the columns fit none.
     """
     for kind in KINDS:
         if all(column in columns for column in kind.needs):
@@ -62,16 +80,15 @@ def detect(columns: Sequence[str], samples: Sequence[Mapping[str, Any]], where: 
                 continue
             used = (*kind.needs, *(column for column in kind.may if column in columns))
             return Detected(kind.name, _why(kind, used), used)
-    for column, name in ALSO.items():
-        if column in columns:
-            return Detected(name, f"it has the column {column}, which other programs write for it", (column,))
     raise no_kind(columns, where)
 
 
 def _why(kind: Kind, used: Sequence[str]) -> str:
-    why = f"it has the columns {', '.join(used)}: {kind.purpose}"
+    why = f"it has the column{'s' * (len(used) > 1)} {in_words(used)}: {kind.purpose}"
     if kind.name == "regression":
-        why += ", and labels with fractions"
+        why += "; its labels are numbers with fractions"
+    elif kind.name == "classification":
+        why += "; its labels are names or whole numbers"
     return why
 
 
@@ -88,9 +105,14 @@ def number_of(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if number - number == 0 else None
+
+
+def in_words(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def check(kind: str, columns: Sequence[str], where: str) -> None:
@@ -98,23 +120,42 @@ def check(kind: str, columns: Sequence[str], where: str) -> None:
     missing = [column for column in BY_NAME[kind].needs if column not in columns]
     if missing:
         raise DataError(
-            f"records of the kind {kind} need the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            f"records of the kind {kind} need the column{'s' * (len(missing) > 1)} {in_words(missing)}; "
             f"there are {', '.join(columns) or 'none'}",
             where=where,
-            hint=f"name the column that holds it, for example: columns: {{{missing[0]}: "
-            f"{next(iter(columns), 'COLUMN')}}}",
+            hint=f"name in the recipe what holds {'it' if len(missing) == 1 else 'them'}: "
+            f"columns: {{{_renaming(BY_NAME[kind], columns)}}}",
         )
 
 
 def no_kind(columns: Sequence[str], where: str) -> DataError:
     """The error for columns that fit no kind: what the nearest lacks, and all kinds."""
-    nearest = max(KINDS, key=lambda kind: sum(column in columns for column in kind.needs) / len(kind.needs))
+    nearest = max(KINDS, key=lambda kind: _nearness(kind, columns))
     missing = [column for column in nearest.needs if column not in columns]
     kinds = "; ".join(f"{kind.name} ({', '.join(kind.needs)})" for kind in KINDS)
     return DataError(
         f"the columns {', '.join(columns) or '(none)'} fit no kind of record; "
-        f"the nearest is {nearest.name}, which lacks {', '.join(missing)}",
+        f"the nearest is {nearest.name}, which lacks {in_words(missing)}",
         where=where,
-        hint=f"rename them with columns, for example columns: {{{missing[0]}: "
-        f"{next(iter(columns), 'COLUMN')}}}; the kinds are: {kinds}",
+        hint=f"rename columns in the recipe, for example columns: {{{_renaming(nearest, columns)}}}; "
+        f"the kinds are: {kinds}",
     )
+
+
+def _nearness(kind: Kind, columns: Sequence[str]) -> float:
+    """The share of a kind's columns that are there; those that may be there by another name count half."""
+    found = sum(1.0 if need in columns else 0.5 * (_likely(need, columns) is not None) for need in kind.needs)
+    return found / len(kind.needs)
+
+
+def _likely(need: str, columns: Sequence[str]) -> str | None:
+    """A column that probably holds what `need` means."""
+    lowered = {column.lower(): column for column in reversed(columns)}
+    names = (need, *OFTEN_CALLED.get(need, ()))
+    return next((lowered[name] for name in names if name in lowered), None)
+
+
+def _renaming(kind: Kind, columns: Sequence[str]) -> str:
+    """What `columns` could say: likely columns, and COLUMN where none is."""
+    missing = [need for need in kind.needs if need not in columns]
+    return ", ".join(f"{need}: {_likely(need, columns) or 'COLUMN'}" for need in missing)

@@ -87,11 +87,13 @@ def not_text(where: str, offset: int, byte: int) -> DataError:
     return DataError(f"it is not UTF-8 text: byte 0x{byte:02x} at offset {offset:,}", where=where, hint=hint)
 
 
-def decoded_lines(file: BinaryIO, where: str) -> Iterator[str]:
-    """The lines of a file with their line ends, a byte order mark left out."""
-    offset = 0
-    for line in file:
-        text = decode(line, where, offset)
+def decoded_lines(file: BinaryIO, where: str, offset: int = 0, first: int = 1) -> Iterator[str]:
+    """The lines of a file with their line ends, a byte order mark left out. A bad byte is told with its line.
+
+    `first` is the number of the line that the file stands at, `offset` its bytes before that.
+    """
+    for number, line in enumerate(file, first):
+        text = decode(line, f"{where}:{number}", offset)
         yield text.removeprefix("\ufeff") if offset == 0 else text
         offset += len(line)
 

@@ -15,6 +15,8 @@ from typing import Literal
 from workbench.data.documents import Document, Found, Tally, cleaned
 from workbench.data.opening import COMPRESSED, UTF16_MARKS, inner_suffix, open_binary, reading_error
 from workbench.data.readers import FORMATS, READERS, RECORD_READERS, read_text
+from workbench.data.readers.columns import names_of, text_column
+from workbench.data.readers.delimited import DELIMITERS, read_delimited
 from workbench.data.readers.hub import has_card, is_saved, read_hub
 from workbench.data.stdlib import stdlib_files
 from workbench.errors import DataError
@@ -42,6 +44,8 @@ class Source:
         """
         spec = self.spec
         parts: list[object] = [self.kind, spec.text_column, spec.limit]
+        if spec.columns or spec.kind:
+            parts.append([spec.columns, spec.kind])
         if self.kind == "dataset":
             parts += [spec.path if self.is_remote else None, spec.config_name, spec.split]
         for path in self.files:
@@ -63,8 +67,12 @@ class Source:
         return islice(cleaned(found, tally), self.spec.limit)
 
     def _from_files(self, tally: Tally) -> Iterator[Found]:
+        column, names = text_column(self.spec), names_of(self.spec)
         for path in self.files:
-            yield from READERS.get(inner_suffix(path), read_text)(path, self.spec.text_column, tally)
+            if names is not None and inner_suffix(path) in DELIMITERS:
+                yield from read_delimited(path, column, tally, names)
+            else:
+                yield from READERS.get(inner_suffix(path), read_text)(path, column, tally)
 
 
 def find_source(spec: SourceSpec) -> Source:

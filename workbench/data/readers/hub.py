@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.data.documents import Found
+from workbench.data.readers.columns import text_column
 from workbench.data.readers.records import text_of
 from workbench.errors import DataError
 
@@ -32,20 +33,43 @@ def has_card(folder: Path) -> bool:
 def read_hub(spec: SourceSpec, folder: Path | None) -> Iterator[Found]:
     """Yield the text column of a data set, row by row; `folder` where it is on this machine."""
     for record, where in hub_records(spec, folder):
-        yield text_of(record, spec.text_column, where), where
+        yield text_of(record, text_column(spec), where), where
 
 
 def hub_records(spec: SourceSpec, folder: Path | None) -> Iterator[tuple[object, str]]:
-    """Yield a data set row by row, all its columns."""
+    """Yield a data set row by row, all its columns; labels that it stores as numbers by their names."""
     rows = _load(spec, folder)
     try:
+        named = _named(getattr(rows, "features", None))
         for number, record in enumerate(rows, 1):
+            for column, names in named.items():
+                record[column] = _name(record.get(column), names)
             yield record, f"{spec.path}, {spec.split}, row {number}"
     except DataError:
         raise
     except Exception as error:
         # As in loading: HTTP, file system and format libraries share no base class.
         raise _explained(error, spec, folder) from error
+
+
+def _named(features: Any) -> dict[str, list[str]]:
+    """The names of the labels, of the columns whose type is one of names, or a list of such."""
+    found = {}
+    for column, feature in (features or {}).items():
+        inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
+        names = getattr(inner, "names", None)
+        if isinstance(names, list):
+            found[column] = [str(name) for name in names]
+    return found
+
+
+def _name(value: Any, names: list[str]) -> Any:
+    """The name of a label; none is −1, as in the test sets of benchmarks."""
+    if isinstance(value, list):
+        return [_name(item, names) for item in value]
+    if isinstance(value, int):
+        return names[value] if 0 <= value < len(names) else None
+    return value
 
 
 def hub_revision(spec: SourceSpec) -> str:

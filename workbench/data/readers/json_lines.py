@@ -10,6 +10,7 @@ import orjson
 
 from workbench.data.documents import Found, Tally
 from workbench.data.opening import BYTE_ORDER_MARK, decode, open_binary
+from workbench.data.readers.place import Place
 from workbench.data.readers.records import text_of
 from workbench.errors import DataError
 
@@ -20,21 +21,25 @@ def read_json_lines(path: Path, column: str, tally: Tally) -> Iterator[Found]:
         yield text_of(record, column, where), where
 
 
-def json_line_records(path: Path) -> Iterator[tuple[object, str]]:
+def json_line_records(path: Path, place: Place | None = None) -> Iterator[tuple[object, str]]:
     """Yield what each line holds, and where; empty lines are passed over."""
-    name = str(path)
+    name, place = str(path), place or Place()
     with open_binary(path) as file:
-        offset = 0
-        for number, line in enumerate(file, 1):
-            content = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
-            if not content.isspace() and content:
-                where = f"{name}:{number}"
-                try:
-                    record = orjson.loads(content)
-                except orjson.JSONDecodeError:
-                    record = _tolerant(content, where, offset + len(line) - len(content))
-                yield record, where
-            offset += len(line)
+        if place.offset:
+            file.seek(place.offset)
+        for line in file:
+            content = line.removeprefix(BYTE_ORDER_MARK) if place.offset == 0 else line
+            number, offset = place.line, place.offset + len(line) - len(content)
+            place.line += 1
+            place.offset += len(line)
+            if content.isspace() or not content:
+                continue
+            where = f"{name}:{number}"
+            try:
+                record = orjson.loads(content)
+            except orjson.JSONDecodeError:
+                record = _tolerant(content, where, offset)
+            yield record, where
 
 
 def _tolerant(line: bytes, where: str, offset: int) -> object:

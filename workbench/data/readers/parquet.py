@@ -47,21 +47,45 @@ def read_parquet(path: Path, column: str, tally: Tally) -> Iterator[Found]:
         raise reading_error(error, path) from None
 
 
-def parquet_records(path: Path) -> Iterator[tuple[object, str]]:
-    """Yield each row with all its columns, and where."""
+def parquet_records(path: Path, first: int = 0) -> Iterator[tuple[object, str]]:
+    """Yield each row with all its columns, and where, from row `first` on, counted from 0.
+
+    Groups of rows before it are not read.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     name = str(path)
     try:
         with path.open("rb") as raw, pq.ParquetFile(raw) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=ROWS):
-                for record in batch.to_pylist():
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            number, groups = 0, list(range(file.num_row_groups))
+            while groups and number + sizes[groups[0]] <= first:
+                number += sizes[groups.pop(0)]
+            for batch in file.iter_batches(batch_size=ROWS, row_groups=groups):
+                skipped = min(max(0, first - number), batch.num_rows)
+                number += skipped
+                for record in batch.slice(skipped).to_pylist():
                     number += 1
                     yield record, f"{name}:{number}"
     except pa.ArrowInvalid as error:
         raise DataError(f"the file is no sound Parquet file ({error})", where=name) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"a row is not UTF-8 text: byte {error.start} of its text", where=name) from None
+    except OSError as error:
+        raise reading_error(error, path) from None
+
+
+def parquet_rows(path: Path) -> int:
+    """How many rows a file has, from its footer."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
+            return int(file.metadata.num_rows)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"the file is no sound Parquet file ({error})", where=str(path)) from None
     except OSError as error:
         raise reading_error(error, path) from None
 
