@@ -45,14 +45,12 @@ def records(
 ) -> dict[str, Any]:
     """`count` records from number `start` on. Raises `DataError`."""
     cursor = _cursor(source, start, progress)
-    found = list(islice(cursor.records, min(count, MOST_RECORDS)))
+    count = min(count, MOST_RECORDS)
+    # One by one, for a record may be as large as its file.
+    found = [as_shown(record, index) for index, record in enumerate(islice(cursor.records, count), start)]
     cursor.position += len(found)
     _last[:] = [cursor]
-    return {
-        "start": start,
-        "records": [as_shown(record, start + number) for number, record in enumerate(found)],
-        "more": len(found) == min(count, MOST_RECORDS),
-    }
+    return {"start": start, "records": found, "more": len(found) == count}
 
 
 def _cursor(source: str | Mapping[str, Any], start: int, progress: Progress) -> _Cursor:

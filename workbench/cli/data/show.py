@@ -49,14 +49,23 @@ def run(args: argparse.Namespace) -> int:
         found = ask(inspector, "sources", debug=args.debug, data={"sources": specs})["sources"]
         for spec, source in zip(specs, found, strict=True):
             source["first"] = _records(inspector, spec, source, args)
+    broken = [source for source in found if _is_broken(source)]
     if args.json:
         print(render.as_json({"sources": found}))
     else:
-        print("\n\n".join(text_of(source, searched=args.search) for source in found))
-    broken = [source for source in found if source["kind"] is None or not source["records"]]
+        # Of a source that gave nothing there is only the error to tell.
+        shown = [source for source in found if source["records"] or source is not next(iter(broken), None)]
+        if shown:
+            print("\n\n".join(text_of(source, searched=args.search) for source in shown))
     if broken:
         raise _error_of(broken[0])
     return 0
+
+
+def _is_broken(source: dict[str, Any]) -> bool:
+    """Whether nothing can be made of it, or reading it ended at an error."""
+    stopped = not source["complete"] and bool(source["problems"])
+    return source["kind"] is None or not source["records"] or stopped
 
 
 def sources_of(words: list[str]) -> list[dict[str, Any]]:
