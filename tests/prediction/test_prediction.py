@@ -73,6 +73,21 @@ def test_a_file_is_evaluated_as_in_training(
         assert {line["label"] for line in result["classes"]} <= {"LOC", "PER"}
 
 
+@PEFT
+def test_adapters_from_elsewhere_have_numbered_labels(model_of: MakeModel, ask: Ask, tmp_path: Path) -> None:
+    folder, _ = model_of("classification", lora=True, steps=3)
+    file = write(tmp_path / "in.jsonl", [{"text": "the old king"}])
+    (named,) = rows_of(ask("predict", model=folder, file=file))
+    (Path(folder) / "config.json").unlink()
+    base = json.loads((tmp_path / "base" / "config.json").read_text())
+    for name in ("id2label", "label2id", "problem_type"):
+        del base[name]
+    (tmp_path / "base" / "config.json").write_text(json.dumps(base))
+    (row,) = rows_of(ask("predict", model=folder, file=file))
+    assert list(row["scores"]) == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    assert list(row["scores"].values()) == pytest.approx(list(named["scores"].values()))
+
+
 def test_lines_of_text_are_records(model_of: MakeModel, ask: Ask, tmp_path: Path) -> None:
     lines = tmp_path / "in.txt"
     lines.write_text("the old king\n\nan old queen walking\n")

@@ -124,7 +124,9 @@ def _adapted(folder: Path) -> tuple[nn.Module, Any, Purpose]:
     objective: Any = by_type.get(about["task_type"])
     if objective is None:
         objective = objective_of(config, str(folder))
-    if objective == "classification" and (config.num_labels == 1 or config.problem_type == "regression"):
+    if not _has_config(folder) and objective in ("classification", "tagging"):
+        config.num_labels = _outputs(folder) or config.num_labels
+    if objective == "classification" and config.num_labels == 1:
         objective = "regression"
     purpose = Purpose(objective, labels_of(config, objective))
     try:
@@ -133,6 +135,19 @@ def _adapted(folder: Path) -> tuple[nn.Module, Any, Purpose]:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"the adapters do not fit their base model: {first}", where=str(folder)) from None
     return model, config, purpose
+
+
+def _outputs(folder: Path) -> int | None:
+    """How many outputs the head has that was saved with adapters; None where there is none."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "adapter_model.safetensors", "np") as weights:
+        sizes = [
+            int(weights.get_slice(name).get_shape()[0])
+            for name in weights.keys()  # noqa: SIM118
+            if "lora_" not in name and "dense" not in name and name.endswith("weight") and "norm" not in name
+        ]
+    return min(sizes, default=None)
 
 
 def _has_config(folder: Path) -> bool:
