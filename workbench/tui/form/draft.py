@@ -40,9 +40,10 @@ class Draft:
 
     def value(self, field: FormField) -> Any:
         """The present value of a field."""
-        return self._values.get(field.key, self._base_value(field))
+        return self._values.get(field.key, self.base_value(field))
 
-    def _base_value(self, field: FormField) -> Any:
+    def base_value(self, field: FormField) -> Any:
+        """What the preset says, as a value."""
         section = self._base.get(field.section)
         return section.get(field.name) if isinstance(section, dict) else None
 
@@ -54,7 +55,7 @@ class Draft:
 
     def base_text(self, field: FormField) -> str:
         """What the preset says."""
-        return to_text(field, self._base_value(field))
+        return to_text(field, self.base_value(field))
 
     def set_text(self, field: FormField, text: str) -> None:
         """Take what was typed so far, right or wrong."""
@@ -69,7 +70,7 @@ class Draft:
         """Set a field; the preset's own value is no change."""
         self._problems = None
         self._bad_texts.pop(field.key, None)
-        base = self._base_value(field)
+        base = self.base_value(field)
         same = value == base and isinstance(value, bool) == isinstance(base, bool)
         # `a.txt` and `[{path: a.txt, weight: 1}]` are the same sources.
         if same or (field.kind == "list" and to_text(field, value) == to_text(field, base)):

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from workbench.tui.form.schema import FormField
 
 
+NARROW = 60
+"""Columns below which there is room for names and values only."""
+
+
 class FormList(ScrollView, can_focus=True):
     """Shows the fields of a draft that match; the cursor is always on a field."""
 
@@ -182,7 +186,8 @@ class FormList(ScrollView, can_focus=True):
         pointer = (">" if ascii_only else "▸") if here else " "
         mark = ("!" if ascii_only else "✗") if problem else "*" if changed else " "
         name_width, value_width = _widths(width)
-        name = f"{field.section}.{field.name}" if self._lines[0] is self._fields[0] else field.name
+        dotted = self._lines[0] is self._fields[0]
+        name = field.label or (f"{field.section}.{field.name}" if dotted else field.name)
         value = reveal_control(draft.text(field))
         if field.kind == "choice":
             value = f"< {value} >" if ascii_only else f"‹ {value} ›"
@@ -190,6 +195,8 @@ class FormList(ScrollView, can_focus=True):
             on = value == "true"
             value = f"[{'x' if on else ' '}] {'on' if on else 'off'}"
         value = value or ("-" if ascii_only else "–")
+        if width < NARROW:
+            name_width, value_width = _shared(cell_len(name), cell_len(value), width)
         about = reveal_control(problem) if problem else field.type_words
         segments = [
             Segment(f"{pointer}{mark} ", styled("bad" if problem else "changed") if mark != " " else base),
@@ -203,11 +210,20 @@ class FormList(ScrollView, can_focus=True):
 
 
 def _widths(width: int) -> tuple[int, int]:
-    """Cells of name and value; a narrow list has room for nothing else."""
-    if width < 60:
-        name = min(27, max(14, width - 18))
-        return name, max(8, width - name - 4)
+    """Cells of name and value, beside what else stands in a line."""
     return min(34, max(24, width // 3)), max(12, min(40, width // 3))
+
+
+def _shared(name: int, value: int, width: int) -> tuple[int, int]:
+    """Cells of a name and a value of these lengths in a line that has room for nothing else.
+
+    Values stand in one column, but what the one does not need the other may take.
+    """
+    room = width - 4
+    column = min(27, room - 9)
+    begins = min(column, max(name, room - value)) if value > room - column else column
+    begins = max(begins, min(name, room - value))
+    return begins, room - begins
 
 
 def _cell(text: str, width: int) -> str:

@@ -17,7 +17,10 @@ Kind = Literal["text", "integer", "number", "bool", "choice", "list", "yaml"]
 
 @dataclass(frozen=True)
 class FormField:
-    """One field: how it is typed in, what it may be, and what it is for."""
+    """One field: how it is typed in, what it may be, and what it is for.
+
+    `label` stands in the place of its name, where the name alone would not say enough.
+    """
 
     section: str
     name: str
@@ -28,6 +31,7 @@ class FormField:
     limits: str
     help: str
     item: type[BaseModel] | None = None
+    label: str = ""
 
     @property
     def key(self) -> str:

@@ -1,0 +1,280 @@
+"""What the Build tab does beside drawing: mend, save, open a checkpoint, start a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from textual.containers import Container
+
+from workbench.errors import WorkbenchError
+from workbench.store.inspector import Inspector, RequestCancelled
+from workbench.tui.build.checks import Finding
+from workbench.tui.build.checks_pane import mendable
+from workbench.tui.build.design import Design
+from workbench.tui.build.reckoning import DEVICES, Device, Reckoned, reckon
+from workbench.tui.build.saving import preset_path, preset_text, save_preset
+from workbench.tui.notices import notify, notify_error
+from workbench.tui.text import reveal_control, short_number
+from workbench.tui.widgets.confirm import Confirm
+from workbench.tui.widgets.prompt import Prompt
+
+if TYPE_CHECKING:
+    from workbench.tui.build.pane_area import PaneArea
+    from workbench.tui.form.draft import Draft
+    from workbench.tui.form.editor import FormEditor
+
+QUESTIONS = {
+    "save": "name of the preset",
+    "open": "folder, name of a run, hub name, or .gguf file",
+}
+
+
+class DesignActions(Container):
+    """The state of the tab, and the actions that need more than the screen."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.draft: Draft | None = None
+        self.design: Design | None = None
+        self.reckoned: Reckoned | None = None
+        self.findings: Sequence[Finding] = ()
+        self.device: Device = DEVICES[0]
+        self.symbols = "braille"
+        self.waiting = ""
+        self.seed = 0
+        self._question = ""
+        self._inspector: Inspector | None = None
+        self.asking_inspector = False
+
+    @property
+    def area(self) -> PaneArea:
+        """The panes."""
+        raise NotImplementedError
+
+    @property
+    def form(self) -> FormEditor:
+        """The form."""
+        raise NotImplementedError
+
+    @property
+    def prompt(self) -> Prompt:
+        """Where names are typed."""
+        raise NotImplementedError
+
+    def enter_pane(self, pane: str) -> None:
+        """Show a pane and give it the keys."""
+        raise NotImplementedError
+
+    def wait_for(self, words: str) -> None:
+        """Say at the top of the tab what it is waiting for; nothing says that it does not."""
+        raise NotImplementedError
+
+    def draft_changed(self) -> None:
+        """Draw everything anew from the draft."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Draw everything anew from the design."""
+        raise NotImplementedError
+
+    def list_starts(self) -> None:
+        """Read the presets, and stay on the one that is open."""
+        raise NotImplementedError
+
+    def can(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether there is anything for an action to act on."""
+        match action:
+            case "mend":
+                finding = mendable(self.findings)
+                number = parameters[0] if parameters else 0
+                return finding is not None and isinstance(number, int) and number < len(finding.repairs)
+            case "order":
+                return self.design is not None and self.design.family.name == "xlnet"
+            case "save" | "new_run":
+                return self.draft is not None
+        return True
+
+    def estimate_design(self) -> None:
+        """Reckon the present design, where nothing is wrong with it."""
+        recipe = self.design.recipe if self.design else None
+        self.reckoned = reckon(recipe, self.device) if recipe is not None else None
+
+    def say_broken(self, error: WorkbenchError) -> None:
+        """A preset that makes no draft: its error stands where its checks would."""
+        self.design, self.reckoned = None, None
+        self.findings = (Finding("wrong", (), f"{error.message} ({error.where})"),)
+
+    # Mending, and what is drawn.
+
+    def action_mend(self, number: int) -> None:
+        finding = mendable(self.findings)
+        if self.draft is None or finding is None or number >= len(finding.repairs):
+            return
+        repair = finding.repairs[number]
+        self.draft.set_values(repair.values)
+        if self.form.draft is self.draft:
+            self.form.refresh_fields()
+        else:
+            self.draft_changed()
+        notify(self.app, f"Mended: {repair.words}")
+
+    def action_order(self) -> None:
+        self.seed += 1
+        self.redraw()
+
+    def action_device(self) -> None:
+        self.device = DEVICES[(DEVICES.index(self.device) + 1) % len(DEVICES)]
+        self.draft_changed()
+
+    # Questions of one line.
+
+    def _ask(self, question: str, value: str) -> None:
+        self._question = question
+        self.prompt.placeholder = QUESTIONS[question]
+        self.prompt.ask(value)
+
+    def take_answer(self, text: str) -> None:
+        """What was typed at the present question; nothing is no answer."""
+        if text and self._question == "save":
+            self._save(text)
+        elif text:
+            self._open(text)
+
+    # Saving.
+
+    def action_save(self) -> None:
+        if self.draft is None or not self._is_whole():
+            return
+        self._ask("save", self.draft.stem if not self.draft.source.startswith("models/") else "")
+
+    def _is_whole(self) -> bool:
+        """Whether there is a recipe; where there is none, say why."""
+        if self.design is not None and self.design.recipe is not None:
+            return True
+        wrong = next((finding for finding in self.findings if finding.level == "wrong"), None)
+        if wrong is not None:
+            words = reveal_control(wrong.message)
+            self.app.notify(words, title="Not a whole model yet", severity="error", markup=False)
+        return False
+
+    def _save(self, name: str) -> None:
+        recipe = self.design.recipe if self.design else None
+        if recipe is None:
+            return
+        text = preset_text(recipe, self.reckoned.estimate.parameters.total if self.reckoned else None)
+        try:
+            path = preset_path(name)
+        except WorkbenchError as error:
+            notify_error(self.app, error)
+            return
+        write = partial(self._write, name, text)
+        if path.exists():
+            question = Confirm(f"Replace your preset {name}?", reveal_control(str(path)), "replace it")
+            self.app.push_screen(question, lambda answer: write() if answer else None)
+        else:
+            write()
+
+    def _write(self, name: str, text: str) -> None:
+        def work() -> None:
+            try:
+                path = save_preset(name, text)
+            except WorkbenchError as error:
+                notify_error(self.app, error)
+                return
+            notify(self.app, f"Saved {reveal_control(str(path))}")
+            self.app.call_from_thread(self.list_starts)
+
+        self.run_worker(work, thread=True, group="presets")
+
+    # A run of it.
+
+    def action_new_run(self) -> None:
+        """The form of the Train tab with this model; after the start, the Train tab on the run."""
+        from workbench.tui.train.new_run import NewRunScreen
+
+        if self.draft is None or not self._is_whole():
+            return
+        screen = NewRunScreen(self.draft.source, changes=self.draft.changes)
+        self.app.push_screen(screen, self._started)
+
+    def _started(self, name: str | None) -> None:
+        if name is None:
+            return
+        from workbench.tui.app import WorkbenchApp
+        from workbench.tui.train.actions import RunActions
+
+        app = self.app
+        assert isinstance(app, WorkbenchApp)
+        app.initial_run = name
+        for tab in app.screen_stack[0].query(RunActions):
+            tab.changed_on_disk(name)
+        app.tab = "train"
+
+    # An existing checkpoint.
+
+    def action_open(self) -> None:
+        self._ask("open", "")
+
+    def _open(self, name: str) -> None:
+        if self._inspector is None:
+            self._inspector = Inspector()
+        inspector = self._inspector
+        self.asking_inspector = True
+        self.wait_for(f"opening {name}, esc cancels")
+
+        def progress(what: str, done: int, total: int | None) -> None:
+            words = f"{what} {short_number(done)}" + (f" of {short_number(total)}" if total else "")
+            self._from_thread(lambda: self.wait_for(words))
+
+        def work() -> None:
+            try:
+                answer = inspector.request("model", progress=progress, name=_place_of(name))
+            except RequestCancelled:
+                self._from_thread(lambda: self._opened(None))
+            except WorkbenchError as error:
+                notify_error(self.app, error)
+                self._from_thread(lambda: self._opened(None))
+            else:
+                self._from_thread(lambda: self._opened(answer))
+
+        self.run_worker(work, thread=True, group="inspector")
+
+    def _from_thread(self, work: Callable[[], None]) -> None:
+        # The tab may have gone, with the app, while the answer was on its way.
+        if self.is_attached and self.app.is_running:
+            self.app.call_from_thread(work)
+
+    def _opened(self, answer: dict[str, Any] | None) -> None:
+        self.asking_inspector = False
+        self.wait_for("")
+        if answer is not None:
+            self.area.opened.show(answer)
+            self.enter_pane("checkpoint")
+
+    def cancel_inspector(self) -> None:
+        if self._inspector is not None:
+            self._inspector.cancel()
+
+    def close_inspector(self) -> None:
+        if self._inspector is not None:
+            self._inspector.close()
+
+
+def _place_of(name: str) -> str:
+    """A run's name stands for its final model, or its newest checkpoint; everything else for itself."""
+    from pathlib import Path
+
+    from workbench.store.runs import find_run
+
+    if Path(name).expanduser().exists():
+        return str(Path(name).expanduser())
+    try:
+        run = find_run(name)
+    except WorkbenchError:
+        return name
+    if run.final_path.is_dir():
+        return str(run.final_path)
+    checkpoints = run.checkpoints()
+    return str(checkpoints[-1]) if checkpoints else str(run.path)
