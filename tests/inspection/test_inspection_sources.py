@@ -44,7 +44,11 @@ def test_a_source_tells_files_records_kind_and_columns(tmp_path: Path) -> None:
 
 
 def test_records_that_lack_something_are_problems_with_their_lines(tmp_path: Path) -> None:
-    values: list[Any] = [{"text": "a", "label": "x"}, {"text": "b", "label": None}, {"text": " ", "label": "y"}]
+    values: list[Any] = [
+        {"text": "a", "label": "x"},
+        {"text": "b", "label": None},
+        {"text": " ", "label": "y"},
+    ]
     (source,) = described(write_lines(tmp_path / "a.jsonl", values))
     assert source["kind"] == "classification" and source["records"] == 3 and source["num_problems"] == 2
     assert [problem["where"].rpartition(":")[2] for problem in source["problems"]] == ["2", "3"]

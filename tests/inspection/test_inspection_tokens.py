@@ -64,7 +64,9 @@ def test_a_tokenizer_of_each_kind_loads_and_is_measured(recipe: Any, tmp_path: P
     assert told["new"]["lossless"] == (kind != "wordpiece") and told["old"]["lossless"]
     assert told["new"]["unknown_tokens"] == 0
     again = tokens("the cat", silent, tokenizer=str(output))
-    assert again["num_tokens"] - again["frame_tokens"] == len(loaded.encode("the cat", add_special_tokens=False))
+    assert again["num_tokens"] - again["frame_tokens"] == len(
+        loaded.encode("the cat", add_special_tokens=False)
+    )
 
 
 def test_wordpiece_says_what_is_unknown(recipe: Any, tmp_path: Path) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from typing import Any, BinaryIO
 
 import orjson
 
 from workbench.errors import WorkbenchError
 
-PROGRESS_SECONDS = 0.2
 OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
@@ -20,7 +18,6 @@ class Wire:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
-        self._last_progress = 0.0
 
     @classmethod
     def take_stdout(cls) -> Wire:
@@ -36,11 +33,8 @@ class Wire:
         self.stream.flush()
 
     def progress(self, what: str, done: int, total: int | None = None) -> None:
-        """How far it is, a few times a second."""
-        now = time.monotonic()
-        if now - self._last_progress >= PROGRESS_SECONDS or done == total:
-            self._last_progress = now
-            self.send("progress", {"what": what, "done": done, "total": total})
+        """How far it is; whoever tells does so a few times a second."""
+        self.send("progress", {"what": what, "done": done, "total": total})
 
     def error(self, error: WorkbenchError) -> None:
         """What went wrong, with the name of its class, so that it can be raised again over there."""
