@@ -104,6 +104,22 @@ class PieceRows(EpochRows):
         tokens = self.store.tokens[begin : begin + size].astype(np.int64)
         return Piece(tokens, document, offset - len(self.frame.prefix))
 
+    def piece_sizes(self) -> tuple[Indices, Indices]:
+        """The pieces of the first epoch, in the order of the stream: the row each is in, and its tokens,
+        without its frame. 16 bytes a piece, and no token is read."""
+        layout = self._layout(0)
+        sizes, stride = self._sizes(layout.documents) - self.frame.size, self.stride
+        begin = layout.starts[:-1] + len(self.frame.prefix)
+        if not self.packing:
+            begin = layout.starts[:-1] * stride
+        first, last = begin // stride, (begin + sizes - 1) // stride
+        counts = np.where(sizes > 0, last - first + 1, 0)
+        piece = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows = np.repeat(first, counts) + piece
+        low = np.maximum(np.repeat(begin, counts), rows * stride)
+        high = np.minimum(np.repeat(begin + sizes, counts), (rows + 1) * stride)
+        return rows, high - low
+
     def body(self, document: int) -> NDArray[np.int64]:
         """All tokens of a document, without its frame."""
         tokens = self.store.document(document)

@@ -9,28 +9,35 @@ import torch
 import torch.nn.functional as F
 
 from workbench.data.corruption import infilling, spans
+from workbench.data.corruption.spans import NO_SPAN, Corrupted, SpanNoise, Tokens
 from workbench.data.draws import Draws
 from workbench.data.framing import frame_for, special_id
 from workbench.data.pieces import PieceRows
 from workbench.data.special_tokens import SENTINELS
 from workbench.errors import ModelError
-from workbench.models.context import context_of_config
+from workbench.models.context import context_of, context_of_config
+from workbench.models.encoder_decoder import call_encoder_decoder, check_pair_isolation
+from workbench.models.load import load_config
 from workbench.models.masks import block_mask
 from workbench.objectives.base import EVAL, TRAIN, Batch, LossOutput, Objective, Rows, Totals
-from workbench.objectives.clm import IGNORE, exponential, known
+from workbench.objectives.clm import IGNORE, exponential
 from workbench.objectives.denoise_rows import DenoiseRows
 from workbench.objectives.encoder import bare
 from workbench.objectives.fill import TokenText, excerpts
+from workbench.objectives.restored import Restorer
 from workbench.objectives.view import RowView, State, StreamView, TokenView
 
 if TYPE_CHECKING:
     from torch import nn
 
     from workbench.data import TokenStore
+    from workbench.data.framing import Frame
 
 SAMPLES = 32
 """Draws of noise for a prompt."""
 LONGEST_SAMPLE = 512
+SPARE = 8
+"""Tokens that a sample may be longer than what was cut out of it."""
 
 
 class Denoising(Objective):
@@ -39,6 +46,9 @@ class Denoising(Objective):
     `spans` (T5): the encoder reads `text <extra_id_0> text <extra_id_1> </s>`, the decoder says
     `<extra_id_0> span <extra_id_1> span </s>`. `infilling` (BART): the encoder reads the text with one mask
     for each span, the decoder says all of it.
+
+    A new BART guesses, its first loss is ln V; a new T5's logits have a variance of about 1, for its
+    embeddings do, and its first loss is some 0.5 nats more.
     """
 
     name: ClassVar[str] = "denoise"
@@ -47,37 +57,29 @@ class Denoising(Objective):
 
     def __init__(self, recipe: Any, tokenizer: Any) -> None:
         super().__init__(recipe, tokenizer)
+        section = recipe.objective
         self.frame = frame_for(self.name, tokenizer)
         self.pad_id = special_id(tokenizer, "pad_token", self.name)
-        self.text = TokenText(tokenizer)
+        self.start_id = decoder_start(recipe.model, self.frame, self.pad_id)
+        self.noise = SpanNoise(section.noise_density, section.mean_noise_span_length)
         self.special = frozenset(tokenizer.all_special_ids)
-        self.mask_id = -1
+        self.mask_id: int | None = None
         self.sentinels = np.empty(0, np.int64)
-        if recipe.objective.noise == "infilling":
-            self.mask_id = special_id(tokenizer, "mask_token", "denoise with noise infilling")
+        if section.noise == "infilling":
+            self.mask_id = special_id(tokenizer, "mask_token", "denoise with noise=infilling")
         else:
             self.sentinels = _sentinels(tokenizer)
-
-    @property
-    def isolate(self) -> bool:
-        """Whether the pieces of a row are kept apart."""
-        return bool(self.recipe.data.isolate_documents) or not self.recipe.data.packing
-
-    @property
-    def start_id(self) -> int:
-        """What the decoder begins with: padding in T5, EOS in BART, as in their configurations."""
-        bart = self.recipe.objective.noise == "infilling" and self.frame.prefix
-        return self.frame.suffix[-1] if bart else self.pad_id
+        self.restorer = Restorer(TokenText(tokenizer), self.sentinels, self.special)
 
     def rows(self, store: TokenStore, length: int, *, training: bool) -> Rows:
-        """Corrupted rows, the text cut so that what the encoder reads fills them; held-out ones are corrupted
-        the same in every evaluation."""
-        data, section = self.recipe.data, self.recipe.objective
-        stride = room = length - self.frame.size
-        if section.noise == "spans":
-            shape = (section.noise_density, section.mean_noise_span_length)
-            stride = spans.raw_length(room, *shape)
-            self._check_sentinels(spans.counts(stride, *shape)[1])
+        """Corrupted rows, the text cut so that what the encoder reads fills them (Raffel et al. 2020, section
+        3.1.4); held-out ones are corrupted the same in every evaluation."""
+        data, stride = self.recipe.data, length - self.frame.size
+        if self.mask_id is None:
+            context = context_of(self.recipe.model)
+            said = None if context is None else context - len(self.frame.suffix)
+            stride = self.noise.raw_length(stride, said)
+            self._check_sentinels(stride)
         source = PieceRows(
             store,
             length,
@@ -89,219 +91,193 @@ class Denoising(Objective):
         )
         return DenoiseRows(
             source,
-            section,
+            self.noise,
             self.sentinels,
             self.mask_id,
             self.pad_id,
             self.start_id,
             self.recipe.training.seed,
             TRAIN if training else EVAL,
-            self.isolate,
+            data.isolate_documents or not data.packing,
         )
 
-    def _check_sentinels(self, needed: int) -> None:
-        # Pieces of a row each round their number of spans up.
-        if needed + 8 > len(self.sentinels):
+    def _check_sentinels(self, stride: int) -> None:
+        _, needed = self.noise.counts(stride)
+        if needed > len(self.sentinels):
             raise ModelError(
-                f"rows of this length have about {needed} spans cut out, there are "
+                f"{needed} spans are cut out of a row of this length, and the tokenizer has "
                 f"{len(self.sentinels)} sentinels",
                 where="data.max_length",
                 hint="a shorter data.max_length, or a longer objective.mean_noise_span_length",
             )
 
     def check(self, model: nn.Module) -> None:
-        """The model must have an encoder and a decoder, and packed pieces need relative positions."""
-        config = bare(model).config
-        if not getattr(config, "is_encoder_decoder", False):
+        """The model must have an encoder and a decoder, and keep packed pieces apart."""
+        if not getattr(bare(model).config, "is_encoder_decoder", False):
             raise ModelError(
-                f"{type(model).__name__} is no encoder–decoder",
+                f"{type(model).__name__} has no encoder and decoder",
                 hint="denoise trains t5 and bart models: model.family=t5",
             )
-        data = self.recipe.data
-        if data.packing and data.isolate_documents and config.model_type not in ("t5", "mt5"):
-            raise ModelError(
-                f"{type(model).__name__} cannot keep packed documents apart: its positions run through a row",
-                hint="set data.packing=false, or data.isolate_documents=false to train across boundaries",
-            )
+        if self.recipe.data.packing and self.recipe.data.isolate_documents:
+            check_pair_isolation(bare(model))
 
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
-        """Summed cross-entropy in fp32."""
-        logits = self.predict(model, tensors)
-        targets = tensors["targets"]
+        """Summed cross-entropy in fp32; spans are looked at in evaluations."""
+        logits, targets = self.predict(model, tensors), tensors["targets"]
         loss_sum = F.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
         )
-        return LossOutput(loss_sum.unsqueeze(0), _stats(logits, targets, tensors["spans"]))
+        right = _right(logits, targets)
+        whole = torch.zeros(2, dtype=torch.int64, device=right.device)
+        if not torch.is_grad_enabled():
+            whole = _whole_spans(right, tensors["spans"])
+        return LossOutput(loss_sum.unsqueeze(0), torch.cat([right.sum().unsqueeze(0), whole]))
 
     def predict(self, model: nn.Module, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits [B, M, V] of the decoder, given the true tokens before each.
-
-        The encoder is called apart, for the decoder's view of it needs another mask than its own; several
-        processes exchange gradients all the same, for those are taken where they arise.
-        """
-        groups, said = tensors["groups"], tensors["decoder_groups"]
-        inner = bare(model)
-        kind = next(model.parameters()).dtype
-        hidden = inner.get_encoder()(
-            input_ids=tensors["input_ids"], attention_mask=additive(block_mask(groups), kind)
+        """Logits [B, M, V] of the decoder, given the true tokens before each."""
+        return call_encoder_decoder(
+            model,
+            tensors["input_ids"],
+            tensors["decoder_input_ids"],
+            tensors["groups"],
+            tensors["decoder_groups"],
         )
-        logits: torch.Tensor = model(
-            encoder_outputs=hidden,
-            attention_mask=additive(block_mask(said, groups), kind),
-            decoder_input_ids=tensors["decoder_input_ids"],
-            decoder_attention_mask=additive(block_mask(said, causal=True), kind),
-            use_cache=False,
-        ).logits
-        return logits
 
     def metrics(self, totals: Totals, *, training: bool) -> dict[str, float]:
-        """`mean_token_accuracy`, and the share of spans of which every token is predicted right, given the
-        true ones before; held-out also `perplexity`, of the targets."""
-        values = {
-            "mean_token_accuracy": totals.stats["correct"] / max(totals.counts["loss"], 1),
-            "span_exact_match": totals.stats["spans_right"] / max(totals.stats["spans"], 1),
-        }
-        return values if training else {**values, "perplexity": exponential(totals.mean("loss"))}
+        """`mean_token_accuracy`; held-out also `perplexity` of the targets, and `span_exact_match`: the share
+        of spans of which every token is the likeliest, given the true ones before it."""
+        values = {"mean_token_accuracy": totals.stats["correct"] / max(totals.counts["loss"], 1)}
+        if not training:
+            values["span_exact_match"] = totals.stats["spans_right"] / max(totals.stats["spans"], 1)
+            values["perplexity"] = exponential(totals.mean("loss"))
+        return values
 
     def default_prompts(self, store: TokenStore) -> list[str]:
         """Excerpts of three held-out documents."""
         return excerpts(store, self.tokenizer, self.frame)
 
     def view(self, batch: Batch) -> list[RowView]:
-        """What the encoder reads and what the decoder is to say, and who attends to whom, from the masks that
-        the model gets."""
-        arrays = batch.arrays
-        groups, said = (torch.as_tensor(arrays[name]) for name in ("groups", "decoder_groups"))
+        """What the encoder reads, and what the decoder reads and is to say; who attends to whom, from the
+        masks that the model gets."""
+        groups, said = (torch.as_tensor(batch.arrays[name]) for name in ("groups", "decoder_groups"))
         reads = block_mask(groups)[:, 0].numpy()
         speaks = block_mask(said, causal=True)[:, 0].numpy()
         crosses = block_mask(said, groups)[:, 0].numpy()
         views = []
-        for row in range(len(reads)):
-            documents = batch.extra["document_ids"][row].tolist()
-            inputs = [
-                TokenView(token, self._state(token, document, None), place, document)
-                for place, (token, document) in enumerate(
-                    zip(arrays["input_ids"][row].tolist(), documents, strict=True)
-                )
-            ]
-            places = zip(
-                arrays["decoder_input_ids"][row].tolist(),
-                arrays["targets"][row].tolist(),
-                arrays["spans"][row].tolist(),
-                batch.extra["decoder_document_ids"][row].tolist(),
-                strict=True,
-            )
-            outputs = [
-                TokenView(
-                    token,
-                    self._state(token, document, target),
-                    place,
-                    document,
-                    known(target),
-                    None,
-                    f"span {span}" if span >= 0 else "",
-                )
-                for place, (token, target, span, document) in enumerate(places)
-            ]
+        for row, cropped in enumerate(batch.extra["cropped"]):
             streams = [
-                StreamView("input", inputs, reads[row]),
-                StreamView("decoder", outputs, speaks[row], crosses[row]),
+                StreamView("input", self._inputs(batch, row), reads[row]),
+                StreamView("decoder", self._outputs(batch, row), speaks[row], crosses[row]),
             ]
-            views.append(RowView(row, streams))
+            notes = [f"{cropped} tokens at the end of the row were cut off"] if cropped else []
+            views.append(RowView(row, streams, notes=notes))
         return views
 
-    def _state(self, token: int, document: int, target: int | None) -> State:
-        if document < 0:
-            return "padding"
-        if target is not None and target != IGNORE:
-            return "supervised"
-        if token == self.mask_id:
-            return "masked"
-        if token in self.sentinels:
-            return "sentinel"
-        return "special" if token in self.special else "context"
+    def _inputs(self, batch: Batch, row: int) -> list[TokenView]:
+        spans_of, tokens = batch.arrays["spans"][row], list[TokenView]()
+        places = zip(
+            batch.arrays["input_ids"][row].tolist(),
+            batch.arrays["groups"][row].tolist(),
+            batch.extra["marks"][row].tolist(),
+            strict=True,
+        )
+        for place, (token, text, mark) in enumerate(places):
+            state: State = "special" if token in self.special else "context"
+            state = "padding" if text < 0 else "sentinel" if mark != NO_SPAN else state
+            size = int((spans_of == mark).sum())
+            note = f"span {mark + 1}: {size} tokens" if mark != NO_SPAN else ""
+            tokens.append(TokenView(token, state, place, text, note=note))
+        return tokens
+
+    def _outputs(self, batch: Batch, row: int) -> list[TokenView]:
+        arrays, tokens = batch.arrays, list[TokenView]()
+        names = ("decoder_input_ids", "decoder_groups", "targets", "spans")
+        places = zip(*(arrays[name][row].tolist() for name in names), strict=True)
+        for place, (token, text, target, span) in enumerate(places):
+            note = f"span {span + 1}" if span != NO_SPAN else ""
+            known = None if text < 0 else target
+            state: State = "padding" if text < 0 else "supervised"
+            tokens.append(TokenView(token, state, place, text, known, note=note))
+        return tokens
 
     def sample(self, model: nn.Module, prompt: str) -> dict[str, Any]:
-        """Corrupt a prompt, have the model restore it greedily: `«restored» (truth)` in the place of each
-        span; of infilling, the whole text that the decoder says."""
+        """Corrupt a prompt and have the model restore it greedily, see `Restorer`. A prompt that has masks or
+        sentinels is taken as it is."""
         generator: Any = model
-        body = np.array(self.tokenizer(prompt, add_special_tokens=False)["input_ids"], np.int64)
-        if not len(body):
+        found = self.corrupted(prompt, context_of_config(bare(model).config) or LONGEST_SAMPLE)
+        if found is None:
             return {"text": ""}
-        section = self.recipe.objective
-        shape = (section.noise_density, section.mean_noise_span_length)
-        draws = Draws(self.recipe.training.seed, SAMPLES)
+        ids = torch.tensor([[*self.frame.prefix, *found.inputs.tolist(), *self.frame.suffix]])
+        ids = ids.to(next(model.parameters()).device)
+        wanted = len(found.targets) or len(found.inputs)
         room = (context_of_config(bare(model).config) or LONGEST_SAMPLE) - self.frame.size
-        if section.noise == "infilling":
-            found = infilling.corrupt(body[:room], self.mask_id, *shape, draws)
-        else:
-            body = body[: spans.raw_length(room, *shape)]
-            found = spans.corrupt(body, self.sentinels, *shape, draws)
-        ids = np.concatenate([self.frame.prefix, found.inputs, self.frame.suffix]).astype(np.int64)
         output = generator.generate(
-            input_ids=torch.from_numpy(ids)[None].to(next(model.parameters()).device),
-            max_new_tokens=min(len(found.targets) + 8, room),
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            decoder_start_token_id=self.start_id,
+            max_new_tokens=min(wanted + SPARE, room),
             do_sample=False,
-        )[0].tolist()
-        masked = self.text.join([self.text.run([token]) for token in found.inputs.tolist()])
-        if section.noise == "infilling":
-            said = [token for token in output if token not in self.special]
-            return {"prompt": masked, "text": self.text.run(said) or "(nothing)"}
-        return {"prompt": masked, "text": self._restored(found, output)}
+            num_beams=1,
+        )[0, 1:].tolist()
+        tell = self.restorer.spans if self.mask_id is None else self.restorer.whole
+        return {"prompt": self.restorer.prompt(found), "text": tell(found, output)}
 
-    def _restored(self, found: spans.Corrupted, output: list[int]) -> str:
-        """The text with each span as the model says it, and the truth behind it."""
-        told, true = self._by_sentinel(output), self._by_sentinel(found.targets.tolist())
-        parts = []
-        for token in found.inputs.tolist():
-            if token not in true:
-                parts.append(self.text.run([token]))
-                continue
-            said = self.text.run(told.get(token, [])).strip()
-            parts.append(f" «{said}» ({self.text.run(true[token]).strip()})")
-        return self.text.join(parts)
-
-    def _by_sentinel(self, tokens: list[int]) -> dict[int, list[int]]:
-        spans_of: dict[int, list[int]] = {}
-        current: list[int] | None = None
-        for token in tokens:
-            if token in self.sentinels:
-                current = spans_of.setdefault(token, [])
-            elif current is not None and token not in self.special:
-                current.append(token)
-        return spans_of
+    def corrupted(self, prompt: str, context: int) -> Corrupted | None:
+        """A prompt, corrupted always the same and cut to a context; None for an empty one."""
+        body = np.array(self.tokenizer(prompt, add_special_tokens=False)["input_ids"], np.int64)
+        room = context - self.frame.size
+        if not len(body):
+            return None
+        marks = np.isin(body, self.sentinels if self.mask_id is None else [self.mask_id])
+        if marks.any():
+            body, marks = body[:room], marks[:room]
+            nothing = np.empty(0, np.int64)
+            return Corrupted(body, np.where(marks, np.cumsum(marks) - 1, NO_SPAN), nothing, nothing)
+        draws = Draws(self.recipe.training.seed, SAMPLES)
+        if self.mask_id is None:
+            body = body[: self.noise.raw_length(room, room)]
+            return spans.corrupt(body, self.sentinels, self.noise, draws)
+        return infilling.corrupt(body[:room], self.mask_id, self.noise, draws)
 
 
-def additive(mask: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
-    """A boolean mask as what is added to attention scores: 0, or the least number there is."""
-    return torch.zeros_like(mask, dtype=kind).masked_fill(~mask, torch.finfo(kind).min)
+def decoder_start(section: Any, frame: Frame, pad_id: int) -> int:
+    """What a decoder begins with: as the model's own configuration says, and of a new model as
+    `workbench.models.configs` makes it: padding in T5, EOS in BART."""
+    if section.model_name_or_path is not None:
+        found = getattr(load_config(section), "decoder_start_token_id", None)
+        if found is not None:
+            return int(found)
+        return frame.suffix[-1] if frame.prefix else pad_id
+    return frame.suffix[-1] if section.family == "bart" else pad_id
 
 
 @torch.no_grad()
-def _stats(logits: torch.Tensor, targets: torch.Tensor, spans_of: torch.Tensor) -> torch.Tensor:
-    """Targets predicted right, spans, and spans with all of their tokens right."""
+def _right(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Which targets [B, M] no entry of logits [B, M, V] beats."""
     chosen = logits.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    right = (chosen >= logits.amax(-1)) & (targets != IGNORE)
-    size = int(spans_of.max()) + 1
-    if size <= 0:
-        return torch.stack([right.sum(), right.sum() * 0, right.sum() * 0])
-    inside = spans_of >= 0
-    rows = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)
-    numbers = (rows * size + spans_of)[inside]
-    tokens = torch.bincount(numbers, minlength=len(targets) * size)
-    hits = torch.bincount(numbers, weights=right[inside].float(), minlength=len(targets) * size)
-    return torch.stack([right.sum(), (tokens > 0).sum(), ((tokens > 0) & (hits == tokens)).sum()])
+    return (chosen >= logits.amax(-1)) & (targets != IGNORE)
 
 
-def _sentinels(tokenizer: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _whole_spans(right: torch.Tensor, spans_of: torch.Tensor) -> torch.Tensor:
+    """[2]: how many spans there are, of `spans_of` [B, M], and of how many all tokens are right."""
+    rows = torch.arange(len(right), device=right.device)[:, None]
+    inside = spans_of != NO_SPAN
+    numbers = (rows * (right.shape[1] + 1) + spans_of)[inside]
+    found, where = torch.unique(numbers, return_inverse=True)
+    wrong = torch.zeros(len(found), dtype=torch.bool, device=right.device)
+    wrong[where[~right[inside]]] = True
+    return torch.stack([torch.tensor(len(found), device=right.device), (~wrong).sum()])
+
+
+def _sentinels(tokenizer: Any) -> Tokens:
     """The ids of `<extra_id_0>`, `<extra_id_1>` … as far as the tokenizer has them."""
     vocabulary = tokenizer.get_vocab()
     names = [f"<extra_id_{number}>" for number in range(SENTINELS)]
     found = [vocabulary[name] for name in names if name in vocabulary]
     if not found:
         raise ModelError(
-            "the tokenizer has no sentinels (<extra_id_0> …), which denoise needs for its spans",
+            "the tokenizer has no sentinels (<extra_id_0> …), which denoise with noise=spans needs",
             where=str(getattr(tokenizer, "name_or_path", "") or "the tokenizer"),
-            hint="use objective.noise=infilling with a tokenizer that has a mask, or a T5 tokenizer",
+            hint="set objective.noise=infilling, which needs a mask token alone, or use a T5 tokenizer",
         )
     return np.array(found, np.int64)

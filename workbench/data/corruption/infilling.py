@@ -4,45 +4,49 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.data.corruption.spans import NO_SPAN, Corrupted, Tokens
+from workbench.data.corruption.spans import NO_SPAN, Corrupted, SpanNoise, Tokens
 from workbench.data.draws import Draws
 
 
-def span_lengths(budget: int, mean_span: float, draws: Draws) -> Tokens:
-    """Poisson lengths that come to `budget` tokens, the last one cut; those of 0 only insert a mask."""
-    found: list[int] = []
-    total = 0
-    while total < budget:
-        for length in draws.poisson(16, mean_span).tolist():
-            length = min(length, budget - total)
-            found.append(length)
-            total += length
-            if total >= budget:
-                break
-    return np.array(found, np.int64)
+def span_lengths(budget: int, mean: float, draws: Draws) -> Tokens:
+    """Lengths of a Poisson distribution until they come to `budget`, the last one cut short."""
+    lengths = np.empty(0, np.int64)
+    while lengths.sum() < budget:
+        lengths = np.concatenate([lengths, draws.poisson(budget, mean)])
+    ends = np.cumsum(lengths)
+    count = int(np.searchsorted(ends, budget)) + 1
+    lengths = lengths[:count]
+    lengths[-1] -= ends[count - 1] - budget
+    return lengths
 
 
-def corrupt(tokens: Tokens, mask_id: int, density: float, mean_span: float, draws: Draws) -> Corrupted:
-    """Replace spans of a piece [n] by a mask each, until a share of `density` is gone; the target is the
-    whole piece. No two masks are neighbours as long as there is text to stand between them."""
+def corrupt(tokens: Tokens, mask_id: int, noise: SpanNoise, draws: Draws) -> Corrupted:
+    """Replace spans of a text [n] by a mask each, until a share of `noise.density` is gone.
+
+    A span of length 0 inserts a mask. The target is the whole text. Masks are never neighbours, and never
+    more than the tokens that are gone, so what is read is no longer than what is to be said: where there
+    would be more, the shortest spans are left out, and what they held goes to the longest.
+    """
     size = len(tokens)
-    budget = min(max(round(size * density), 1), size)
-    lengths = span_lengths(budget, mean_span, draws)
+    budget = min(max(round(size * noise.density), 1), size)
+    lengths = span_lengths(budget, noise.mean_length, draws)
     gaps = size - budget + 1
-    if len(lengths) > gaps:
-        # More spans than places between what stays: the shortest are dropped, their tokens join the last.
-        lengths = np.sort(lengths)[-gaps:]
+    most = min(gaps, budget)
+    if len(lengths) > most:
+        lengths = np.sort(lengths)[-most:]
         lengths[-1] += budget - int(lengths.sum())
-        lengths = lengths[draws.permutation(len(lengths))]
-    before = np.sort(draws.permutation(gaps)[: len(lengths)])
-    inputs: list[Tokens] = []
-    spans = np.full(size, NO_SPAN, np.int64)
-    kept = place = 0
-    for number, (gap, gone) in enumerate(zip(before.tolist(), lengths.tolist(), strict=True)):
-        inputs += [tokens[place : place + gap - kept], np.array([mask_id])]
-        place += gap - kept
-        kept = gap
-        spans[place : place + gone] = number
-        place += gone
-    inputs.append(tokens[place:])
-    return Corrupted(np.concatenate(inputs).astype(np.int64), tokens, spans)
+    count = len(lengths)
+    lengths = lengths[draws.permutation(count)]
+    # How many of the kept tokens stand before each mask.
+    before = np.sort(draws.permutation(gaps)[:count])
+    kept = np.diff(np.concatenate(([0], before, [gaps - 1])))
+    numbers = np.arange(count)
+    owners = np.full(2 * count + 1, NO_SPAN)
+    owners[1::2] = numbers
+    runs = np.empty(2 * count + 1, np.int64)
+    runs[0::2], runs[1::2] = kept, lengths
+    owner = np.repeat(owners, runs)
+    stays = owner == NO_SPAN
+    return Corrupted(
+        np.insert(tokens[stays], before, mask_id), np.insert(owner[stays], before, numbers), tokens, owner
+    )

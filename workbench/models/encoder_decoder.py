@@ -1,0 +1,76 @@
+"""An encoder and a decoder (T5, BART) on rows of several documents that do not see each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from workbench.errors import ModelError
+from workbench.models.masks import block_mask
+
+
+def call_encoder_decoder(
+    model: Any,
+    input_ids: torch.Tensor,
+    decoder_input_ids: torch.Tensor,
+    document_ids: torch.Tensor,
+    decoder_document_ids: torch.Tensor,
+) -> torch.Tensor:
+    """Logits [B, M, V] of the decoder.
+
+    `input_ids`, `document_ids` [B, L]; `decoder_input_ids`, `decoder_document_ids` [B, M]; −1 is padding.
+    A token of the encoder sees its own document, one of the decoder its own up to itself and the encoder's
+    part of it.
+
+    transformers has one mask for the encoder and for what the decoder sees of it, which are different
+    here. So the encoder is called first, and the model with what it answered. Where a wrapper for several
+    processes is called, gradients are exchanged all the same: it takes them where they are added up, at
+    each weight, whatever led there.
+    """
+    inner = getattr(model, "module", model)
+    kind = next(inner.parameters()).dtype
+    hidden = inner.get_encoder()(
+        input_ids=input_ids, attention_mask=_additive(block_mask(document_ids), kind), return_dict=True
+    )
+    logits: torch.Tensor = model(
+        encoder_outputs=hidden,
+        attention_mask=_additive(block_mask(decoder_document_ids, document_ids), kind),
+        decoder_input_ids=decoder_input_ids,
+        decoder_attention_mask=_additive(block_mask(decoder_document_ids, causal=True), kind),
+        use_cache=False,
+    ).logits
+    return logits
+
+
+def _additive(mask: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+    """A boolean mask as what is added to scores of attention, which all implementations take: 0, or the
+    least number there is."""
+    return torch.zeros_like(mask, dtype=kind).masked_fill(~mask, torch.finfo(kind).min)
+
+
+@torch.no_grad()
+def check_pair_isolation(model: Any, length: int = 8) -> None:
+    """Raise `ModelError` unless the second of two packed documents is to the model as if it were alone.
+
+    Not so where positions run through a row, as in BART, or where masks of pairs of tokens are not heeded.
+    """
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    ids = torch.randint(0, vocabulary, (1, 2 * length), generator=generator).to(model.device)
+    documents = torch.arange(2, device=model.device).repeat_interleave(length)[None]
+    was_training = model.training
+    model.eval()
+    try:
+        packed = call_encoder_decoder(model, ids, ids, documents, documents)[:, length:]
+        second, own = ids[:, length:], documents[:, length:]
+        alone = call_encoder_decoder(model, second, second, own, own)
+    finally:
+        model.train(was_training)
+    difference = (packed - alone).abs().max().item()
+    if not difference <= 1e-4 * max(alone.abs().max().item(), 1.0):
+        raise ModelError(
+            f"{type(model).__name__} does not keep packed documents apart (logits differ by "
+            f"{difference:.2g} from those of a document alone)",
+            hint="set data.packing=false, or data.isolate_documents=false to train across boundaries",
+        )
