@@ -137,7 +137,8 @@ class Writer:
             width = max(render.cells(cell.upper), render.cells(cell.lower)) + 1
             style = MARKS[cell.state][2]
             upper += render.style(cell.upper, style) + " " * (width - render.cells(cell.upper))
-            lower += render.style(cell.lower, "dim") + " " * (width - render.cells(cell.lower))
+            below = render.style(cell.lower, "dim") if cell.lower.strip() else cell.lower
+            lower += below + " " * (width - render.cells(cell.lower))
         return [upper.rstrip(), lower.rstrip()] if lower.strip() else [upper.rstrip()]
 
     def _attends(self, stream: dict[str, Any], source: dict[str, Any], place: int) -> list[str]:
