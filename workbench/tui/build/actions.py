@@ -222,11 +222,11 @@ class DesignActions(Container):
             self._inspector = Inspector()
         inspector = self._inspector
         self.asking_inspector = True
-        self.wait_for(f"opening {name}, esc cancels")
+        self.wait_for(f"esc cancels · opening {name}")
 
         def progress(what: str, done: int, total: int | None) -> None:
             words = f"{what} {short_number(done)}" + (f" of {short_number(total)}" if total else "")
-            self._from_thread(lambda: self.wait_for(words))
+            self._from_thread(lambda: self.wait_for(f"esc cancels · {words}"))
 
         def work() -> None:
             try:

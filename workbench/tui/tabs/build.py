@@ -19,6 +19,7 @@ from workbench.errors import WorkbenchError
 from workbench.recipe.families import FAMILIES
 from workbench.tui.build.actions import DesignActions
 from workbench.tui.build.attention_pane import draw_attention
+from workbench.tui.build.canvas import fit
 from workbench.tui.build.checks import findings_of
 from workbench.tui.build.checks_pane import draw_findings
 from workbench.tui.build.chooser import Chooser, Start, starts
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
 WIDE, TALL, BESIDE = 150, 44, 76
+STRIP = 62
+"""Columns that the names of the panes take."""
 
 
 class BuildTab(DesignActions):
@@ -138,6 +141,8 @@ class BuildTab(DesignActions):
         self.set_class(wide, "-wide")
         self.set_class(event.size.width < BESIDE, "-narrow")
         self.area.set_class(wide, "-all")
+        # Where there is room for one of both, what has the keys is the one to show.
+        self.pane_open = self.in_pane
         self.redraw()
 
     @property
@@ -176,7 +181,9 @@ class BuildTab(DesignActions):
             self._drafts[start], self._start = self.draft, start
         except WorkbenchError as error:
             self.draft = None
+            self._start = start
             self.say_broken(error)
+            self.redraw()
             if not quiet:
                 notify_error(self.app, error)
             return False
@@ -211,11 +218,17 @@ class BuildTab(DesignActions):
 
     def redraw(self) -> None:
         """Draw what is on screen from the present design."""
-        design, symbols = self.design, self.symbols
-        if design is None or not self.is_mounted:
+        design, symbols, findings = self.design, self.symbols, self.findings
+        if not self.is_mounted:
             return
         area, seed = self.area, self.seed
-        reckoned, device, findings = self.reckoned, self.device, self.findings
+        if design is None:
+            for pane in ("attention", "estimates"):
+                area.draw(pane, lambda width, height: [])
+            for pane in ("drawing", "checks"):
+                area.draw(pane, lambda width, height: draw_findings(findings, symbols) if findings else [])
+            return
+        reckoned, device = self.reckoned, self.device
         area.draw("drawing", lambda width, height: draw_design(design, width, height, symbols))
         area.draw("attention", lambda width, height: draw_attention(design, width, height, symbols, seed))
         area.draw("estimates", lambda width, height: draw_estimates(reckoned, device, width, symbols))
@@ -226,10 +239,12 @@ class BuildTab(DesignActions):
         """At the right end of the strip: what is waited for, else how the draft stands."""
         wrong = sum(finding.level == "wrong" for finding in self.findings)
         changed = len(self.draft.overrides) if self.draft else 0
-        words = reveal_control(self.draft.stem) if self.draft else ""
-        words += f" · {changed} changed" if changed else ""
-        words += f" · {wrong} wrong" if wrong else ""
-        self.strip.note = reveal_control(self.waiting) or words
+        parts = [f"{wrong} wrong"] if wrong else []
+        parts += [f"{changed} changed"] if changed else []
+        parts += [self._start.stem] if self._start else []
+        # What is most urgent first, and as much as there is room for.
+        words = reveal_control(self.waiting or " · ".join(parts))
+        self.strip.note = fit(words, max(0, self.size.width - STRIP), self.symbols)
 
     def _symbols_changed(self, symbols: str) -> None:
         self.symbols = symbols
@@ -260,7 +275,7 @@ class BuildTab(DesignActions):
         elif again or self.in_pane or self.has_class("-narrow"):
             self.enter_pane(pane)
         else:
-            self.pane, self.pane_open = pane, True
+            self.pane = pane
 
     def enter_pane(self, pane: str) -> None:
         self.pane, self.pane_open = pane, True
