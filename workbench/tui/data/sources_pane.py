@@ -109,7 +109,7 @@ def _title(source: dict[str, Any]) -> Text:
     kind = source.get("kind") or "?"
     count = source.get("records")
     some = "" if source.get("complete", True) else "at least "
-    words = f"  {kind}" + (f", {some}{count:,} records" if count is not None else "")
+    words = f"  {kind}" + (f", {some}{count:,} record{'s' * (count != 1)}" if count is not None else "")
     if source.get("side") == "eval":
         words = f"  held out: {words.strip()}"
     if source.get("bytes"):

@@ -94,12 +94,12 @@ class TokenizerPane(Container):
         self.query_one(TextLines).set_lines([line, ((piece, ""),)])
 
     def action_type(self) -> None:
-        self.query_one(Prompt).ask(self.text)
+        self.query_one(Prompt).ask("")
 
     @on(Input.Submitted, "#tokenizer-text")
     def _typed(self, message: Input.Submitted) -> None:
         message.stop()
-        self.text = message.value or FIRST
+        self.text = message.value or self.text
         self.query_one(Prompt).put_away()
         self.query_one(TokenFlow).focus()
         self.post_message(self.Wanted())

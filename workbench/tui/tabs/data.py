@@ -98,7 +98,8 @@ class DataTab(Container):
         self.labels.set_reactive(LabelsPane.number, 0)
         self.records.set_reactive(RecordsPane.start, 0)
         self.records.words = ""
-        changed = f" + {len(self.subject.changes)} changes" if self.subject.changes else ""
+        count = len(self.subject.changes)
+        changed = f" + {count} change{'s' * (count > 1)}" if count else ""
         self.query_one("#subject", Static).update(f"{reveal_control(self.subject.source)}{changed}")
         self._read()
 
