@@ -110,7 +110,7 @@ def main() -> None:
                 tuned = [*task, *model, f"training.seed={seed}", *options.task_set]
                 final, ended = fine_tune("classify", tuned, f"{name}-{seed}-task")
                 test = evaluate(final, options.test)
-                found[name].append(test["metrics"]["accuracy"])
+                found[name].append(test["metrics"]["eval_accuracy"])
                 told["runs"].append({"objective": name, "seed": seed, "pretraining": begun, "task": ended})
     print(json.dumps({**told, "accuracy": {name: summary(each) for name, each in found.items()}}, indent=1))
 
