@@ -33,6 +33,7 @@ TABS = (
 
 WITH_COMMANDS = (
     "workbench.tui.tabs.build",
+    "workbench.tui.tabs.data",
     "workbench.tui.tabs.train",
     "workbench.tui.train.new_run",
     "workbench.tui.widgets.chart",
