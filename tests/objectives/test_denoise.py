@@ -318,7 +318,8 @@ def test_packed_isolation_is_refused_where_positions_run_through(tmp_path: Path)
         bart.objective.check(bart.model)
     assert "data.packing=false" in str(caught.value.hint)
     assert "isolate_documents=false" in str(caught.value.hint)
-    for changes in ({}, {"data__packing": True, "data__isolate_documents": False}):
+    kinds: list[dict[str, Any]] = [{}, {"data__packing": True, "data__isolate_documents": False}]
+    for changes in kinds:
         fine = Denoise(tmp_path, "bart", **changes)
         fine.objective.check(fine.model)
     with pytest.raises(ModelError, match="no encoder and decoder"):
