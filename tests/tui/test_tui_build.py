@@ -88,14 +88,14 @@ async def test_a_change_is_seen_at_once(size: tuple[int, int], until: Any, text_
     app = WorkbenchApp()
     async with app.run_test(size=size) as pilot:
         tab = await choose(pilot, until, "bert-nano")
-        assert tab.reckoned is not None
-        before = tab.reckoned.estimate.parameters.total
+        assert tab.reckoned is not None and tab.reckoned.known is not None
+        before = tab.reckoned.known.parameters.total
         await pilot.press("slash", *"num_hidden_layers", "enter", "enter", "ctrl+u", "9")
         await until(pilot, lambda: "9 × BERT block" in text_of(app))
-        assert tab.reckoned.estimate.parameters.total > before
+        assert tab.reckoned.known.parameters.total > before
         await pilot.press("escape")
         await until(pilot, lambda: "9 × BERT block" not in text_of(app))
-        assert tab.reckoned.estimate.parameters.total == before
+        assert tab.reckoned.known.parameters.total == before
 
 
 async def test_another_family_has_other_keys_and_an_objective(until: Any, text_of: Any) -> None:
@@ -125,7 +125,7 @@ async def test_heads_that_do_not_divide_are_mended(size: tuple[int, int], until:
         await pilot.press("m")
         await until(pilot, lambda: "Nothing is wrong" in text_of(app))
         assert tab.design is not None and tab.design.section.num_attention_heads == 4
-        assert tab.reckoned is not None
+        assert tab.reckoned is not None and tab.reckoned.known is not None
 
 
 async def test_save_and_open_again(home: Path, until: Any, text_of: Any) -> None:

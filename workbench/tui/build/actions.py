@@ -13,7 +13,7 @@ from workbench.store.inspector import Inspector, RequestCancelled
 from workbench.tui.build.checks import Finding
 from workbench.tui.build.checks_pane import mendable
 from workbench.tui.build.design import Design
-from workbench.tui.build.reckoning import DEVICES, Device, Reckoned, reckon
+from workbench.tui.build.reckoning import DEVICES, Device, Reckoned, device_here, reckon
 from workbench.tui.build.saving import preset_path, preset_text, save_preset
 from workbench.tui.notices import notify, notify_error
 from workbench.tui.text import reveal_control, short_number
@@ -40,7 +40,7 @@ class DesignActions(Container):
         self.design: Design | None = None
         self.reckoned: Reckoned | None = None
         self.findings: Sequence[Finding] = ()
-        self.device: Device = DEVICES[0]
+        self.device: Device = device_here()
         self.symbols = "braille"
         self.waiting = ""
         self.seed = 0
@@ -159,11 +159,16 @@ class DesignActions(Container):
             self.app.notify(words, title="Not a whole model yet", severity="error", markup=False)
         return False
 
+    @property
+    def _parameters(self) -> int | None:
+        known = self.reckoned.known if self.reckoned else None
+        return known.parameters.total if known else None
+
     def _save(self, name: str) -> None:
         recipe = self.design.recipe if self.design else None
         if recipe is None:
             return
-        text = preset_text(recipe, self.reckoned.estimate.parameters.total if self.reckoned else None)
+        text = preset_text(recipe, self._parameters)
         try:
             path = preset_path(name)
         except WorkbenchError as error:

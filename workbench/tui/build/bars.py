@@ -8,7 +8,6 @@ from workbench.tui.build.canvas import fit
 from workbench.tui.build.picture import SHADES
 from workbench.tui.widgets.text_lines import Line, Span
 
-FULL, EMPTY = {"ascii": "#"}, {"ascii": "."}
 EIGHTHS = " ▏▎▍▌▋▊▉"
 LABEL = 15
 
@@ -36,12 +35,14 @@ def stacked(
     total = sum(parts.values())
     scale = max(total, limit, 1)
     spans: list[Span] = []
+    # Neighbours can be told apart without colour too.
+    letters = "#=+*%o-" if symbols == "ascii" else "█▓"
     used, reached = 0, 0.0
     for number, value in enumerate(parts.values()):
         reached += value
         end = round(reached / scale * width)
         if end > used:
-            letter = "#=+*%o"[number % 6] if symbols == "ascii" else "█"
+            letter = letters[number % len(letters)]
             spans.append((letter * (end - used), SHADES[number % len(SHADES)]))
             used = end
     place = min(width - 1, round(limit / scale * width))

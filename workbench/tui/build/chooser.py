@@ -63,7 +63,7 @@ class Chooser(OptionList):
     HELP_TITLE = "Presets"
     DEFAULT_CSS = """
     Chooser { height: 1fr; border: none; background: $background; padding: 0 1; }
-    Chooser { text-wrap: nowrap; text-overflow: ellipsis; overflow-x: hidden; }
+    Chooser { text-wrap: nowrap; text-overflow: ellipsis; overflow-x: hidden; scrollbar-size-vertical: 1; }
     Chooser:focus { border: none; background: $background; }
     """
     BINDINGS = bindings(

@@ -11,8 +11,8 @@ from workbench.tui.widgets.text_lines import Line, TextLines
 Draw = Callable[[int, int], list[Line]]
 """What to show in so many columns and rows."""
 
-SHADES = ("one", "two", "three", "four", "five", "six")
-"""Roles of the parts of a bar."""
+SHADES = ("one", "two", "three", "four", "five", "six", "seven")
+"""Roles of the parts of a bar: the colours of the charts."""
 
 
 class Picture(TextLines):
@@ -23,12 +23,20 @@ class Picture(TextLines):
     Picture { padding: 0 1; scrollbar-size-vertical: 1; }
     Picture > .text-lines--line { color: $text-muted; }
     Picture > .text-lines--arrow { color: $accent; }
-    Picture > .text-lines--one { color: $primary; }
-    Picture > .text-lines--two { color: $success; }
-    Picture > .text-lines--three { color: $warning; }
-    Picture > .text-lines--four { color: $accent; }
-    Picture > .text-lines--five { color: $secondary; }
-    Picture > .text-lines--six { color: $error; }
+    Picture > .text-lines--one { color: #3d9df3; }
+    Picture > .text-lines--two { color: #f39c34; }
+    Picture > .text-lines--three { color: #2fbf71; }
+    Picture > .text-lines--four { color: #e8578f; }
+    Picture > .text-lines--five { color: #a184f2; }
+    Picture > .text-lines--six { color: #d8b21c; }
+    Picture > .text-lines--seven { color: #1fb8b0; }
+    Picture:ansi > .text-lines--one { color: ansi_bright_cyan; }
+    Picture:ansi > .text-lines--two { color: ansi_bright_yellow; }
+    Picture:ansi > .text-lines--three { color: ansi_bright_green; }
+    Picture:ansi > .text-lines--four { color: ansi_bright_magenta; }
+    Picture:ansi > .text-lines--five { color: ansi_bright_blue; }
+    Picture:ansi > .text-lines--six { color: ansi_bright_red; }
+    Picture:ansi > .text-lines--seven { color: ansi_white; }
     Picture:focus > .text-lines--title { text-style: bold underline; }
     """
     COMPONENT_CLASSES = {f"text-lines--{role}" for role in ("line", "arrow", *SHADES)}

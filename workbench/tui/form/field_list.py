@@ -162,7 +162,11 @@ class FormList(ScrollView, can_focus=True):
                 self.post_message(self.Opened())
 
     def render_line(self, y: int) -> Strip:
-        line, width, base = int(self.scroll_offset.y) + y, self.size.width, self.rich_style
+        line, width, base = (
+            int(self.scroll_offset.y) + y,
+            self.scrollable_content_region.width,
+            self.rich_style,
+        )
         if line >= len(self._lines) or self.draft is None:
             nothing = " no field matches" if y == 0 and not self._lines and self.draft else ""
             return Strip([Segment(nothing, base)]).adjust_cell_length(width, base)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
 WIDE, TALL, BESIDE = 150, 44, 76
-STRIP = 62
+STRIP = 63
 """Columns that the names of the panes take."""
 
 
@@ -56,7 +56,8 @@ class BuildTab(DesignActions):
     BuildTab #design { width: 46%; height: 1fr; }
     BuildTab .form-about { height: 5; }
     BuildTab.-wide #design { width: 33%; }
-    BuildTab.-wide .form-about { height: 4; }
+    BuildTab.-wide .form-about { height: 6; }
+    BuildTab FormList { scrollbar-size-vertical: 1; }
     BuildTab.-choosing FormEditor { display: none; }
     BuildTab.-form Chooser { display: none; }
     BuildTab.-narrow #design, BuildTab.-narrow PaneArea { width: 1fr; }
@@ -212,7 +213,7 @@ class BuildTab(DesignActions):
         self.design = design_of(self.draft)
         self.estimate_design()
         found = findings_of(self.draft, self.design)
-        self.findings = [*found, *memory_findings(self.design, self.reckoned, self.device)]
+        self.findings = [*found, *memory_findings(self.reckoned)]
         self.redraw()
         self.refresh_bindings()
 
@@ -228,10 +229,10 @@ class BuildTab(DesignActions):
             for pane in ("drawing", "checks"):
                 area.draw(pane, lambda width, height: draw_findings(findings, symbols) if findings else [])
             return
-        reckoned, device = self.reckoned, self.device
+        reckoned = self.reckoned
         area.draw("drawing", lambda width, height: draw_design(design, width, height, symbols))
         area.draw("attention", lambda width, height: draw_attention(design, width, height, symbols, seed))
-        area.draw("estimates", lambda width, height: draw_estimates(reckoned, device, width, symbols))
+        area.draw("estimates", lambda width, height: draw_estimates(reckoned, width, symbols))
         area.draw("checks", lambda width, height: draw_findings(findings, symbols))
         self._show_state()
 
