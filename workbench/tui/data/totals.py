@@ -7,7 +7,7 @@ from typing import Any
 from workbench.tui.text import meter, reveal_control
 from workbench.tui.widgets.text_lines import Line, plain
 
-BAR = 14
+BAR = 11
 
 REPORT = {
     "rows": "rows",

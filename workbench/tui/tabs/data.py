@@ -78,6 +78,10 @@ class DataTab(Container):
     def on_unmount(self) -> None:
         self.inspector.close()
 
+    def on_show(self) -> None:
+        # The tab is shown again: the keys go to where they went before.
+        self._show_pane()
+
     @property
     def prompt(self) -> Prompt:
         return self.query_one("#data-prompt", Prompt)
