@@ -79,7 +79,14 @@ class Task(Objective):
         if not training:
             self.records = store.records
         shuffle = training and self.recipe.data.shuffle
-        return LabelledRows(TaskRows(store, seed=self.recipe.training.seed, shuffle=shuffle), store, self)
+        training_section = self.recipe.training
+        rows = TaskRows(
+            store,
+            seed=training_section.seed,
+            shuffle=shuffle,
+            batch_bucketing=training_section.per_device_train_batch_size,
+        )
+        return LabelledRows(rows, store, self)
 
     def batch(self, raw: Mapping[str, Any], store: ExampleStore, rows: NDArray[np.int64]) -> Batch:
         """The arrays of `TaskRows.batch` with the number of their targets; `rows` are their places in the

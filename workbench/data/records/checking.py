@@ -8,9 +8,14 @@ from typing import Any
 from workbench.data.kinds import number_of
 from workbench.data.readers.records import kind_of
 from workbench.data.records.reading import Record
+from workbench.data.records.schemes import check_tags
 from workbench.errors import DataError
 
 Checked = dict[str, Any]
+
+
+class BlankText(DataError):
+    """A record in which there is nothing to read: training leaves it out and counts it."""
 
 
 def text_in(record: Record, column: str) -> str:
@@ -19,8 +24,15 @@ def text_in(record: Record, column: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"column “{column}” holds {_held(record, column)}, not text", where=record.where)
     if not value.strip():
-        raise DataError(f"column “{column}” is blank", where=record.where, hint="leave such records out")
-    return value
+        raise BlankText(f"column “{column}” is blank", where=record.where, hint="leave such records out")
+    return sound(value)
+
+
+def sound(text: str) -> str:
+    """Text with halves of surrogate pairs, which JSON can spell and UTF-8 cannot, replaced by U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _held(record: Record, column: str) -> str:
@@ -39,11 +51,14 @@ def classification(record: Record, *, labelled: bool = True) -> Checked:
     checked = _texts(record)
     if labelled:
         label = record.values.get("label")
-        if label is None or (isinstance(label, str) and not label.strip()):
+        # Tables write a missing number as NaN, which equals nothing.
+        if label is None or label != label or (isinstance(label, str) and not label.strip()):
             raise _no_label(record)
         if isinstance(label, (dict, list)):
             raise DataError(f"the label is a {kind_of(label)}, not one word or number", where=record.where)
-        checked["label"] = str(label).strip()
+        # 1.0 where other records say 1: tables write whole numbers so as soon as one is missing.
+        whole = isinstance(label, float) and label.is_integer()
+        checked["label"] = sound(str(int(label) if whole else label).strip())
     return checked
 
 
@@ -52,7 +67,7 @@ def regression(record: Record, *, labelled: bool = True) -> Checked:
     checked = _texts(record)
     if labelled:
         label = record.values.get("label")
-        if label is None or label == "":
+        if label is None or label != label or label == "":
             raise _no_label(record)
         number = number_of(label)
         if number is None:
@@ -71,43 +86,31 @@ def tagging(record: Record, *, labelled: bool = True) -> Checked:
             f"column “tokens” holds {_held(record, 'tokens')}, not a list of words", where=record.where
         )
     if not tokens:
-        raise DataError("the record has no words", where=record.where, hint="leave such records out")
-    # A tokenizer makes nothing of a blank word, and its tag would have no place.
-    checked: Checked = {"tokens": [token if token.strip() else "\ufffd" for token in tokens]}
+        raise BlankText("the record has no words", where=record.where, hint="leave such records out")
+    checked: Checked = {"tokens": [sound(token) for token in tokens]}
     if labelled:
         tags = record.values.get("tags")
         if not isinstance(tags, list):
             raise DataError(f"column “tags” holds {_held(record, 'tags')}, not a list", where=record.where)
         if len(tags) != len(tokens):
-            raise DataError(f"there are {len(tokens)} words and {len(tags)} tags", where=record.where)
-        checked["tags"] = [str(tag).strip() for tag in tags]
-        _check_scheme(checked["tags"], record.where)
+            raise DataError(
+                f"there are {len(tokens)} words and {len(tags)} tags",
+                where=record.where,
+                hint="each word has one tag",
+            )
+        bare = next((number for number, tag in enumerate(tags, 1) if tag is None or tag == ""), None)
+        if bare is not None:
+            raise DataError(f"word {bare} has no tag", where=record.where, hint="write O for none")
+        checked["tags"] = [sound(str(tag).strip()) for tag in tags]
+        check_tags(checked["tags"], record.where)
     return checked
 
 
-def _check_scheme(tags: list[str], where: str) -> None:
-    """IOB2 where tags look like it: an entity begins with B- (Ramshaw & Marcus 1995)."""
-    if not any(tag.startswith("B-") for tag in tags) and not any(tag.startswith("I-") for tag in tags):
-        return
-    before = "O"
-    for number, tag in enumerate(tags):
-        if tag != "O" and not tag.startswith(("B-", "I-")):
-            raise DataError(
-                f"the tag “{tag}” of word {number + 1} is out of the scheme: O, B-TYPE or I-TYPE",
-                where=where,
-                hint="rewrite it in IOB2; other schemes (IOBES, BILOU) are not read as entities",
-            )
-        if tag.startswith("I-") and before not in (f"B-{tag[2:]}", tag):
-            raise DataError(
-                f"the tag “{tag}” of word {number + 1} follows “{before}”: in IOB2 an entity begins with B-",
-                where=where,
-                hint=f"write B-{tag[2:]} there; is the file in IOB1?",
-            )
-        before = tag
-
-
 def span_extraction(record: Record, *, labelled: bool = True) -> Checked:
-    """`question`, `context`, and `answers` as pairs of text and the place where it begins."""
+    """`question`, `context`, and `answers` as pairs of text and the place where it begins.
+
+    An answer that does not stand where it says, but in one other place alone, is taken from there.
+    """
     context = text_in(record, "context")
     checked: Checked = {"question": text_in(record, "question"), "context": context}
     if labelled:
@@ -137,6 +140,7 @@ def _answers(record: Record) -> list[tuple[str, int | None]]:
 def _placed(text: Any, start: Any, context: str, where: str) -> tuple[str, int]:
     if not isinstance(text, str) or not text:
         raise DataError("an answer is blank", where=where, hint="no answer at all is an empty list")
+    text = sound(text)
     if isinstance(start, int) and context[start : start + len(text)] == text:
         return text, start
     found = context.find(text)

@@ -21,7 +21,11 @@ class ExampleStore:
     `labels` [rows] (classification: number of the label; regression: the number); `spans` [rows, 2], first
     and last token of the answer, 0 where the window holds none; `characters` [tokens, 2], where in the
     context a token stands, −1 outside it; `examples` [rows], the record that a row is of, and `records`
-    themselves. In memory: a labelled set is small beside a corpus, about 6 bytes a token and its text.
+    themselves; `sources` [rows], the entry of the recipe it is from, whose weight is in `weights`;
+    `truncated` records lost their end, together `cut_words` words of them (tagging).
+
+    All in memory: a labelled set is small beside a corpus. About 6 bytes a token, and the records as they
+    are, some 300 bytes each and their text.
     """
 
     side: str
@@ -38,6 +42,9 @@ class ExampleStore:
     pad_token_id: int = 0
     max_length: int = 0
     truncated: int = 0
+    cut_words: int = 0
+    sources: NDArray[np.uint16] | None = None
+    weights: tuple[float, ...] = (1.0,)
     left_padded: bool = False
     pad_type_id: int = 0
     _lengths: NDArray[np.int64] = field(init=False)
@@ -69,6 +76,10 @@ class ExampleStore:
         for array in (self.input_ids, self.offsets, self.token_labels, self.values, self.spans):
             found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
+
+    def source_digest(self) -> str:
+        """Stands for which row is from which source: with weights, it decides how often it is seen."""
+        return blake2b(b"" if self.sources is None else self.sources.tobytes(), digest_size=16).hexdigest()
 
     def rows(self, indices: NDArray[np.int64], width: int) -> dict[str, NDArray[Any]]:
         """Some rows, padded to `width`: `input_ids`, `attention_mask`, `token_type_ids` where there are

@@ -1,0 +1,132 @@
+"""The checked records of one side of the split, and reading them from its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from workbench.data.kinds import BY_NAME
+from workbench.data.records.checking import CHECKS, BlankText
+from workbench.data.records.reading import RecordSource
+from workbench.data.records.schemes import scheme_of, to_iob2
+from workbench.data.scan import text_hash
+from workbench.data.ticker import Progress, Ticker
+from workbench.errors import DataError
+from workbench.recipe import SourceSpec
+
+CHECKING = "reading the records"
+TEXTS = ("text", "text_pair", "question", "context")
+READ = (*TEXTS, "tokens")
+"""What a model reads of a record."""
+
+Checked = dict[str, Any]
+
+
+@dataclass
+class SideRecords:
+    """Checked records, `file:line` and source of each, and what is told about the sources."""
+
+    records: list[Checked] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    sources: list[int] = field(default_factory=list)
+    told: list[dict[str, Any]] = field(default_factory=list)
+    blank: int = 0
+    repaired: int = 0
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def take(self, numbers: Sequence[int]) -> SideRecords:
+        """Some of the records."""
+        return SideRecords(
+            [self.records[n] for n in numbers],
+            [self.places[n] for n in numbers],
+            [self.sources[n] for n in numbers],
+            self.told,
+            self.blank,
+            self.repaired,
+        )
+
+
+def read_side(specs: Sequence[SourceSpec], objective: str, progress: Progress) -> SideRecords:
+    """Every record of some sources, checked; those without text are left out and counted.
+
+    `progress` hears of bytes of text. Raises `DataError` naming file and line.
+    """
+    side, ticker = SideRecords(), Ticker(progress, CHECKING)
+    # All are looked for before any is read: a misspelt second name shows at once.
+    for number, source in enumerate([RecordSource.find(spec) for spec in specs]):
+        _read(source, number, objective, side, ticker)
+    ticker.finish()
+    return side
+
+
+def _read(source: RecordSource, number: int, objective: str, side: SideRecords, ticker: Ticker) -> None:
+    _check_kind(source, objective)
+    check: Callable[..., Checked] = CHECKS[objective]
+    begun, size, blank = len(side), 0, 0
+    for record in source.records():
+        try:
+            checked = check(record)
+        except BlankText:
+            blank += 1
+            continue
+        side.records.append(checked)
+        side.places.append(record.where)
+        side.repaired += any(record.values.get(name) != checked[name] for name in READ if name in checked)
+        own = num_bytes(checked)
+        size += own
+        ticker.add(own)
+    if len(side) == begun:
+        raise DataError(
+            f"the source holds no records: {f'only {blank:,} blank ones' if blank else 'none at all'}",
+            where=source.spec.path,
+            hint="name a source with text in it",
+        )
+    side.sources += [number] * (len(side) - begun)
+    side.blank += blank
+    told = {"path": source.spec.path, "weight": source.spec.weight, "bytes": size}
+    told |= {"documents": len(side) - begun, "kind": objective, "why": source.detected.why}
+    if objective == "tagging":
+        told["scheme"] = _one_scheme(side, begun)
+    side.told.append(told)
+
+
+def _one_scheme(side: SideRecords, begun: int) -> str:
+    """All tags of the last source in IOB2, and the scheme they were in."""
+    own = side.records[begun:]
+    scheme = scheme_of(
+        [(record["tags"], place) for record, place in zip(own, side.places[begun:], strict=True)]
+    )
+    if scheme == "IOB1":
+        for record in own:
+            record["tags"] = to_iob2(record["tags"])
+    return scheme
+
+
+def _check_kind(source: RecordSource, objective: str) -> None:
+    """Numbers may be labels, and whole numbers values; other kinds are not taken for one another."""
+    kind = source.detected.kind
+    if kind == objective or {kind, objective} == {"classification", "regression"}:
+        return
+    columns = ", ".join(f"{need}: COLUMN" for need in BY_NAME[objective].needs)
+    raise DataError(
+        f"{objective} learns from records with {', '.join(BY_NAME[objective].needs)}; these are {kind}: "
+        f"{source.detected.why}",
+        where=source.spec.path,
+        hint=f"name the columns that hold what it needs: columns: {{{columns}}}",
+    )
+
+
+def num_bytes(record: Checked) -> int:
+    """UTF-8 bytes of what a model reads of a record."""
+    total = sum(len(record[name].encode()) for name in TEXTS if name in record)
+    return total + sum(len(token.encode()) + 1 for token in record.get("tokens", ()))
+
+
+def input_hash(record: Checked) -> int:
+    """Of what a model reads of a record, not of what it is to say."""
+    return text_hash(orjson.dumps([record.get(name) for name in READ]))
