@@ -14,6 +14,7 @@ from workbench.data.corruption.permutation import CONTEXT
 from workbench.models.estimate import Load
 from workbench.objectives import Batch
 from workbench.objectives.clm import CausalLanguageModeling
+from workbench.objectives.denoise import Denoising
 from workbench.objectives.mlm import MaskedLanguageModeling
 from workbench.objectives.plm import PermutationLanguageModeling
 from workbench.objectives.rtd import ReplacedTokenDetection
@@ -57,7 +58,7 @@ def loss_of(model: Any, recipe: Recipe, load: Load, labels: int = 2) -> Loss:
     if name == "plm":
         return _permuted(model, ids, groups, load)
     if name == "denoise":
-        return _denoising(model, ids, load)
+        return _denoising(model, ids, groups, load)
     return _task(model, ids, load, name, labels)
 
 
@@ -82,20 +83,18 @@ def _permuted(model: Any, ids: torch.Tensor, groups: torch.Tensor, load: Load) -
     return lambda: objective.loss(model, tensors, _batch(load)).sums.sum() / load.places
 
 
-def _denoising(model: Any, ids: torch.Tensor, load: Load) -> Loss:
+def _denoising(model: Any, ids: torch.Tensor, groups: torch.Tensor, load: Load) -> Loss:
     rows = len(ids)
-    mask = torch.ones_like(ids)
-    mask[0, -1] = 0
     targets = torch.randint(1, int(ids.max()), (rows, load.targets))
-    inputs = targets.roll(1, -1)
-
-    def loss() -> torch.Tensor:
-        logits = model(
-            input_ids=ids, attention_mask=mask, decoder_input_ids=inputs, use_cache=False
-        ).logits
-        return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-
-    return loss
+    tensors = {
+        "input_ids": ids,
+        "groups": groups,
+        "decoder_input_ids": targets.roll(1, -1),
+        "decoder_groups": (torch.arange(load.targets) * 3 >= load.targets).long().expand(rows, -1),
+        "targets": targets,
+    }
+    objective = object.__new__(Denoising)
+    return lambda: objective.loss(model, tensors, _batch(load)).sums.sum() / load.places
 
 
 def _task(model: Any, ids: torch.Tensor, load: Load, name: str, labels: int) -> Loss:

@@ -53,7 +53,9 @@ class Growth:
 LLAMA = Growth(hidden=(24, 26), queries=(16, 8), feed_forward=(16, 8), one=8)
 BERT = Growth(hidden=(32, 24), feed_forward=(8, 4), one=16)
 MODERNBERT = Growth(hidden=(40, 24), feed_forward=(16, 8), one=16)
-BART_DECODER = Growth(hidden=(48, 34), feed_forward=(8, 4), one=24, heads=8, mask=(0, 0))
+# Its masks are given in fp32 and kept once; autocast makes each layer a copy.
+BART_ENCODER = Growth(hidden=(32, 24), feed_forward=(8, 4), one=16, mask=(0, 2))
+BART_DECODER = Growth(hidden=(48, 34), feed_forward=(8, 4), one=24, heads=8, mask=(0, 2))
 # Its biases need a gradient, which only the plain computation of attention gives: probabilities are kept.
 T5_ENCODER = Growth(
     hidden=(24, 24), queries=(16, 14), feed_forward=(4, 4), one=8, heads=0, mask=(0, 0), scores=(4, 4)
@@ -118,15 +120,22 @@ def activations(shape: Shape, parts: list[Matrix], load: Load, *, half: bool) ->
 
 
 def _masks(shape: Shape, load: Load, half: bool) -> int:
-    """What all layers read, kept once: masks of pairs of tokens, a byte each, and T5's biases."""
+    """What all layers read, kept once: masks of pairs of tokens, and T5's biases."""
     pairs = load.tokens * load.length
-    copies = 2 if shape.generator is not None or shape.family == "modernbert" else 1
-    if shape.family != "t5" or shape.decoder is None:
-        return pairs * copies
+    if shape.decoder is None:
+        return pairs * (2 if shape.generator is not None or shape.family == "modernbert" else 1)
+    if shape.family == "bart":
+        # Without autocast they are among what the ends keep, with checkpointing or without.
+        return _pair_masks(load) if half else 0
     own, cross = load.length**2 + load.targets**2, load.targets * load.length
     biases = shape.decoder.heads * (FLOAT * own + (HALF if half else FLOAT) * cross)
     # The distances that the biases are looked up by are made again with the first layer.
-    return load.rows * cross + biases - LONG * own
+    return _pair_masks(load) + biases - LONG * own
+
+
+def _pair_masks(load: Load) -> int:
+    """The masks in fp32 of an encoder, of its decoder and of what that sees of it."""
+    return FLOAT * load.rows * (load.length**2 + load.targets**2 + load.length * load.targets)
 
 
 def _layers(shape: Shape, load: Load, half: bool) -> list[tuple[int, int, int]]:
@@ -153,7 +162,7 @@ def _layers(shape: Shape, load: Load, half: bool) -> list[tuple[int, int, int]]:
     if shape.decoder is not None:
         targets = load.rows * load.targets
         t5 = shape.family == "t5"
-        encoder = kind(main, T5_ENCODER if t5 else BERT)
+        encoder = kind(main, T5_ENCODER if t5 else BART_ENCODER)
         layers, size, inputs = kind(shape.decoder, T5_DECODER if t5 else BART_DECODER, targets, load.targets)
         return [encoder, (layers, size + _cross(shape, shape.decoder, load, half), inputs)]
     return [
@@ -168,7 +177,9 @@ def _cross(shape: Shape, decoder: Stack, load: Load, half: bool) -> int:
     width = HALF if half else FLOAT
     pairs = load.rows * load.targets * load.length
     keys = 2 * load.tokens * (decoder.queries * width + (HALF * decoder.hidden if half else 0))
-    return keys + pairs * width * (decoder.heads if shape.family == "t5" else 1)
+    if shape.family == "t5":
+        return keys + pairs * width * decoder.heads
+    return keys + (pairs * HALF if half else 0)
 
 
 def _xlnet_layers(shape: Shape, load: Load, half: bool) -> tuple[int, int, int]:
@@ -193,8 +204,9 @@ def _ends(shape: Shape, load: Load, half: bool) -> int:
         norms = 2 if family == "t5" else 1
         saved = hidden * (norms * FLOAT * (tokens + targets) + width * targets)
         saved += 0 if half else hidden * FLOAT * tokens
-        masks = tokens * load.length if family == "t5" else 0
-        return saved + masks + 3 * ids + (LONG * (load.length**2 + load.targets**2) if family == "t5" else 0)
+        if family == "t5":
+            return saved + 2 * ids + LONG * (load.length**2 + load.targets**2)
+        return saved + 3 * ids + (0 if half else _pair_masks(load))
     # The transform before the last layer of a masked language model, where the logits are made.
     head = places * (4 * width * shape.embedding + 2 * FLOAT + 2 * LONG) if shape.objective != "plm" else 0
     if shape.is_task:

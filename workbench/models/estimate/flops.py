@@ -19,7 +19,7 @@ Tuning = Literal["full", "frozen", "lora"]
 
 @dataclass(frozen=True)
 class Flops:
-    """Operations for one token that the model reads, averaged over a micro-batch.
+    """Operations for one token, of an encoder or of a decoder, averaged over a micro-batch.
 
     `weights` of products with weights, `attention` of scores and values of all pairs of tokens in a row,
     forward; `attention_needed` of the pairs that the masks of causal and windowed attention let through,
@@ -67,7 +67,7 @@ def flops(
     else:
         backward = 2 * (weights + attention) - _without_gradient(shape, parts, load)
     recomputed = weights - head + attention if checkpointing else 0.0
-    tokens = load.tokens
+    tokens = load.counted
     return Flops(
         weights / tokens, attention / tokens, needed / tokens, backward / tokens, recomputed / tokens
     )

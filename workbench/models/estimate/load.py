@@ -28,8 +28,13 @@ class Load:
 
     @property
     def tokens(self) -> int:
-        """Tokens that the model reads."""
+        """Tokens that the encoder reads, or a decoder alone."""
         return self.rows * self.length
+
+    @property
+    def counted(self) -> int:
+        """Tokens of both stacks, as a run counts them."""
+        return self.tokens + self.rows * self.targets
 
 
 def load_of(recipe: Recipe, shape: Shape) -> Load:
@@ -42,8 +47,11 @@ def load_for(recipe: Recipe, shape: Shape, rows: int, length: int) -> Load:
     """A micro-batch of so many rows of so many tokens, with the objective's share of predicted ones."""
     section, name = recipe.objective, shape.objective
     targets = 0
-    if name == "denoise":
-        targets = length if section.noise == "infilling" else _span_targets(length, recipe)
+    if name == "denoise" and section.noise == "infilling":
+        # The decoder says the whole text, and reads no less of it than the encoder did.
+        length, targets = _read(length, recipe), length
+    elif name == "denoise":
+        targets = _span_targets(length, recipe)
     places = {
         "clm": rows * length,
         "mlm": round(rows * length * section.mlm_probability),
@@ -51,14 +59,26 @@ def load_for(recipe: Recipe, shape: Shape, rows: int, length: int) -> Load:
         "plm": rows * max(1, round(length * section.plm_probability)),
         "denoise": rows * targets,
     }.get(name, 0)
-    return Load(rows, length, targets, max(places, 1) if not shape.is_task else 0)
+    return Load(rows, length, targets, 0 if shape.is_task else max(places, 1))
+
+
+def _noise(length: int, recipe: Recipe) -> tuple[int, int]:
+    """Tokens that are cut out of so many, and in how many spans (Raffel et al. 2020, section 3.1.4)."""
+    section = recipe.objective
+    noise = min(max(1, round(length * section.noise_density)), max(1, length - 1))
+    return noise, max(1, round(noise / section.mean_noise_span_length))
+
+
+def _read(length: int, recipe: Recipe) -> int:
+    """What is left of a text of so many tokens, with one mask or sentinel for each span."""
+    noise, spans = _noise(length, recipe)
+    return max(1, length - noise + spans)
 
 
 def _span_targets(length: int, recipe: Recipe) -> int:
-    """Length of the target whose source fills `length` tokens (Raffel et al. 2020, section 3.1.4): of n
-    tokens, noise is cut out; each span leaves one sentinel in the source and adds one to the target, and
-    both end with one more token."""
+    """Tokens of the target of a text that, corrupted, fills `length`: the noise, a sentinel for each span,
+    and the end."""
     section = recipe.objective
-    raw = max(2, round((length - 1) / (1 - section.noise_density * (1 - 1 / section.mean_noise_span_length))))
-    noise = min(max(1, round(raw * section.noise_density)), raw - 1)
-    return noise + max(1, round(noise / section.mean_noise_span_length)) + 1
+    left = 1 - section.noise_density * (1 - 1 / section.mean_noise_span_length)
+    noise, spans = _noise(max(2, round((length - 1) / left)), recipe)
+    return noise + spans + 1
