@@ -118,13 +118,13 @@ async def test_heads_that_do_not_divide_are_mended(size: tuple[int, int], until:
     async with app.run_test(size=size) as pilot:
         tab = await choose(pilot, until, "nano")
         await type_into(pilot, "num_attention_heads", "5")
-        await type_into(pilot, "num_key_value_heads", "")
         await pilot.press("c")
-        await until(pilot, lambda: "is not divisible by" in text_of(app) and "1 wrong" in text_of(app))
+        await until(pilot, lambda: "is not divisible by" in text_of(app) and "2 wrong" in text_of(app))
         assert tab.reckoned is None and "4 heads would fit" in text_of(app)
         await pilot.press("m")
         await until(pilot, lambda: "Nothing is wrong" in text_of(app))
         assert tab.design is not None and tab.design.section.num_attention_heads == 4
+        assert tab.design.section.num_key_value_heads == 4
         assert tab.reckoned is not None and tab.reckoned.known is not None
 
 

@@ -51,10 +51,10 @@ def _shape(design: Design) -> Iterator[Finding]:
     even = name in ROTARY
     if hidden % heads:
         message = f"hidden_size {hidden:,} is not divisible by num_attention_heads {heads:,}"
-        yield Finding("wrong", (HEADS, HIDDEN), message, _head_repairs(hidden, heads, even))
+        yield Finding("wrong", (HEADS, HIDDEN), message, _head_repairs(design, even))
     elif even and hidden // heads % 2:
         message = f"a head is {hidden // heads:,} wide, which is odd; rotary positions turn pairs"
-        yield Finding("wrong", (HEADS, HIDDEN), message, _head_repairs(hidden, heads, even))
+        yield Finding("wrong", (HEADS, HIDDEN), message, _head_repairs(design, even))
     groups = section.key_value_heads
     if name == "llama" and heads % groups:
         message = f"{heads:,} query heads cannot share {groups:,} key/value heads evenly"
@@ -68,14 +68,20 @@ def _shape(design: Design) -> Iterator[Finding]:
         yield Finding("wrong", (HIDDEN,), message, (repair,) if (hidden + heads) % 2 == 0 else ())
 
 
-def _head_repairs(hidden: int, heads: int, even: bool) -> tuple[Repair, ...]:
+def _head_repairs(design: Design, even: bool) -> tuple[Repair, ...]:
     """The nearest number of heads that divides the width, and the nearest width for these heads."""
+    section = design.section
+    hidden, heads, groups = section.hidden_size, section.num_attention_heads, section.num_key_value_heads
     step = heads * (2 if even else 1)
     fitting = [count for count in _divisors(hidden) if not even or hidden // count % 2 == 0]
     repairs = []
     if fitting:
         count = _nearest(heads, fitting)
-        repairs.append(Repair(f"{count:,} heads would fit, {hidden // count:,} wide", {HEADS: count}))
+        words, values = f"{count:,} heads would fit, {hidden // count:,} wide", {HEADS: count}
+        if design.family.name == "llama" and groups and count % groups:
+            values[GROUPS] = _nearest(groups, _divisors(count))
+            words += f", {values[GROUPS]:,} key/value"
+        repairs.append(Repair(words, values))
     width = max(step * round(hidden / step), step * -(-8 // step))
     repairs.append(Repair(f"hidden_size {width:,} would fit", {HIDDEN: width}))
     return tuple(repairs)

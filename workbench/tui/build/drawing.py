@@ -156,7 +156,8 @@ def _heads(sizes: Sizes) -> list[Part]:
     lines: list[Part] = [(f"  {sizes.heads:,} head{'' if sizes.heads == 1 else 's'} × {sizes.head_size}", "")]
     if sizes.groups != sizes.heads:
         share = sizes.heads / sizes.groups
-        lines.append((f"  {sizes.groups:,} key/value, {share:g}:1", ""))
+        words = f", {share:.0f}:1" if share == int(share) else " ✗"
+        lines.append((f"  {sizes.groups:,} key/value{words}", ""))
     return lines
 
 
