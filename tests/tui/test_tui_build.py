@@ -231,5 +231,8 @@ async def test_without_colour(until: Any, text_of: Any, monkeypatch: pytest.Monk
     monkeypatch.setenv("NO_COLOR", "1")
     app = WorkbenchApp()
     async with app.run_test(size=(200, 60)) as pilot:
+        tab = await open_tab(pilot, until)
+        cursor = tab.chooser.render_line(0)
+        assert all(segment.style and segment.style.reverse for segment in cursor)
         await choose(pilot, until, "bart-nano")
         await until(pilot, lambda: "cross-attention" in text_of(app))

@@ -24,6 +24,10 @@ class CheckpointTree(Tree[Branch]):
     HELP_TITLE = "Checkpoint"
     DEFAULT_CSS = """
     CheckpointTree { height: 1fr; background: $background; padding: 0 1; scrollbar-size-vertical: 1; }
+    CheckpointTree:ansi > .tree--cursor,
+    CheckpointTree:ansi:focus > .tree--cursor { background: ansi_default; text-style: reverse; }
+    CheckpointTree:nocolor > .tree--cursor,
+    CheckpointTree:nocolor:focus > .tree--cursor { text-style: reverse; }
     CheckpointTree:focus { background: $background; background-tint: transparent; }
     """
     BINDINGS = bindings(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
+from textual.strip import Strip
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
@@ -80,6 +83,13 @@ class Chooser(OptionList):
     def start(self) -> Start | None:
         """The line under the cursor."""
         return self.starts[self.highlighted] if self.highlighted is not None and self.starts else None
+
+    def render_line(self, y: int) -> Strip:
+        strip = super().render_line(y)
+        # The list itself would mark its cursor by colours alone, of which there may be none or few.
+        if int(self.scroll_offset.y) + y == self.highlighted and (self.app.no_color or self.app.ansi_color):
+            return Strip([Segment(strip.text, Style(reverse=True, bold=True))])
+        return strip
 
     def show(self, found: Sequence[Start], at: Start | None = None) -> None:
         """Show these, with the cursor on `at` if it is there."""

@@ -20,7 +20,7 @@ class Picture(TextLines):
 
     HELP_TITLE = "Pane"
     DEFAULT_CSS = """
-    Picture { padding: 0 1; scrollbar-size-vertical: 1; }
+    Picture { padding: 0 1; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     Picture > .text-lines--line { color: $text-muted; }
     Picture > .text-lines--arrow { color: $accent; }
     Picture > .text-lines--one { color: #3d9df3; }
