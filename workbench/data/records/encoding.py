@@ -36,7 +36,9 @@ def encode_records(
     """
     ticker = Ticker(progress or _silent, TOKENISING, len(records))
     encode = {"span_extraction": _spans, "tagging": _tagging}.get(kind, _sentences)
-    return encode(records, tokenizer, max_length, labels, side, ticker)
+    store = encode(records, tokenizer, max_length, labels, side, ticker)
+    ticker.finish()
+    return store
 
 
 def _silent(what: str, done: int, total: int | None) -> None:
