@@ -26,7 +26,7 @@ def prepared_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str
 
     def call(family: str, objective: str) -> Prepared:
         return prepare(
-            DataSection(sources=[str(corpus)]),  # type: ignore[list-item]
+            DataSection(sources=[str(corpus)]),
             tokenizer_name_or_path=None,
             model_name_or_path=None,
             revision=None,
