@@ -60,6 +60,8 @@ class BuildTab(DesignActions):
     BuildTab FormList { scrollbar-size-vertical: 1; }
     BuildTab.-choosing FormEditor { display: none; }
     BuildTab.-form Chooser { display: none; }
+    BuildTab.-opened #design { display: none; }
+    BuildTab.-wide #design { display: block; }
     BuildTab.-narrow #design, BuildTab.-narrow PaneArea { width: 1fr; }
     BuildTab.-narrow PaneArea { display: none; }
     BuildTab.-narrow.-pane PaneArea { display: block; }
@@ -257,6 +259,8 @@ class BuildTab(DesignActions):
 
     def watch_pane(self, pane: str) -> None:
         self.area.show_pane(pane)
+        # A tree of long names takes the room of the form too, where there is little.
+        self.set_class(pane == "checkpoint", "-opened")
         self.strip.active = pane
         self.call_after_refresh(self.redraw)
 
@@ -273,7 +277,7 @@ class BuildTab(DesignActions):
         again = self.pane == pane and (self.pane_open or not self.has_class("-narrow"))
         if again and self.in_pane:
             self.action_back()
-        elif again or self.in_pane or self.has_class("-narrow"):
+        elif again or self.in_pane or pane == "checkpoint" or self.has_class("-narrow"):
             self.enter_pane(pane)
         else:
             self.pane = pane
@@ -293,7 +297,7 @@ class BuildTab(DesignActions):
             if self.pane == "checkpoint":
                 self.pane = "drawing"
             self.pane_open = False
-            self.focus()
+            self.call_after_refresh(self.focus)
         elif self.has_class("-form") and not self.form.step_back():
             self.set_class(True, "-choosing")
             self.set_class(False, "-form")
