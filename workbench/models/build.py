@@ -59,6 +59,8 @@ def build_model(
             hint=f"objectives of {section.family}: {', '.join(section.about.objectives)}",
         )
     if purpose.next_sentence_prediction:
+        if section.family != "bert":
+            raise ModelError("only BERT predicts next sentences", where="model.family", hint="use bert")
         name = "BertForPreTraining"
     model: PreTrainedModel = getattr(transformers, name)(config)
     return model

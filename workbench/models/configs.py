@@ -114,7 +114,10 @@ def _bert(section: ModelSection, shared: dict[str, Any]) -> PreTrainedConfig:
 
 def _electra(section: ModelSection, shared: dict[str, Any]) -> PreTrainedConfig:
     return ElectraConfig(
-        embedding_size=section.embedding_size or section.hidden_size, **_encoder(section), **shared
+        embedding_size=section.embedding_size or section.hidden_size,
+        summary_last_dropout=section.dropout or 0.0,
+        **_encoder(section),
+        **shared,
     )
 
 
@@ -153,6 +156,7 @@ def _xlnet(section: ModelSection, shared: dict[str, Any]) -> PreTrainedConfig:
 
 def _t5(section: ModelSection, shared: dict[str, Any]) -> PreTrainedConfig:
     shared = {key: value for key, value in shared.items() if key != "initializer_range"}
+    # The output layer is the embeddings, always: transformers writes nothing else for T5.
     return T5Config(
         d_model=section.hidden_size,
         d_kv=section.hidden_size // section.num_attention_heads,
@@ -163,7 +167,6 @@ def _t5(section: ModelSection, shared: dict[str, Any]) -> PreTrainedConfig:
         n_positions=section.max_position_embeddings,
         dropout_rate=section.dropout or 0.0,
         classifier_dropout=section.dropout or 0.0,
-        tie_word_embeddings=section.tie_word_embeddings,
         decoder_start_token_id=shared["pad_token_id"],
         **shared,
     )

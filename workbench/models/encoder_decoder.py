@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from workbench.errors import ModelError
-from workbench.models.masks import block_mask
+from workbench.models.masks import additive_mask, block_mask
 
 
 def call_encoder_decoder(
@@ -31,22 +31,16 @@ def call_encoder_decoder(
     inner = getattr(model, "module", model)
     kind = next(inner.parameters()).dtype
     hidden = inner.get_encoder()(
-        input_ids=input_ids, attention_mask=_additive(block_mask(document_ids), kind), return_dict=True
+        input_ids=input_ids, attention_mask=additive_mask(block_mask(document_ids), kind), return_dict=True
     )
     logits: torch.Tensor = model(
         encoder_outputs=hidden,
-        attention_mask=_additive(block_mask(decoder_document_ids, document_ids), kind),
+        attention_mask=additive_mask(block_mask(decoder_document_ids, document_ids), kind),
         decoder_input_ids=decoder_input_ids,
-        decoder_attention_mask=_additive(block_mask(decoder_document_ids, causal=True), kind),
+        decoder_attention_mask=additive_mask(block_mask(decoder_document_ids, causal=True), kind),
         use_cache=False,
     ).logits
     return logits
-
-
-def _additive(mask: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
-    """A boolean mask as what is added to scores of attention, which all implementations take: 0, or the
-    least number there is."""
-    return torch.zeros_like(mask, dtype=kind).masked_fill(~mask, torch.finfo(kind).min)
 
 
 @torch.no_grad()

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import AutoConfig, ElectraForMaskedLM, ElectraForPreTraining
+from transformers import AutoConfig
 
 from workbench.errors import ModelError
 from workbench.models.build import TASKS
+from workbench.models.heads import head_names, renew_head, set_head
 from workbench.models.purpose import Purpose
 from workbench.models.replaced_token import GENERATOR, ReplacedTokenModel
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from workbench.recipe import ModelSection
 
+ADAPTER = "adapter_config.json"
 CONVERT = "where you trust it, convert it: AutoModel….from_pretrained(…).save_pretrained(…)"
 
 CLASSES = {
@@ -68,43 +70,72 @@ def load_model(
     """The model named by the recipe, in fp32 (the precision its weights are trained in), with the head
     of the purpose.
 
-    Weights that the folder lacks are drawn anew, from torch's global generator; their names stand in the
-    attribute `new_weights` of what is returned. With `complete`, as of a checkpoint, none may be missing.
+    Weights that the folder lacks are drawn anew, from torch's global generator, and so is a head that was
+    trained for another task or other labels; their names stand in the attribute `new_weights` of what is
+    returned. With `complete`, as of a checkpoint, there may be none, and dropout stays as it was.
     Raises `ModelError` when it is missing, not of the right kind, not in safetensors, cut short, or needs
     code of its own that the recipe does not allow.
     """
     purpose = purpose or Purpose("clm")
     name, options = _place(section)
+    _check_weights(name)
+    dropout = None if complete else section.dropout
     try:
         if purpose.objective == "rtd":
-            return _load_pair(name, section)
-        config = AutoConfig.from_pretrained(name, **options)
-        _set_head(config, purpose)
-        if section.dropout is not None and not complete:
-            _set_dropout(config, section.dropout)
-        kind = getattr(transformers, _class_name(config, purpose))
-        model, info = kind.from_pretrained(
-            name,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            attn_implementation="eager" if config.model_type == "xlnet" else section.attn_implementation,
-            ignore_mismatched_sizes=purpose.is_task,
-            output_loading_info=True,
-            **options,
-        )
+            model: Any = _load_pair(name, section, dropout)
+        else:
+            model = _load(name, section, purpose, dropout, options)
     except ModelError:
         raise
     except Exception as error:
         # transformers, the hub client and safetensors raise some twenty kinds between them; all of
         # them mean that this name gives no model, and their first line says why.
         raise _explain(error, name, purpose) from error
-    new = sorted({*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])})
-    if complete and new:
-        raise ModelError(f"the checkpoint lacks weights: {', '.join(new[:3])}", where=name)
-    model.new_weights = new
-    loaded: PreTrainedModel = model
+    if complete and model.new_weights:
+        raise ModelError(f"the checkpoint lacks weights: {', '.join(model.new_weights[:3])}", where=name)
+    _own_memory(model)
+    loaded: PreTrainedModel | ReplacedTokenModel = model
     return loaded
+
+
+def _own_memory(model: Any) -> None:
+    """Copy weights out of the mapped file: tensors lie there at odd addresses, and products of a vector
+    round differently by address, so a run that goes on would differ in the last bit from one never stopped.
+    """
+    for weights in [*model.parameters(), *model.buffers()]:
+        weights.data = weights.data.clone()
+
+
+def _load(
+    name: str, section: ModelSection, purpose: Purpose, dropout: float | None, options: dict[str, Any]
+) -> Any:
+    config = AutoConfig.from_pretrained(name, **options)
+    same_labels = set_head(config, purpose)
+    if dropout is not None:
+        _set_dropout(config, dropout)
+    was = (config.architectures or [""])[0]
+    kind = getattr(transformers, _class_name(config, purpose, name))
+    model, info = kind.from_pretrained(
+        name,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        attn_implementation="eager" if config.model_type == "xlnet" else section.attn_implementation,
+        ignore_mismatched_sizes=purpose.is_task,
+        output_loading_info=True,
+        **options,
+    )
+    new = set(info["missing_keys"])
+    if purpose.is_task:
+        head = tuple(f"{part}." for part in head_names(model))
+        odd = sorted(entry[0] for entry in info["mismatched_keys"] if not entry[0].startswith(head))
+        if odd:
+            raise ModelError(f"its weights do not fit its config.json: {odd[0]}", where=name)
+        # Outputs of the same number, but for other labels or another task, would load without a word.
+        if not same_labels or was != type(model).__name__:
+            new |= set(renew_head(model))
+    model.new_weights = sorted(new)
+    return model
 
 
 def _place(section: ModelSection) -> tuple[str, dict[str, Any]]:
@@ -120,25 +151,20 @@ def _place(section: ModelSection) -> tuple[str, dict[str, Any]]:
     if local:
         _check_folder(folder)
     options = {"revision": section.revision, "trust_remote_code": section.trust_remote_code}
-    return (str(folder) if local else name), options
+    # Absolute, for it is what adapters remember of the model that they were trained for.
+    return (str(folder.absolute()) if local else name), options
 
 
-def _class_name(config: Any, purpose: Purpose) -> str:
-    if purpose.next_sentence_prediction and config.model_type == "bert":
+def _class_name(config: Any, purpose: Purpose, name: str) -> str:
+    if purpose.next_sentence_prediction:
+        if config.model_type != "bert":
+            raise ModelError("only BERT predicts next sentences", where=name)
         return "BertForPreTraining"
+    if purpose.objective == "plm" and config.model_type != "xlnet":
+        raise ModelError(f"this is not {WORDS['plm']}", where=name, hint=f"it is of type {config.model_type}")
     if config.model_type == "xlnet" and purpose.objective == "span_extraction":
         return "XLNetForQuestionAnsweringSimple"
     return CLASSES[purpose.objective]
-
-
-def _set_head(config: Any, purpose: Purpose) -> None:
-    """The labels of the purpose; a head trained for the same labels in the same order is kept."""
-    if purpose.objective == "regression":
-        config.num_labels, config.problem_type = 1, "regression"
-    elif purpose.labels:
-        config.id2label = dict(enumerate(purpose.labels))
-        config.label2id = {label: number for number, label in enumerate(purpose.labels)}
-        config.problem_type = "single_label_classification" if purpose.objective == "classification" else None
 
 
 def _set_dropout(config: Any, dropout: float) -> None:
@@ -147,25 +173,18 @@ def _set_dropout(config: Any, dropout: float) -> None:
             setattr(config, name, dropout)
 
 
-def _load_pair(name: str, section: ModelSection) -> ReplacedTokenModel:
-    folder = Path(name)
-    if not (folder / GENERATOR / "config.json").is_file():
+def _load_pair(name: str, section: ModelSection, dropout: float | None) -> ReplacedTokenModel:
+    if not (Path(name) / GENERATOR / "config.json").is_file():
         raise ModelError(
             "replaced token detection trains a generator too, and the folder holds none",
             where=name,
             hint=f"name a checkpoint of such a run (with a folder {GENERATOR}/), or start a new model",
         )
-    options = {"dtype": torch.float32, "use_safetensors": True}
-    parts = []
-    for kind, place in ((ElectraForMaskedLM, folder / GENERATOR), (ElectraForPreTraining, folder)):
-        config = AutoConfig.from_pretrained(place)
-        if section.dropout is not None:
-            _set_dropout(config, section.dropout)
-        config._attn_implementation = section.attn_implementation
-        parts.append(kind.from_pretrained(place, config=config, **options))
-    pair = ReplacedTokenModel(parts[0], parts[1])
-    pair.new_weights = []  # type: ignore[assignment]
-    return pair
+    dropouts = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+    overrides = {} if dropout is None else dict.fromkeys(dropouts, dropout)
+    return ReplacedTokenModel.from_pretrained(
+        name, attn_implementation=section.attn_implementation, **overrides
+    )
 
 
 def _check_folder(folder: Path) -> None:
@@ -173,7 +192,8 @@ def _check_folder(folder: Path) -> None:
         raise ModelError(
             "the folder holds no config.json", where=str(folder), hint="name a transformers model folder"
         )
-    if not any(folder.glob("*.safetensors")):
+    # A checkpoint also holds the optimiser's state in safetensors.
+    if not any(path for kind in ("model", "adapter_model") for path in folder.glob(f"{kind}*.safetensors")):
         pickles = [path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern)]
         if pickles:
             raise ModelError(
@@ -182,6 +202,17 @@ def _check_folder(folder: Path) -> None:
                 hint=CONVERT,
             )
         raise ModelError("the folder holds no model.safetensors", where=str(folder))
+
+
+def _check_weights(name: str) -> None:
+    """Refuse a folder of adapters, which transformers would open as if they were part of the model."""
+    folder = Path(name)
+    if (folder / ADAPTER).is_file() and not any(folder.glob("model*.safetensors")):
+        raise ModelError(
+            "the folder holds adapters, not a model",
+            where=name,
+            hint=f"name the model that they were trained for: base_model_name_or_path in {ADAPTER}",
+        )
 
 
 def _explain(error: Exception, name: str, purpose: Purpose) -> ModelError:

@@ -25,6 +25,12 @@ def block_mask(
     return mask[:, None]
 
 
+def additive_mask(mask: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+    """A boolean mask as what is added to scores of attention, which every implementation takes: 0, or the
+    least number there is."""
+    return torch.zeros_like(mask, dtype=kind).masked_fill(~mask, torch.finfo(kind).min)
+
+
 def call_encoder(
     model: Any,
     input_ids: torch.Tensor,
@@ -38,11 +44,17 @@ def call_encoder(
     `input_ids`, `position_ids`, `document_ids` [B, L]; positions start anew in each document, and no
     token attends to another document.
     """
-    mask: Any = block_mask(document_ids)
-    config = getattr(model, "module", model).config
-    if config.model_type == "modernbert":
+    inner = getattr(model, "module", model)
+    config, local = inner.config, inner.config.model_type == "modernbert"
+    masks = {"full_attention": block_mask(document_ids)}
+    if local:
         near = (position_ids[:, :, None] - position_ids[:, None, :]).abs() <= config.local_attention // 2
-        mask = {"full_attention": mask, "sliding_attention": mask & near[:, None]}
-    elif token_type_ids is not None:
+        masks["sliding_attention"] = masks["full_attention"] & near[:, None]
+    if config._attn_implementation == "eager":
+        # Eager attention adds its mask: True would be one more on the score of what is seen.
+        kind = next(inner.parameters()).dtype
+        masks = {name: additive_mask(mask, kind) for name, mask in masks.items()}
+    if token_type_ids is not None and not local:
         options["token_type_ids"] = token_type_ids
+    mask = masks if local else masks["full_attention"]
     return model(input_ids=input_ids, position_ids=position_ids, attention_mask=mask, **options)

@@ -29,12 +29,30 @@ class ReplacedTokenModel(nn.Module):
         for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
             setattr(theirs, name, getattr(ours, name))
         generator.generator_lm_head.weight = ours.word_embeddings.weight
+        self.new_weights: list[str] = []
 
     @classmethod
     def from_config(cls, config: ElectraConfig, generator_config: ElectraConfig) -> ReplacedTokenModel:
         """A new pair with random weights."""
         discriminator = ElectraForPreTraining(config)
         return cls(ElectraForMaskedLM(generator_config), discriminator)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> ReplacedTokenModel:
+        """The pair that `save_pretrained` wrote, in fp32, from safetensors.
+
+        `options` go to both parts as transformers takes them. Weights that the folder lacks are drawn anew
+        and named in `new_weights`.
+        """
+        options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True} | options
+        discriminator, found = ElectraForPreTraining.from_pretrained(folder, **options)
+        generator, also = ElectraForMaskedLM.from_pretrained(Path(folder) / GENERATOR, **options)
+        pair = cls(generator, discriminator)
+        pair.new_weights = [
+            *(f"discriminator.{name}" for name in sorted(found["missing_keys"])),
+            *(f"generator.{name}" for name in sorted(also["missing_keys"])),
+        ]
+        return pair
 
     @property
     def config(self) -> ElectraConfig:
@@ -59,8 +77,8 @@ class ReplacedTokenModel(nn.Module):
 
     def activation_checkpointing_enable(self, options: dict[str, Any] | None = None) -> None:
         """Recompute activations in the backward pass, in both."""
-        self.generator.gradient_checkpointing_enable(options)
-        self.discriminator.gradient_checkpointing_enable(options)
+        self.generator.activation_checkpointing_enable(options)
+        self.discriminator.activation_checkpointing_enable(options)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """The discriminator in `folder`, the generator in a folder inside."""

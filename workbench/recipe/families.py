@@ -129,7 +129,7 @@ FAMILIES: dict[str, Family] = {
             "encoder-decoder",
             "Raffel et al. 2020",
             ("denoise",),
-            ("num_decoder_layers", "tie_word_embeddings"),
+            ("num_decoder_layers",),
             4,
             1,
             False,

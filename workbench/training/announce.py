@@ -52,5 +52,5 @@ def _model(model: Any, device: str) -> list[str]:
     new = getattr(model, "new_weights", None)
     if new:
         names = ", ".join(new[:4]) + (" …" if len(new) > 4 else "")
-        told.append(f"new        {len(new)} weights are not in the checkpoint: {names}")
+        told.append(f"new        {len(new)} weights are drawn anew, not from the checkpoint: {names}")
     return told
