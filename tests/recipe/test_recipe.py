@@ -206,4 +206,6 @@ def test_presets_are_listed_by_size_and_ones_own_after_them(home: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "aaa.yaml").write_text("# mine\nextends: nano\n")
     names = [preset.name for preset in recipe.list_presets()]
-    assert names == ["quickstart", "nano", "micro", "mini", "small", "125m", "350m", "aaa"]
+    decoders = ["quickstart", "nano", "micro", "mini", "small", "125m", "350m"]
+    others = ["bert-nano", "modernbert-nano", "electra-nano", "xlnet-nano", "t5-nano", "bart-nano"]
+    assert names == [*decoders, *others, "classify", "regress", "tag", "span", "aaa"]

@@ -23,6 +23,7 @@ ORDER = (
     *("bert-nano", "bert-tiny", "bert-mini", "bert-small", "bert-medium", "bert-base"),
     *("modernbert-nano", "modernbert-base", "electra-nano", "electra-small", "electra-base"),
     *("xlnet-nano", "xlnet-base", "t5-nano", "t5-small", "t5-base", "bart-nano", "bart-base"),
+    *("classify", "regress", "tag", "span"),
 )
 
 
