@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_measuring_shows_this_machine(capsys: Capture, monkeypatch: pytest.Monke
         returncode, stderr = 0, ""
         stdout = '{"single": 2e11, "half": 1e11, "threads": 2}'
 
-    monkeypatch.setattr(this_machine.subprocess, "run", lambda *a, **k: Done())
+    monkeypatch.setattr(subprocess, "run", lambda *command, **options: Done())
     assert main(["estimate", "nano", "--measure"]) == 0
     assert "not measured" not in capsys.readouterr().out
     assert this_machine.known_speed() == Speed(2e11, 1e11, 2)

@@ -48,7 +48,16 @@ def component(name: str) -> str:
         return "segment_embeddings"
     if words.startswith("generator.") and "discriminator" not in words:
         return "generator"
-    outside = ("classifier", "qa_out", "cls.", "lm_head", "lm_loss", "generator_pred", "generator_lm", "head.")
+    outside = (
+        "classifier",
+        "qa_out",
+        "cls.",
+        "lm_head",
+        "lm_loss",
+        "generator_pred",
+        "generator_lm",
+        "head.",
+    )
     if words.startswith((*outside, "decoder.bias", "sequence_summary", "logits_proj")) or "pooler" in words:
         return "head"
     if "discriminator_predictions" in words:
@@ -97,7 +106,7 @@ def test_what_learns_is_exact(family: str, objective: str, method: str) -> None:
     assert shape is not None
     if method == "frozen" and not shape.is_task:
         return
-    tuning = TuningSection(method=method, r=3)  # type: ignore[arg-type]
+    tuning = TuningSection(method=method, r=3)
     purpose = Purpose(wanted.objective.name, ("a", "b", "c"))
     model = adapt(model_of(wanted, 3), tuning, purpose)
     found = count(shape, tuning)
@@ -134,4 +143,12 @@ def _comparable(shape: Shape) -> tuple[object, ...]:
     # A configuration of T5 or XLNet does not say how long its rows may be: it has no such weights.
     positions = 0 if shape.family in ("t5", "xlnet") else shape.positions
     segments = shape.segments if shape.family in ("bert", "electra") else 0
-    return (shape.main, shape.decoder, shape.generator, shape.vocabulary, shape.embedding, positions, segments)
+    return (
+        shape.main,
+        shape.decoder,
+        shape.generator,
+        shape.vocabulary,
+        shape.embedding,
+        positions,
+        segments,
+    )

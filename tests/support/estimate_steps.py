@@ -1,4 +1,4 @@
-"""Training steps on random tokens, with the calls that our objectives make, and what they save for backward."""
+"""Training steps on random tokens, as our objectives make them, and what they save for backward."""
 
 from __future__ import annotations
 

@@ -71,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
     gpu = find_gpu(args.gpu) if args.gpu else None
     found = estimate(load(args.recipe, args.overrides), labels=args.labels)
     if found.known is None:
-        raise ModelError(found.reason, where=args.recipe, hint="name a folder with a config.json of a known family")
+        raise ModelError(
+            found.reason, where=args.recipe, hint="name a folder with a config.json of a known family"
+        )
     if args.measure:
         render.talk("measuring this machine …")
     speed = measure_speed() if args.measure else known_speed()
@@ -184,7 +186,10 @@ def _operations(known: Known) -> list[tuple[str, str]]:
     found = known.flops
     share = found.attention / found.forward
     rows = [
-        ("forward", f"{render.count(found.forward)}, {share:.0%} of it attention at {known.load.length} tokens"),
+        (
+            "forward",
+            f"{render.count(found.forward)}, {share:.0%} of it attention at {known.load.length} tokens",
+        ),
         ("backward", render.count(found.backward)),
         ("training", render.count(found.training)),
     ]
@@ -226,7 +231,9 @@ def _optimal(known: Known) -> list[tuple[str, str]]:
 
     found = known.optimal
     ratio = found.tokens / found.parameters
-    rows = [("tokens", f"{render.count(found.tokens)}, {ratio:.0f} a parameter; predicted loss {found.loss:.2f}")]
+    rows = [
+        ("tokens", f"{render.count(found.tokens)}, {ratio:.0f} a parameter; predicted loss {found.loss:.2f}")
+    ]
     if found.planned and found.share is not None:
         loss = f"; predicted loss {found.planned_loss:.2f}"
         rows.append(("planned", f"{render.count(found.planned)}, {found.share:.2%} of that{loss}"))

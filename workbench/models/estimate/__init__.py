@@ -165,6 +165,12 @@ def _notes(recipe: Recipe, shape: Shape) -> list[str]:
     notes = []
     if recipe.training.gradient_checkpointing and shape.family == "xlnet":
         notes.append("transformers' XLNet knows no gradient checkpointing")
+    if (
+        recipe.tuning.method != "full"
+        and shape.family == "bert"
+        and shape.objective in ("classification", "regression")
+    ):
+        notes.append("where the model comes without a pooler, the new one learns too")
     if recipe.training.max_steps is None:
         notes.append("training.max_steps is empty: how long the run is depends on how much data there is")
     if shape.is_task and shape.objective in ("classification", "tagging"):

@@ -31,7 +31,7 @@ class ComputeOptimal:
 
 def predicted_loss(parameters: float, tokens: float) -> float:
     """Nats a token after training on so many tokens once."""
-    return E + A / parameters**ALPHA + B / tokens**BETA
+    return float(E + A / parameters**ALPHA + B / tokens**BETA)
 
 
 def optimal_tokens(parameters: float) -> float:

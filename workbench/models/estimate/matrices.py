@@ -19,10 +19,10 @@ class Matrix:
     """Layers that multiply by a matrix [outputs, inputs], `count` of them alike.
 
     `per` says how many vectors each multiplies: `tokens` read by the encoder (or by a decoder alone),
-    `targets` of the second stack, `places` whose token is predicted, `rows`, XLNet's
-    `queries` of both streams (tokens and predicted places), its relative `positions`. `linear` says whether it is
-    a module of its own, which adapters can be put beside; `shared` that the weights are the token
-    embeddings, and counted there; `body` whether it belongs to the encoder rather than to its head.
+    `targets` of the second stack, `places` whose token is predicted, `rows`, XLNet's `queries` of both
+    streams (tokens and predicted places), its relative `positions`. `linear` says whether it is a module of
+    its own, which adapters can be put beside; `shared` that the weights are the token embeddings, and
+    counted there; `body` whether it belongs to the encoder rather than to its head.
     """
 
     name: str
@@ -102,9 +102,7 @@ def _electra(shape: Shape) -> list[Matrix]:
         width = shape.generator.hidden
         found += _bert_layers(shape.generator, generator=True)
         if shape.embedding != width:
-            found.append(
-                Matrix("embeddings_project", shape.embedding, width, True, 1, "generator", "tokens")
-            )
+            found.append(Matrix("embeddings_project", shape.embedding, width, True, 1, "generator", "tokens"))
         found += [
             Matrix("dense", width, shape.embedding, True, 1, "generator", "places"),
             Matrix(
@@ -162,9 +160,7 @@ def _t5(shape: Shape) -> list[Matrix]:
             Matrix(name, stack.hidden, stack.feed_forward, False, stack.layers, "feed_forward", per)
             for name in names
         ]
-        found.append(
-            Matrix("wo", stack.feed_forward, stack.hidden, False, stack.layers, "feed_forward", per)
-        )
+        found.append(Matrix("wo", stack.feed_forward, stack.hidden, False, stack.layers, "feed_forward", per))
     return found
 
 
@@ -207,10 +203,7 @@ def head(shape: Shape) -> list[Matrix]:
         return [_head("dense", width, width, "tokens"), _head("dense_prediction", width, 1, "tokens")]
     if family in ("llama", "t5", "bart"):
         per: Per = "tokens" if family == "llama" else "targets"
-        name = "lm_head"
-        # transformers finds no encoder by T5's name for it, so that adapters are put beside this one too.
-        last = Matrix(name, width, vocabulary, False, 1, "head", per, shared=shape.tied, body=family == "t5")
-        return [last]
+        return [_head("lm_head", width, vocabulary, per, bias=False, shared=shape.tied)]
     if family == "xlnet":
         return [_head("lm_loss", width, vocabulary, "places", shared=shape.tied)]
     found = [

@@ -18,10 +18,13 @@ LIBRARIES = 790_000_000
 """Resident bytes of a CPU process that has torch, transformers and accelerate loaded and has trained
 nothing yet; measured by `tests/benchmarks/estimates.py` with torch's build for CPUs."""
 
-FRAGMENTATION = 0.25
-"""What glibc's allocator holds beside what is in use, as a share of what comes and goes in a step: blocks
-below 32 MB come from its heap, which does not shrink where something still in use lies above. With
-MALLOC_MMAP_THRESHOLD_=131072 set it is none."""
+FRAGMENTATION = 0.5
+XLNET_FRAGMENTATION = 1.8
+"""What glibc's allocator holds beside what is in use, as a share of the most that comes and goes in a step:
+the middle of what `tests/benchmarks/estimates.py` measured, 0.25 to 1.0, and more where many sizes take
+turns. Blocks below 32 MB come from its heap, which does not shrink where something still in use lies above.
+It is the least certain part of an estimate; with MALLOC_MMAP_THRESHOLD_=131072 in the environment it is
+none."""
 
 CUDA_CONTEXT = 600_000_000
 """Bytes of a GPU that a CUDA context and its libraries' workspaces take before anything is allocated. An
@@ -76,19 +79,21 @@ def memory(
     optimizer = 2 * FLOAT * parameters.trainable
     predictions = FLOAT * load.places * shape.vocabulary
     kept = saved.ends + (0 if frozen else saved.kept(checkpointing) - saved.ends - saved.logits)
-    # The gradient of the last matrix, and of the embeddings again where they are the same weights.
+    # The gradient of the last matrix. Where the embeddings are the same weights, theirs is another, and the
+    # sum of both a third.
     matrix = FLOAT * shape.vocabulary * shape.embedding if load.places and not frozen else 0
     waiting = gradients if training.gradient_accumulation_steps > 1 else 0
     # Log-probabilities, their gradient and the logits' gradient.
     moments = {
         "loss": kept + max(3 * predictions, 2 * predictions + matrix) + waiting,
-        "end of the backward pass": gradients + matrix,
+        "end of the backward pass": gradients + (2 * matrix if shape.tied else 0),
     }
     if checkpointing and not frozen:
         moments["first layer made again"] = kept + saved.largest_layer + matrix + waiting
         moments["last layer made again"] = saved.ends + saved.largest_layer + gradients
     moment = max(moments, key=lambda name: moments[name])
-    fragments = round(FRAGMENTATION * moments[moment])
+    share = XLNET_FRAGMENTATION if shape.family == "xlnet" else FRAGMENTATION
+    fragments = round(share * moments[moment])
     again = saved.largest_layer if checkpointing and not frozen else 0
     return Memory(
         weights=weights,

@@ -156,7 +156,7 @@ def _adapters(shape: Shape, parts: list[Matrix], tuning: TuningSection) -> int:
     head that is called as one of the body's is adapted too, unless the head is trained as a whole.
     """
     names = {matrix.name for matrix in parts if matrix.linear and matrix.body}
-    wanted = set(tuning.target_modules) or names
+    wanted = {name.rpartition(".")[2] for name in tuning.target_modules} or names
     adapted = [
         matrix
         for matrix in parts

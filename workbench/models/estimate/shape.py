@@ -189,7 +189,10 @@ def _shape_of_folder(folder: Path, objective: ObjectiveName) -> tuple[Shape | No
     path = folder / "config.json"
     try:
         if not folder.is_dir():
-            return None, f"{folder} is no folder here: a model on the hub is not estimated before it is loaded"
+            return (
+                None,
+                f"{folder} is no folder here: a model on the hub is not estimated before it is loaded",
+            )
         config = json.loads(path.read_text(encoding="utf-8"))
         generator = None
         if objective == "rtd":

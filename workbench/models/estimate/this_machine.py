@@ -25,7 +25,7 @@ print("\\n" + json.dumps({"single": peak_flops(device, False), "half": peak_flop
 
 @dataclass(frozen=True)
 class Speed:
-    """FLOP/s of products of large matrices on the processor, in fp32 and in bf16, and with how many threads."""
+    """FLOP/s of products of large matrices on the processor, in fp32 and in bf16, with so many threads."""
 
     single: float
     half: float
