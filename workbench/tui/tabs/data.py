@@ -259,6 +259,9 @@ class DataTab(Container):
         if self.prompt.asked:
             self.prompt.put_away()
             self._show_pane()
+        else:
+            # What takes long is given up; the next question starts another process.
+            self.inspector.cancel()
 
     def action_reload(self) -> None:
         """Read everything again."""
