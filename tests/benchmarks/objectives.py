@@ -4,7 +4,7 @@ Trains the preset of each objective on the same text and compares held-out losse
 at the best evaluation, and of the unigram model (counts of the training targets, smoothed), which is
 given the very same held-out targets. A discriminator's baseline is always answering the base rate.
 
-    python tests/benchmarks/objectives.py TEXT_FILE|stdlib: [--presets nano bert-nano …] [key.path=value …]
+    python tests/benchmarks/objectives.py TEXT_FILE|stdlib: [--presets nano bert-nano …] [--set key.path=value …]
 
 Prints JSON. `--home DIR` keeps the runs, to look at them with `workbench --home DIR`.
 """
@@ -110,12 +110,12 @@ def main() -> None:
     parser.add_argument("text")
     parser.add_argument("--presets", nargs="*", default=list(PRESETS))
     parser.add_argument("--home", type=Path)
-    parser.add_argument("overrides", nargs="*")
-    options, rest = parser.parse_known_args()
+    parser.add_argument("--set", nargs="*", default=[], help="overrides, for all presets")
+    options = parser.parse_args()
     text = options.text if options.text.endswith(":") else str(Path(options.text).resolve())
     with tempfile.TemporaryDirectory() as scratch:
         os.environ[paths.HOME_VARIABLE] = str((options.home or Path(scratch)).resolve())
-        found = [measure(preset, text, [*options.overrides, *rest]) for preset in options.presets]
+        found = [measure(preset, text, options.set) for preset in options.presets]
     print(json.dumps(found, indent=1))
 
 

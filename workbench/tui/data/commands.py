@@ -33,5 +33,7 @@ COMMANDS = (
     Command("data.add", "plus,A", "add", "add source", "Add a file, folder, glob or data set."),
     Command("data.new_run", "n", "new_run", "new run", "Start a run on this data, in the form."),
     Command("data.reload", "ctrl+r", "reload", "reload", "Read everything again.", footer=False),
-    Command("data.back", "escape", "back", "back", "Put the question away; give up what takes long.", footer=False),
+    Command(
+        "data.back", "escape", "back", "back", "Put a question away; give up what takes long.", footer=False
+    ),
 )

@@ -159,14 +159,19 @@ def cells_of(tokens: list[dict[str, Any]]) -> list[Cell]:
     """Tokens as they are shown: a hidden one with the truth behind an arrow, a document on a new line."""
     cells, document = [], None
     for token in tokens:
-        text = reveal_control(token["text"]) or "␀"
+        text = literal(token["text"])
         truth = token.get("original_text")
         if truth is not None and token["state"] in ("masked", "random", "replaced"):
-            text = f"{text}→{reveal_control(truth)}"
+            text = f"{text}→{literal(truth)}"
         begins = document is not None and token["document"] != document
         document = token["document"]
         cells.append(Cell(text, token["state"], begins))
     return cells
+
+
+def literal(text: str) -> str:
+    """The text of a token on one line, never empty; line ends as the sign that most fonts have."""
+    return reveal_control(text.replace("\n", "⏎")) or "␀"
 
 
 def about(stream: dict[str, Any], index: int, seen: list[int]) -> list[Line]:
