@@ -4,7 +4,7 @@ Trains the preset of each objective on the same text and compares held-out losse
 at the best evaluation, and of the unigram model (counts of the training targets, smoothed), which is
 given the very same held-out targets. A discriminator's baseline is always answering the base rate.
 
-    python tests/benchmarks/objectives.py TEXT_FILE|stdlib: [--presets nano bert-nano …] [--set key.path=value …]
+    python tests/benchmarks/objectives.py FILE|stdlib: [--presets nano bert-nano …] [--set key.path=value …]
 
 Prints JSON. `--home DIR` keeps the runs, to look at them with `workbench --home DIR`.
 """
