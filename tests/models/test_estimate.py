@@ -109,9 +109,7 @@ def test_memory_follows_the_moment_that_is_fullest() -> None:
     step = found.activations + found.logits
     assert found.fragments == pytest.approx(FRAGMENTATION * step, abs=1)
     assert found.peak == found.weights + found.optimizer + LIBRARIES + step + found.fragments
-    idle = known(
-        load("125m", ["training.per_device_train_batch_size=1", "data.max_length=8", *ONE_BATCH])
-    ).memory
+    idle = known(load("125m", [*SMALL_BATCH, "data.max_length=8"])).memory
     assert idle.moment == "end of the backward pass"
 
 

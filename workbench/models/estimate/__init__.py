@@ -137,9 +137,15 @@ def on_gpu(known: Known, gpu: Gpu, *, price: float | None = None, utilisation: f
 
 def on_this_machine(known: Known, speed: Speed, available: float) -> Cost:
     """The run on this machine's processor, with `available` bytes of memory."""
-    rate = speed.half if known.plan.half_precision else speed.single
-    needed = known.memory.peak * known.plan.processes
-    return cost_here(rate, known.flops.executed, known.plan.tokens, needed, available)
+    half = known.plan.half_precision
+    return cost_here(
+        speed.half if half else speed.single,
+        known.flops.executed,
+        tokens=known.plan.tokens,
+        needed=known.memory.peak * known.plan.processes,
+        memory=available,
+        half=half,
+    )
 
 
 def _plan(recipe: Recipe, load: Load, operations: Flops) -> Plan:

@@ -11,8 +11,10 @@ MFU = 0.4
 well-tuned runs of models from some hundred million weights on report. Small models stay far below."""
 
 CPU_EFFICIENCY = 0.35
-"""Share of the speed of a large matrix product that training reached on a CPU in fp32: the middle of the
-cases of `tests/benchmarks/estimates.py`, which lay between a quarter and three quarters."""
+CPU_EFFICIENCY_HALF = 0.15
+"""Share of the speed of a large matrix product that training reached on a CPU, in fp32 and under autocast to
+bf16: the middle of the cases of `tests/benchmarks/estimates.py`, most of which lay within half and twice of
+it. A few rows of a large model stay far below, where the optimiser takes most of a step."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,10 @@ def cost_on_gpu(
     )
 
 
-def cost_here(flops: float, flops_per_token: float, tokens: int | None, needed: int, memory: float) -> Cost:
+def cost_here(
+    flops: float, flops_per_token: float, *, tokens: int | None, needed: int, memory: float, half: bool
+) -> Cost:
     """A run on this machine's processor, whose matrix products run at `flops` operations a second."""
-    speed = CPU_EFFICIENCY * flops / flops_per_token
+    speed = (CPU_EFFICIENCY_HALF if half else CPU_EFFICIENCY) * flops / flops_per_token
     seconds = None if tokens is None else tokens / speed
     return Cost("this machine", speed, seconds, None, None, memory, needed <= memory)
