@@ -105,6 +105,17 @@ def wait_for_step(run: Run, step: int) -> bool:
 
 
 @pytest.mark.slow
+def test_activations_are_recomputed_where_that_is_possible(make_run: MakeRun) -> None:
+    few = {"training__max_steps": 2, "training__gradient_checkpointing": True, "training__eval_steps": 2}
+    electra, xlnet = make_run(**settings("electra", **few)), make_run(**settings("xlnet", **few))
+    for run, state in ((electra, "finished"), (xlnet, "failed")):
+        launch.start(run)
+        assert launch.wait(run, DEADLINE) == state, run.log_path.read_text()
+    error = xlnet.status().error
+    assert error is not None and "cannot recompute its activations" in error["message"]
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["bert", "bert-pairs", "xlnet", "electra", "t5", "bart"])
 def test_killed_and_resumed_the_curve_and_the_weights_are_the_same(make_run: MakeRun, kind: str) -> None:

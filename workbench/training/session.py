@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from transformers.utils.logging import disable_progress_bar
 
-from workbench.errors import CheckpointError, DataError, TrainingError
+from workbench.errors import CheckpointError, DataError, ModelError, TrainingError
 from workbench.models.context import context_of
 from workbench.objectives import OBJECTIVES
 from workbench.training import announce, checkpoint, random_state
@@ -105,7 +105,7 @@ def set_up(
     held_out = objective.rows(prepared.eval, length, training=False)
     objective.check(model)
     if recipe.training.gradient_checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
+        enable_checkpointing(model)
     if recipe.training.torch_compile:
         model.compile()
     model.to(accelerator.device)
@@ -146,6 +146,17 @@ def set_up(
     )
     _announce(trainer, prepared)
     return trainer
+
+
+def enable_checkpointing(model: Any) -> None:
+    """Recompute activations in the backward pass. Raises `ModelError` where transformers cannot (XLNet)."""
+    if not getattr(model, "supports_gradient_checkpointing", True):
+        raise ModelError(
+            f"{type(model).__name__} cannot recompute its activations",
+            where="training.gradient_checkpointing",
+            hint="set it to false, and halve training.per_device_train_batch_size if memory is short",
+        )
+    model.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def warn(text: str) -> None:
