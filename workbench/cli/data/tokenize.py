@@ -10,7 +10,7 @@ from workbench.cli import parser as grammar
 
 EXAMPLE = """workbench data tokenize nano "def main():"
 workbench data tokenize runs/nano-1/final --file notes.txt
-echo héllo | workbench data tokenize bert-base-cased"""
+workbench data tokenize bert-base-cased < notes.txt"""
 
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
