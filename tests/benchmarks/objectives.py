@@ -1,8 +1,8 @@
 """Every pre-training objective for a few minutes: better than at its start, and than a trivial baseline?
 
 Trains the preset of each objective on the same text and compares held-out losses: before the first step,
-at the best evaluation, and of the unigram model (counts of the training targets, smoothed), which is
-given the very same held-out targets. A discriminator's baseline is always answering the base rate.
+at the best evaluation, and of the unigram model (counts of the training targets, smoothed; it copies what
+masked language modelling leaves in sight), which is given the very same held-out targets. A discriminator's baseline is always answering the base rate.
 
     python tests/benchmarks/objectives.py FILE|stdlib: [--presets nano bert-nano …] [--set key.path=value …]
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from workbench import paths, recipe
 from workbench.models.context import context_of
-from workbench.objectives import OBJECTIVES, Objective, Rows
+from workbench.objectives import OBJECTIVES, Rows
 from workbench.store import launch
 from workbench.store.metrics import read_metrics
 from workbench.store.runs import Run, create_run
@@ -36,18 +36,23 @@ TARGETS = ("targets", "labels")
 ROWS = 16
 
 
-def targets_of(rows: Rows, count: int) -> np.ndarray[Any, Any]:
-    """The target tokens of the first `count` rows."""
-    found = []
+def targets_of(rows: Rows, count: int, masked: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The target tokens of the first `count` rows, and, where they are `masked`, what stands in their place."""
+    found, shown = [], []
     for start in range(0, count, ROWS):
         arrays = rows.batch(start, min(ROWS, count - start)).arrays
         targets = next(arrays[name] for name in TARGETS if name in arrays)
         found.append(targets[targets != -100])
-    return np.concatenate(found)
+        shown.append(arrays["input_ids"][targets != -100] if masked else found[-1])
+    return np.concatenate(found), np.concatenate(shown)
 
 
-def unigram_loss(objective: Objective, run: Run) -> float:
-    """Nats a held-out target of the smoothed counts of the training targets."""
+def unigram_loss(objective: Any, run: Run) -> float:
+    """Nats a held-out target of the smoothed counts of the training targets.
+
+    Masked language modelling leaves some targets in sight, most of them as they are: there the baseline
+    answers with what it sees, as often as that is right.
+    """
     wanted = run.recipe()
     length = row_length(wanted, context_of(wanted.model))
     prepared = prepare_recipe(wanted, length, lambda what, done, total: None)
@@ -55,12 +60,20 @@ def unigram_loss(objective: Objective, run: Run) -> float:
     train = objective.rows(prepared.train, length, training=True)
     held_out = objective.rows(prepared.eval, length, training=False)
     batch = wanted.training.per_device_train_batch_size
-    seen = targets_of(train, min(train.rows_per_epoch(0), 4000))
-    asked = targets_of(
-        held_out, min(held_out.rows_per_epoch(0), (wanted.training.max_eval_batches or 64) * batch)
+    masked = objective.name == "mlm"
+    seen, _ = targets_of(train, min(train.rows_per_epoch(0), 32_000), masked)
+    asked, shown = targets_of(
+        held_out, min(held_out.rows_per_epoch(0), (wanted.training.max_eval_batches or 64) * batch), masked
     )
     counts = np.bincount(seen, minlength=int(max(seen.max(), asked.max())) + 1) + 1.0
-    return float(-np.log(counts[asked] / counts.sum()).mean())
+    chances = counts[asked] / counts.sum()
+    if masked:
+        randoms = wanted.objective.random_replace_prob
+        kept = 1 - wanted.objective.mask_replace_prob - randoms
+        share = kept / (kept + randoms) if kept else 0.0
+        visible = shown != objective.mask_id
+        chances = np.where(visible, share * (shown == asked) + (1 - share) * chances, chances)
+    return float(-np.log(chances).mean())
 
 
 def train(preset: str, text: str, overrides: list[str]) -> tuple[Run, float]:
