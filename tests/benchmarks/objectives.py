@@ -2,7 +2,8 @@
 
 Trains the preset of each objective on the same text and compares held-out losses: before the first step,
 at the best evaluation, and of the unigram model (counts of the training targets, smoothed; it copies what
-masked language modelling leaves in sight), which is given the very same held-out targets. A discriminator's baseline is always answering the base rate.
+masked language modelling leaves in sight), which is given the very same held-out targets. A
+discriminator's baseline is always answering the base rate.
 
     python tests/benchmarks/objectives.py FILE|stdlib: [--presets nano bert-nano …] [--set key.path=value …]
 
@@ -37,7 +38,7 @@ ROWS = 16
 
 
 def targets_of(rows: Rows, count: int, masked: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The target tokens of the first `count` rows, and, where they are `masked`, what stands in their place."""
+    """The targets of the first `count` rows and, if they are `masked`, what stands in their places."""
     found, shown = [], []
     for start in range(0, count, ROWS):
         arrays = rows.batch(start, min(ROWS, count - start)).arrays
