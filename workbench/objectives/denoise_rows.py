@@ -14,9 +14,10 @@ from workbench.data.draws import Draws
 from workbench.data.rows import NO_TARGET, PADDING
 from workbench.objectives.base import Batch
 from workbench.objectives.padding import padded, rounded_up
+from workbench.objectives.piece_batches import PieceBatches
 
 if TYPE_CHECKING:
-    from workbench.data.pieces import PieceRow, PieceRows
+    from workbench.data.pieces import PieceRow
 
 NOISE = 31
 """What a draw is for."""
@@ -39,7 +40,7 @@ class Noised(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DenoiseRows:
+class DenoiseRows(PieceBatches):
     """Batches of corrupted rows, the noise drawn by the number of the row.
 
     With `isolate`, each piece of a row is a text of its own: with its own sentinels from the first on, its
@@ -48,7 +49,6 @@ class DenoiseRows:
     out for `sentinels`.
     """
 
-    source: PieceRows
     noise: SpanNoise
     sentinels: Tokens
     mask_id: int | None
@@ -58,19 +58,10 @@ class DenoiseRows:
     side: int
     isolate: bool
 
-    @property
-    def length(self) -> int:
-        """Tokens that the encoder reads in a row, at most."""
-        return self.source.length
-
-    def rows_per_epoch(self, epoch: int) -> int:
-        """How many rows an epoch has."""
-        return self.source.rows_per_epoch(epoch)
-
     def report(self) -> dict[str, Any]:
         """The first epoch. `padding` and `efficiency` are of what the encoder reads, of infilling of what the
         decoder says; `cropped` counts the tokens that were cut off; `target_tokens` are those predicted."""
-        report, frame = self.source.report(), self.source.frame.size
+        report, frame = super().report(), self.source.frame.size
         count, (rows, sizes) = self.rows_per_epoch(0), self.source.piece_sizes()
         places = count * self.length
         if not self.isolate:

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from workbench.data.corruption import masking, sentence_pairs
 from workbench.data.draws import Draws
+from workbench.data.rows import NO_TARGET, PADDING
 from workbench.objectives.base import Batch
+from workbench.objectives.padding import padded, rounded_up
+from workbench.objectives.piece_batches import PieceBatches
 
 if TYPE_CHECKING:
     from workbench.data.corruption.words import WordTable
-    from workbench.data.pieces import PieceRow, PieceRows
+    from workbench.data.pieces import PieceRow
     from workbench.recipe import ObjectiveSection
 
 MASKS, PAIRS = 11, 12
 """What a draw is for, so that no two are alike."""
-PADDING = -1
-MULTIPLE = 8
-"""Rows that are not packed are padded to a multiple of this, which matrix units like."""
 
 Tokens = NDArray[np.int64]
 
@@ -46,14 +46,13 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MaskedRows:
+class MaskedRows(PieceBatches):
     """Batches of masked rows, for `mlm` and for the generator of `rtd`.
 
     `isolate`: each piece sees itself alone and has positions of its own; `pairs`: a row is a pair of
     segments; `draw_uniforms`: a random number for each selected place goes with the row.
     """
 
-    source: PieceRows
     table: WordTable
     replacements: Tokens
     section: ObjectiveSection
@@ -66,18 +65,9 @@ class MaskedRows:
     pairs: bool = False
     draw_uniforms: bool = False
 
-    @property
-    def length(self) -> int:
-        """Tokens in a row, at most."""
-        return self.source.length
-
-    def rows_per_epoch(self, epoch: int) -> int:
-        """How many rows an epoch has."""
-        return self.source.rows_per_epoch(epoch)
-
     def report(self) -> dict[str, Any]:
         """See `PieceRows.report`; a pair has one more special token in its frame."""
-        report = self.source.report()
+        report = super().report()
         if self.pairs:
             report["padding"] -= report["rows"]
             places = report["rows"] * self.length
@@ -138,7 +128,7 @@ class MaskedRows:
     def mask_only(self, framed: Framed, place: int) -> Row:
         """A row with one token hidden, by the mask."""
         input_ids = framed.tokens.copy()
-        targets = np.full_like(input_ids, masking.NO_TARGET)
+        targets = np.full_like(input_ids, NO_TARGET)
         input_ids[place], targets[place] = self.mask_id, framed.tokens[place]
         return Row(framed, masking.Masked(input_ids, targets), np.zeros(len(input_ids)))
 
@@ -146,32 +136,24 @@ class MaskedRows:
         """Pad rows to one length. Arrays [rows, L]: `input_ids`, `targets`, `position_ids`, `groups`
         (tokens of a group see each other; −1 is padding), for pairs `token_type_ids` and `next_sentence`
         [rows], for `rtd` `uniforms`. `extra["document_ids"]` counts the pieces in a row."""
-        longest = max(len(row.framed.tokens) for row in rows)
         width = self.length
         if not self.source.packing:
-            width = min(width, -(-longest // MULTIPLE) * MULTIPLE)
-        pieces = _padded([row.framed.pieces for row in rows], width, PADDING)
-        targets = _padded([row.masked.targets for row in rows], width, masking.NO_TARGET)
+            width = rounded_up(max(len(row.framed.tokens) for row in rows), width)
+        pieces = padded([row.framed.pieces for row in rows], width, PADDING)
+        targets = padded([row.masked.targets for row in rows], width, NO_TARGET)
         arrays: dict[str, NDArray[Any]] = {
-            "input_ids": _padded([row.masked.input_ids for row in rows], width, self.pad_id),
+            "input_ids": padded([row.masked.input_ids for row in rows], width, self.pad_id),
             "targets": targets,
-            "position_ids": _padded([row.framed.positions for row in rows], width, 0),
+            "position_ids": padded([row.framed.positions for row in rows], width, 0),
             "groups": pieces if self.isolate else np.minimum(pieces, 0),
         }
         num_tokens = int((pieces != PADDING).sum())
-        counts = [int((targets != masking.NO_TARGET).sum())]
+        counts = [int((targets != NO_TARGET).sum())]
         if self.pairs:
-            arrays["token_type_ids"] = _padded([row.framed.segments for row in rows], width, 0)
+            arrays["token_type_ids"] = padded([row.framed.segments for row in rows], width, 0)
             arrays["next_sentence"] = np.array([row.framed.label for row in rows], np.int64)
             counts.append(len(rows))
         if self.draw_uniforms:
-            arrays["uniforms"] = _padded([row.uniforms for row in rows], width, 0.0)
+            arrays["uniforms"] = padded([row.uniforms for row in rows], width, 0.0)
             counts.append(num_tokens)
         return Batch(arrays, tuple(counts), num_tokens, {"document_ids": pieces})
-
-
-def _padded(rows: list[NDArray[Any]], width: int, value: float) -> NDArray[Any]:
-    out = np.full((len(rows), width), value, rows[0].dtype)
-    for target, row in zip(out, rows, strict=True):
-        target[: len(row)] = row
-    return out

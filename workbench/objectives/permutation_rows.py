@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from workbench.data.draws import Draws
 from workbench.data.rows import NO_TARGET, PADDING
 from workbench.objectives.base import Batch
 from workbench.objectives.padding import padded, rounded_up
+from workbench.objectives.piece_batches import PieceBatches
 
 if TYPE_CHECKING:
-    from workbench.data.pieces import PieceRow, PieceRows
+    from workbench.data.pieces import PieceRow
     from workbench.recipe import ObjectiveSection
 
 ORDERS = 21
@@ -37,29 +38,15 @@ class Ordered(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PermutationRows:
+class PermutationRows(PieceBatches):
     """Batches of rows with a factorisation order each, drawn by the number of the row."""
 
-    source: PieceRows
     section: ObjectiveSection
     special: Tokens
     pad_id: int
     seed: int
     side: int
     isolate: bool
-
-    @property
-    def length(self) -> int:
-        """Tokens in a row, at most."""
-        return self.source.length
-
-    def rows_per_epoch(self, epoch: int) -> int:
-        """How many rows an epoch has."""
-        return self.source.rows_per_epoch(epoch)
-
-    def report(self) -> dict[str, Any]:
-        """See `PieceRows.report`."""
-        return self.source.report()
 
     def batch(self, start: int, count: int) -> Batch:
         """`count` rows from global index `start` on."""

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from workbench.tui.commands import Command
-
-
-@dataclass(frozen=True)
-class Pane:
-    """One pane: its key, its name, what it shows."""
-
-    id: str
-    key: str
-    label: str
-    help: str
-
+from workbench.tui.pane import Pane
 
 PANES = (
     Pane("drawing", "d", "drawing", "Show the drawing of the layers."),
