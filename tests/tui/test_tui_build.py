@@ -236,3 +236,17 @@ async def test_without_colour(until: Any, text_of: Any, monkeypatch: pytest.Monk
         assert all(segment.style and segment.style.reverse for segment in cursor)
         await choose(pilot, until, "bart-nano")
         await until(pilot, lambda: "cross-attention" in text_of(app))
+
+
+async def test_a_preset_is_found_by_its_words(size: tuple[int, int], until: Any, text_of: Any) -> None:
+    app = WorkbenchApp()
+    async with app.run_test(size=size) as pilot:
+        tab = await choose(pilot, until, "nano")
+        await pilot.press("escape")
+        await pilot.press("slash", *"electra small")
+        await until(pilot, lambda: tab.chooser.start is not None and tab.chooser.start.stem == "electra-small")
+        await pilot.press(*" nowhere", "enter")
+        assert tab.chooser.start is not None and tab.chooser.start.stem == "electra-small"
+        await pilot.press("enter")
+        await until(pilot, lambda: tab.has_class("-form") and "electra" in text_of(app))
+        assert tab.design is not None and tab.design.section.family == "electra"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 QUESTIONS = {
     "save": "name of the preset",
     "open": "folder, name of a run, hub name, or .gguf file",
+    "find": "words of a preset's name or description",
 }
 
 
@@ -44,7 +45,7 @@ class DesignActions(Container):
         self.symbols = "braille"
         self.waiting = ""
         self.seed = 0
-        self._question = ""
+        self.question = ""
         self._inspector: Inspector | None = None
         self.asking_inspector = False
 
@@ -131,16 +132,19 @@ class DesignActions(Container):
     # Questions of one line.
 
     def _ask(self, question: str, value: str) -> None:
-        self._question = question
+        self.question = question
         self.prompt.placeholder = QUESTIONS[question]
         self.prompt.ask(value)
 
     def take_answer(self, text: str) -> None:
         """What was typed at the present question; nothing is no answer."""
-        if text and self._question == "save":
+        if text and self.question == "save":
             self._save(text)
-        elif text:
+        elif text and self.question == "open":
             self._open(text)
+
+    def action_find(self) -> None:
+        self._ask("find", "")
 
     # Saving.
 

@@ -91,6 +91,16 @@ class Chooser(OptionList):
             return Strip([Segment(strip.text, Style(reverse=True, bold=True))])
         return strip
 
+    def go_to(self, words: str) -> None:
+        """The first line, from the present one on, that holds every word; stays where there is none."""
+        wanted, here = words.lower().split(), self.highlighted or 0
+        for place in [*range(here, len(self.starts)), *range(here)]:
+            start = self.starts[place]
+            text = f"{start.title} {start.about}".lower()
+            if all(word in text for word in wanted):
+                self.highlighted = place
+                return
+
     def show(self, found: Sequence[Start], at: Start | None = None) -> None:
         """Show these, with the cursor on `at` if it is there."""
         self.starts = list(found)

@@ -305,9 +305,17 @@ class BuildTab(DesignActions):
             self._show_state()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("mend", "new_run", "save", "device", "order", "pane", "open"):
+        if action == "find" and self.has_class("-form"):
+            return False
+        if action in ("find", "mend", "new_run", "save", "device", "order", "pane", "open"):
             return not isinstance(self.app.focused, Input) and self.can(action, parameters)
         return True
+
+    @on(Input.Changed, "#build-prompt")
+    def _typed(self, message: Input.Changed) -> None:
+        message.stop()
+        if self.question == "find":
+            self.chooser.go_to(message.value)
 
     @on(Input.Submitted, "#build-prompt")
     def _answered(self, message: Input.Submitted) -> None:
