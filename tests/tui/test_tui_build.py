@@ -244,7 +244,9 @@ async def test_a_preset_is_found_by_its_words(size: tuple[int, int], until: Any,
         tab = await choose(pilot, until, "nano")
         await pilot.press("escape")
         await pilot.press("slash", *"electra small")
-        await until(pilot, lambda: tab.chooser.start is not None and tab.chooser.start.stem == "electra-small")
+        await until(
+            pilot, lambda: tab.chooser.start is not None and tab.chooser.start.stem == "electra-small"
+        )
         await pilot.press(*" nowhere", "enter")
         assert tab.chooser.start is not None and tab.chooser.start.stem == "electra-small"
         await pilot.press("enter")
