@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from workbench.cli import render
 from workbench.cli.doctor.findings import note, ok, problem
+from workbench.probe import probe as ask
 
 PROBE_SECONDS = 120
 
@@ -81,29 +80,9 @@ def check() -> Iterator[Row]:
     yield ok("threads", str(facts["threads"]))
 
 
-def probe(
-    executable: str = sys.executable, seconds: float = PROBE_SECONDS
-) -> tuple[dict[str, Any] | None, str]:
+def probe(executable: str = sys.executable) -> tuple[dict[str, Any] | None, str]:
     """Facts from a process that imports torch, or None and why not."""
-    try:
-        done = subprocess.run(
-            [executable, "-c", PROBE],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        return None, f"importing torch took longer than {seconds:.0f} s"
-    except OSError as error:
-        return None, f"{executable}: {error.strerror}"
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
-        complaint = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
-        return None, complaint[-1]
-    facts: dict[str, Any] = json.loads(lines[-1])
-    return facts, ""
+    return ask(executable, PROBE, PROBE_SECONDS)
 
 
 def _has_driver() -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from workbench import paths
 from workbench.errors import TrainingError, storage_error
+from workbench.probe import probe
 
 PROBE_SECONDS = 180
 PROBE = """
@@ -48,26 +48,10 @@ def known_speed() -> Speed | None:
 
 def measure_speed(executable: str = sys.executable) -> Speed:
     """Measure, and remember. Takes as long as torch takes to import. Raises `TrainingError`."""
-    try:
-        done = subprocess.run(
-            [executable, "-c", PROBE],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=PROBE_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise TrainingError(f"measuring took longer than {PROBE_SECONDS} s") from None
-    except OSError as error:
-        raise TrainingError(f"measuring could not start: {error.strerror}", where=executable) from None
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
-        complaint = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
-        raise TrainingError(
-            f"measuring failed: {complaint[-1]}", hint="workbench doctor says whether torch works"
-        )
-    speed = Speed(**json.loads(lines[-1]))
+    facts, reason = probe(executable, PROBE, PROBE_SECONDS)
+    if facts is None:
+        raise TrainingError(f"measuring failed: {reason}", hint="workbench doctor says whether torch works")
+    speed = Speed(**facts)
     path = _path()
     paths.ensure_dir(path.parent)
     temporary = path.with_suffix(f".{os.getpid()}")
