@@ -117,7 +117,7 @@ def test_activations_are_recomputed_where_that_is_possible(make_run: MakeRun) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", ["bert", "bert-pairs", "xlnet", "electra", "t5", "bart"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_killed_and_resumed_the_curve_and_the_weights_are_the_same(make_run: MakeRun, kind: str) -> None:
     steps = {"training__max_steps": 40, "training__per_device_train_batch_size": 8}
     changes = settings(kind, **steps, training__save_steps=3, training__eval_steps=10)
