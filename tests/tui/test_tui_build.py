@@ -180,6 +180,8 @@ async def test_a_run_of_it(
         await until(pilot, lambda: app.tab == "train" and train_tab(app).selected == "t5-nano-1")
         recipe = runs.find_run("t5-nano-1").recipe()
         assert recipe.model.num_decoder_layers == 1 and recipe.objective.name == "denoise"
+        # With the training that the preset of runs of the same model has.
+        assert (recipe.data.max_length, recipe.training.max_steps) == (128, 2000)
 
 
 async def test_presets_that_cannot_be_used(home: Path, until: Any, text_of: Any) -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from textual.containers import Container
 
 from workbench.errors import WorkbenchError
+from workbench.recipe import load_mapping
 from workbench.store.inspector import Inspector, RequestCancelled
 from workbench.tui.build.checks import Finding
 from workbench.tui.build.checks_pane import mendable
 from workbench.tui.build.design import Design
+from workbench.tui.build.fields import FAMILY, OBJECTIVE
 from workbench.tui.build.reckoning import DEVICES, Device, Reckoned, device_here, reckon
 from workbench.tui.build.saving import preset_path, preset_text, save_preset
 from workbench.tui.notices import notify, notify_error
@@ -205,7 +207,10 @@ class DesignActions(Container):
 
         if self.draft is None or not self._is_whole():
             return
-        screen = NewRunScreen(self.draft.source, changes=self.draft.changes)
+        changes = self.draft.changes
+        same_kind = FAMILY not in changes and OBJECTIVE not in changes
+        source = run_preset(self.draft.source) if same_kind else self.draft.source
+        screen = NewRunScreen(source, changes=changes)
         self.app.push_screen(screen, self._started)
 
     def _started(self, name: str | None) -> None:
@@ -269,6 +274,17 @@ class DesignActions(Container):
     def close_inspector(self) -> None:
         if self._inspector is not None:
             self._inspector.close()
+
+
+def run_preset(source: str) -> str:
+    """The preset of runs that trains just the model of a preset of models, with settings that suit it; the
+    source itself where there is none."""
+    name = source.removeprefix("models/")
+    try:
+        alike = load_mapping(name).get("model") == load_mapping(source).get("model")
+    except WorkbenchError:
+        return source
+    return name if alike else source
 
 
 def _place_of(name: str) -> str:
