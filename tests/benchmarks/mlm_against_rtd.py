@@ -5,7 +5,7 @@ make the same number of FLOPs (counted by torch on a real step, generator includ
 (`--baseline`: and one that was not pre-trained at all) on sentence classification; several seeds of each.
 
     python tests/benchmarks/mlm_against_rtd.py TEXT --train T.tsv --dev D.tsv --test E.tsv \
-        [--steps 1500] [--seeds 3] [key.path=value …]
+        [--steps 1500] [--seeds 0 1 2] [--baseline] [--set …] [--task-set …]
 
 TEXT is a file, or several; the others are tab-separated without a header: text, label. Prints JSON.
 """
@@ -69,7 +69,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--preset", default="electra-nano")
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--task-set", nargs="*", default=[], help="overrides of the fine-tuning")
     parser.add_argument("--set", nargs="*", default=[], help="overrides of the pre-training")
     parser.add_argument("--baseline", action="store_true", help="also without any pre-training")
@@ -93,7 +93,7 @@ def main() -> None:
         names = ("mlm", "rtd", "none") if options.baseline else ("mlm", "rtd")
         found: dict[str, list[float]] = {name: [] for name in names}
         folder = Path()
-        for seed in range(options.seeds):
+        for seed in options.seeds:
             for name in found:
                 shape = recipe.load(options.preset).model
                 begun: dict[str, Any] = {}
