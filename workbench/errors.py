@@ -77,6 +77,24 @@ class TrainingError(WorkbenchError):
     title = "Training"
 
 
+class ServerError(WorkbenchError):
+    """An inference server that cannot be reached, refuses, or breaks off; `where` names it."""
+
+    title = "Server"
+
+
+class PromptError(UsageError):
+    """A prompt, template, technique or its settings that cannot be used."""
+
+    title = "Prompt"
+
+
+class ToolError(WorkbenchError):
+    """A tool, or a server of tools, that cannot be set up."""
+
+    title = "Tool"
+
+
 class StorageError(WorkbenchError):
     """The disk refused: full, read-only, no permission."""
 
