@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 
 from workbench.cli.parser import Parser
@@ -42,6 +43,8 @@ def open_interface(args: argparse.Namespace, initial_run: str | None) -> int:
     check_terminal()
     from workbench.tui.app import run_app
 
+    # Under nohup the signal is ignored, and an interface without its terminal would stay for ever.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     return run_app(initial_run=initial_run, mouse=not args.no_mouse, symbols=args.symbols)
 
 
