@@ -129,6 +129,7 @@ def build() -> Parser:
         quickstart,
         recipes,
         runs,
+        serve,
         train,
     )
 
@@ -146,7 +147,7 @@ def build() -> Parser:
     parser.set_defaults(handler=interface.run, parser=parser)
     interface.add_options(parser, root=True)
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", title="commands", parser_class=Parser)
-    for module in (quickstart, train, estimate, predict, evaluate, runs, recipes, data, model, doctor):
+    for module in (quickstart, train, estimate, predict, evaluate, serve, runs, recipes, data, model, doctor):
         module.add_to(commands)
     return parser
 

@@ -1,0 +1,1 @@
+"""Generation: an engine that speaks the OpenAI protocol, and the client of that protocol."""

@@ -1,0 +1,1 @@
+"""The engine: one loaded model, many requests at once, in one process."""

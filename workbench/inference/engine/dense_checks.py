@@ -1,0 +1,152 @@
+"""A model is tried before it serves: whether its cache gives what it gives without, and may be padded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from workbench.errors import ModelError
+
+if TYPE_CHECKING:
+    from workbench.inference.engine.transformers_runner import TransformersRunner
+
+LONG, SHORT, ANSWER = 7, 3, 4
+"""Tokens of two prompts, and of what follows them."""
+CHUNK = 4
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
+"""Of the largest logit: far above what rounding does in a deep model, far below what a wrong mask does."""
+PADDING_NOISE = 4
+"""Padded rows may differ from the truth by so many times what a row by itself does."""
+MOVING_ROPE = ("dynamic", "longrope")
+"""Kinds of rotary positions whose angles depend on the longest row of a batch."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a trial told."""
+
+    aligned: bool
+    vocabulary: int
+    bytes_per_token: int
+
+
+@torch.inference_mode()
+def check_model(runner: TransformersRunner) -> Checked:
+    """Raise `ModelError` when the model cannot be decoded by a cache of keys and values."""
+    config = runner.model.config
+    _refuse_other_state(runner.model, config)
+    chunk, runner.chunk = runner.chunk, CHUNK
+    prefix, runner.prefix = runner.prefix, None
+    try:
+        ids = _some_tokens(runner)
+        long, short, answer = ids[:LONG], ids[LONG : LONG + SHORT], ids[-ANSWER:]
+        truth = [runner.reference(prompt, answer) for prompt in (long, short)]
+        alone, bytes_per_token = _alone(runner, long, answer)
+        scale = float(truth[0].abs().max())
+        noise = float((alone - truth[0]).abs().max())
+        tolerance = TOLERANCE.get(runner.model.dtype, TOLERANCE[torch.bfloat16])
+        if not noise <= tolerance * scale:
+            raise ModelError(
+                f"with its cache {type(runner.model).__name__} gives other logits than without "
+                f"(they differ by {noise:.2g}, the largest is {scale:.2g})"
+            )
+        aligned = not _moves(config) and _may_be_padded(
+            runner, (long, short), answer, truth, max(1e-4 * scale, PADDING_NOISE * noise)
+        )
+        return Checked(aligned, alone.shape[-1], bytes_per_token)
+    finally:
+        runner.chunk, runner.prefix = chunk, prefix
+        runner.shrink(0)
+
+
+def _refuse_other_state(model: Any, config: Any) -> None:
+    kinds = set(getattr(config.get_text_config(decoder=True), "layer_types", None) or ())
+    strange = sorted(kind for kind in kinds if "linear" in kind or kind in ("conv", "mamba", "hybrid"))
+    if model._is_stateful or strange:
+        raise ModelError(
+            f"{type(model).__name__} keeps a state that is no cache of keys and values"
+            + (f" (layers of type {', '.join(strange)})" if strange else ""),
+            hint="the engine serves models with attention in every layer: Llama, Qwen, GPT-2, T5 …",
+        )
+
+
+def _some_tokens(runner: TransformersRunner) -> list[int]:
+    """Tokens that mean nothing to the model; those with a role are left out where possible."""
+    config = runner.model.config
+    size = int(runner.model.get_input_embeddings().weight.shape[0])
+    roles = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+    taken = {getattr(config, role, None) for role in roles if not isinstance(getattr(config, role, 0), list)}
+    free = [token for token in range(3, min(size, 1000)) if token not in taken] or [0]
+    generator = torch.Generator().manual_seed(0)
+    picks = torch.randint(0, len(free), (LONG + SHORT + ANSWER,), generator=generator)
+    return [free[int(pick)] for pick in picks]
+
+
+def _alone(runner: TransformersRunner, prompt: list[int], answer: list[int]) -> tuple[torch.Tensor, int]:
+    """Logits [n + 1, V] of one sequence by itself, and the bytes that a token takes."""
+    try:
+        reading = runner.begin(prompt)
+        logits = [_read(runner, reading)]
+        row = runner.open(reading, len(answer), alone=True)
+        logits += [runner.decode([row], [token])[0] for token in answer]
+        size = reading.blocks[0].bytes // reading.blocks[0].length
+        runner.close(row)
+        runner.forget(reading)
+    except ModelError:
+        raise
+    except Exception as error:
+        # Models that keep another state fail in as many ways as there are of them.
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"{type(runner.model).__name__} cannot be decoded with a cache of keys and values: {first}"
+        ) from error
+    return torch.stack(logits), size
+
+
+def _read(runner: TransformersRunner, reading: Any) -> torch.Tensor:
+    logits = None
+    while reading.remaining:
+        logits = runner.advance(reading)
+    assert logits is not None
+    return logits
+
+
+def _may_be_padded(
+    runner: TransformersRunner,
+    prompts: tuple[list[int], list[int]],
+    answer: list[int],
+    truth: list[torch.Tensor],
+    tolerance: float,
+) -> bool:
+    """Whether two rows of different lengths give together what each gives by itself."""
+    readings = [runner.begin(prompt) for prompt in prompts]
+    rows = []
+    try:
+        for reading in readings:
+            _read(runner, reading)
+            rows.append(runner.open(reading, len(answer)))
+        # The first is one token ahead: where the prompt is an encoder's, that alone makes rows differ.
+        runner.decode(rows[:1], answer[:1])
+        for number in range(1, len(answer)):
+            logits = runner.decode(rows, [answer[number], answer[number - 1]])
+            wanted = torch.stack([truth[0][number + 1], truth[1][number]])
+            if not float((logits - wanted).abs().max()) <= tolerance:
+                return False
+        return True
+    except Exception:
+        # A model that knows no padding may fail as well as answer wrongly.
+        return False
+    finally:
+        for row in rows:
+            runner.close(row)
+        for reading in readings:
+            runner.forget(reading)
+
+
+def _moves(config: Any) -> bool:
+    """Whether the angles of rotary positions depend on the longest row."""
+    rope = getattr(config.get_text_config(decoder=True), "rope_parameters", None) or {}
+    kinds = [rope, *(part for part in rope.values() if isinstance(part, dict))]
+    return any(kind.get("rope_type") in MOVING_ROPE for kind in kinds)

@@ -1,0 +1,82 @@
+"""The weights of a Llama-shaped decoder as the fused decode step wants them, taken out of its model.
+
+Query, key and value matrices lie in one, and so do gate and up: three products instead of seven a layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from workbench.ops.decode import DecoderLayer, DecoderWeights
+
+KINDS = {"llama", "mistral", "qwen2", "qwen3"}
+"""Model types that are RMS norms, rotary positions, grouped-query attention and a gated SiLU, no more."""
+STATIC_ROPE = {"default", "linear", "llama3", "yarn"}
+"""Ways of rotary scaling whose angles do not depend on how long the sequence has become."""
+
+
+def why_not(config: Any) -> str | None:
+    """Why a model of this configuration cannot run on fused weights; None when it can."""
+    if config.model_type not in KINDS:
+        return f"a model of type {config.model_type} has parts of its own"
+    if getattr(config, "hidden_act", "silu") != "silu":
+        return f"its activation is {config.hidden_act}, not SiLU"
+    if set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
+        return "it has layers with a sliding window"
+    if config.model_type == "mistral" and getattr(config, "sliding_window", None):
+        return "it has a sliding window"
+    if getattr(config, "mlp_bias", False):
+        return "its MLP has biases"
+    kind = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if kind not in STATIC_ROPE:
+        return f"its rotary scaling is {kind}"
+    return None
+
+
+def fuse(model: Any, length: int) -> DecoderWeights:
+    """The weights of a model for which `why_not` is None; rotary angles for `length` positions.
+
+    The model's own copies are given up on the way, layer by layer: it cannot be used afterwards.
+    """
+    config, body = model.config, model.model
+    layers = []
+    for place in range(len(body.layers)):
+        layers.append(_fuse_layer(body.layers[place]))
+        body.layers[place] = torch.nn.Identity()
+    embedding = body.embed_tokens.weight.data
+    positions = torch.arange(length, device=embedding.device)[None]
+    cos, sin = body.rotary_emb(torch.zeros(1, device=embedding.device), positions)
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return DecoderWeights(
+        embedding=embedding,
+        layers=layers,
+        norm=body.norm.weight.data,
+        head=model.lm_head.weight.data,
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        head_dim=head_dim,
+        eps=config.rms_norm_eps,
+        cos=cos[0].float().contiguous(),
+        sin=sin[0].float().contiguous(),
+        scaling=head_dim**-0.5,
+        dtype=embedding.dtype,
+    )
+
+
+def _fuse_layer(layer: Any) -> DecoderLayer:
+    attention, mlp = layer.self_attn, layer.mlp
+    three = (attention.q_proj, attention.k_proj, attention.v_proj)
+    return DecoderLayer(
+        input_norm=layer.input_layernorm.weight.data,
+        qkv=torch.cat([part.weight.data for part in three]),
+        qkv_bias=None if three[0].bias is None else torch.cat([part.bias.data for part in three]),
+        q_norm=attention.q_norm.weight.data if hasattr(attention, "q_norm") else None,
+        k_norm=attention.k_norm.weight.data if hasattr(attention, "k_norm") else None,
+        output=attention.o_proj.weight.data,
+        output_bias=None if attention.o_proj.bias is None else attention.o_proj.bias.data,
+        post_norm=layer.post_attention_layernorm.weight.data,
+        gate_up=torch.cat([mlp.gate_proj.weight.data, mlp.up_proj.weight.data]),
+        down=mlp.down_proj.weight.data,
+    )

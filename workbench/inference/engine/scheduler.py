@@ -1,0 +1,148 @@
+"""Which request is read and which samples take part in the next step; no model here, only bookkeeping.
+
+Requests are served in the order they came. A sample is opened only when all the memory that it may ever
+need is there, so that nothing that has begun is ever thrown out again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from workbench.inference.engine.requests import (
+    EngineRequest,
+    Event,
+    Listener,
+    QueueFull,
+    RequestRefused,
+    TokenInfo,
+)
+from workbench.inference.engine.sequence import Sample
+from workbench.inference.limits import Limits
+
+if TYPE_CHECKING:
+    import torch
+
+    from workbench.inference.engine.runner import Prefill
+
+
+@dataclass(eq=False)
+class Job:
+    """A request on its way through the engine."""
+
+    request: EngineRequest
+    listener: Listener
+    samples: deque[Sample]
+    """Those that are not opened yet."""
+    active: list[Sample] = field(default_factory=list)
+    prefill: Prefill | None = None
+    logits: torch.Tensor | None = None
+    """What follows the prompt [V], once it is read."""
+    prompt_tokens: list[TokenInfo] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    is_cancelled: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the prompt is read."""
+        return self.logits is not None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all samples are finished."""
+        return not self.samples and not self.active
+
+
+class Scheduler:
+    """Waiting and running jobs, and the memory they hold or have been promised."""
+
+    def __init__(self, limits: Limits, max_length: int, bytes_per_token: int, shares_prompt: bool) -> None:
+        self.limits = limits
+        self.max_length = max_length
+        self.bytes_per_token = bytes_per_token
+        self.shares_prompt = shares_prompt
+        self.waiting: deque[Job] = deque()
+        self.running: list[Job] = []
+
+    def check(self, request: EngineRequest, on_the_way: int = 0) -> None:
+        """Raise `RequestRefused` for what can never be served, `QueueFull` for what cannot be taken now;
+        `on_the_way` requests were taken and do not wait here yet."""
+        prompt, new = len(request.prompt), request.params.max_tokens
+        if not prompt:
+            raise RequestRefused("the prompt is empty", hint="send at least one token")
+        if prompt + new > self.max_length:
+            raise RequestRefused(
+                f"the prompt's {prompt:,} tokens and max_tokens {new:,} make {prompt + new:,}, "
+                f"and this model holds {self.max_length:,}",
+                hint=f"ask for at most {self.max_length - prompt:,} tokens"
+                if prompt < self.max_length
+                else f"shorten the prompt by at least {prompt - self.max_length + 1:,} tokens",
+            )
+        needed, there = self._needed(request), self.limits.memory_bytes
+        if needed > there:
+            raise RequestRefused(
+                f"one sample needs {needed / 2**20:,.0f} MiB of keys and values ({prompt + new:,} tokens of "
+                f"{self.bytes_per_token:,} bytes), and the engine has {there / 2**20:,.0f} MiB",
+                hint=f"at most {there // self.bytes_per_token:,} tokens fit; start it with more --kv-memory",
+            )
+        waiting = len(self.waiting) + on_the_way
+        if waiting >= self.limits.max_queue:
+            raise QueueFull(f"{waiting:,} requests are waiting already", hint="try again in a moment")
+
+    def _needed(self, request: EngineRequest) -> int:
+        return (len(request.prompt) + request.params.max_tokens) * self.bytes_per_token
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.running and not self.waiting
+
+    @property
+    def active(self) -> list[Sample]:
+        """All samples that take part in the next step."""
+        return [sample for job in self.running for sample in job.active]
+
+    @property
+    def promised(self) -> int:
+        """Bytes of keys and values that running requests hold or may come to need."""
+        return sum(self._held(job) for job in self.running)
+
+    def _held(self, job: Job) -> int:
+        prompt, new = len(job.request.prompt), job.request.params.max_tokens
+        prompts = 1 if self.shares_prompt else max(1, len(job.active))
+        return (prompt * prompts + new * len(job.active)) * self.bytes_per_token
+
+    def next_to_read(self) -> Job | None:
+        """The job whose prompt is to be read now: one that is being read, or the first that fits."""
+        for job in self.running:
+            if not job.is_read:
+                return job
+        if not self.waiting or len(self.active) >= self.limits.max_sequences:
+            return None
+        job = self.waiting[0]
+        if self.promised + self._needed(job.request) > self.limits.memory_bytes:
+            return None
+        self.running.append(self.waiting.popleft())
+        return job
+
+    def next_to_open(self) -> tuple[Job, Sample] | None:
+        """A sample of a prompt that is read, when there is room for it."""
+        if len(self.active) >= self.limits.max_sequences:
+            return None
+        for job in self.running:
+            if job.is_read and job.samples:
+                first = not job.active and not self.shares_prompt
+                prompt = 0 if self.shares_prompt or first else len(job.request.prompt)
+                room = (prompt + job.request.params.max_tokens) * self.bytes_per_token
+                if self.promised + room > self.limits.memory_bytes:
+                    return None
+                return job, job.samples.popleft()
+        return None
+
+    def take_out(self, job: Job) -> None:
+        """Forget a job, wherever it stands."""
+        if job in self.running:
+            self.running.remove(job)
+        else:
+            self.waiting.remove(job)

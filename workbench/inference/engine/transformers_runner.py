@@ -1,0 +1,254 @@
+"""Any model of transformers with a cache of keys and values, through its own `forward`, in dense batches."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence as Many
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from workbench.errors import ModelError
+from workbench.inference.engine.dense_cache import Block, DenseCache, rounded
+from workbench.inference.engine.dense_checks import check_model
+from workbench.inference.engine.dense_prefixes import Prefixes, chain
+from workbench.inference.engine.dense_rows import DenseBatch, Row
+from workbench.models.context import context_of_config
+
+CHUNKS = {"cpu": 128}
+"""Tokens read at a time; where nothing is said, `CHUNK`."""
+CHUNK = 512
+KEPT_BYTES = 256 << 20
+OTHER_CONTEXTS = ("max_decoder_position_embeddings", "max_seq_len")
+"""What LED and MPT call it."""
+ENDLESS = 1 << 20
+"""Tokens that a sequence may hold where positions are relative and the model sets no end."""
+
+
+@dataclass(eq=False)
+class Prompt:
+    """A prompt being read; afterwards its keys and values in blocks, which its sequences copy."""
+
+    ids: list[int]
+    remaining: int
+    exact: bool
+    all_logits: bool
+    batch: DenseBatch
+    cached: int = 0
+    keys: list[bytes] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    cache: DenseCache | None = None
+
+    def hold(self, block: Block) -> None:
+        """Take a block as the next part."""
+        block.users += 1
+        self.blocks.append(block)
+
+
+class TransformersRunner:
+    """A decoder of transformers. See `Runner` for what its methods mean.
+
+    Rows of a batch are padded on the left. Where the model cannot be padded (which is tried out when it is
+    loaded), only sequences of one prompt and of one length are decoded together.
+    """
+
+    shares_prompt = False
+    batch_invariant = False
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        chunk: int | None = None,
+        kept_bytes: int = KEPT_BYTES,
+        prefix: Block | None = None,
+    ) -> None:
+        """`chunk` tokens are read at a time, at most `kept_bytes` are kept for prompts to come, and `prefix`
+        stands before every prompt (a soft prompt). Raises `ModelError` when the model's state is no cache of
+        keys and values, or does not do what the model does without."""
+        self.model = model
+        self.device = model.device
+        self.chunk = chunk or CHUNKS.get(self.device.type, CHUNK)
+        self.prefix = prefix
+        self.name = f"transformers {str(model.dtype).removeprefix('torch.')}, {self.device}"
+        self._accepts = frozenset(inspect.signature(model.forward).parameters)
+        self._prefixes: Prefixes[Block] = Prefixes(kept_bytes)
+        self._shared = DenseBatch()
+        self.aligned = True
+        """Whether rows of different lengths may lie in one batch."""
+        self.max_length = context_of(model) - self._columns_before
+        checked = check_model(self)
+        self.aligned = checked.aligned
+        self.vocabulary = checked.vocabulary
+        self.bytes_per_token = checked.bytes_per_token
+
+    @property
+    def _columns_before(self) -> int:
+        return self.prefix.length if self.prefix else 0
+
+    def room(self, prompt: int) -> int:
+        """How many tokens may follow a prompt of so many; none or fewer when it is too long itself."""
+        return self.max_length - prompt
+
+    def begin(self, prompt: Many[int], *, exact: bool = False, all_logits: bool = False) -> Prompt:
+        """Raises `ModelError` for an empty prompt, and one that is longer than the model's context."""
+        self._check_length(prompt)
+        ids = list(prompt)
+        batch = self._shared if self.aligned else DenseBatch()
+        reading = Prompt(ids, len(ids), True, all_logits, batch, keys=chain(ids, self.chunk))
+        if not all_logits:
+            # The last chunk is always read, for the logits that follow it.
+            for key in reading.keys[: (len(ids) - 1) // self.chunk]:
+                found = self._prefixes.find(key, exact=exact)
+                if found is None:
+                    break
+                reading.hold(found[0])
+                reading.exact &= found[1]
+                reading.cached += self.chunk
+        reading.remaining -= reading.cached
+        return reading
+
+    def _check_length(self, prompt: Many[int]) -> None:
+        if not prompt:
+            raise ModelError("the prompt is empty", hint="send at least one token")
+        if len(prompt) > self.max_length:
+            raise ModelError(
+                f"the prompt has {len(prompt):,} tokens, and the model takes {self.max_length:,}"
+            )
+
+    def advance(self, prefill: Prompt) -> torch.Tensor | None:
+        if prefill.cache is None:
+            prefill.cache = self._reading_cache(prefill)
+        window = prefill.cache.window
+        done = len(prefill.ids) - prefill.remaining
+        count = min(self.chunk, prefill.remaining)
+        window.rows, window.end = 1, self._columns_before + done
+        logits = self._read(prefill.ids[done : done + count], prefill.cache, prefill.all_logits)
+        block = prefill.cache.cut(0, window.end, window.end + count)
+        prefill.hold(block)
+        prefill.remaining -= count
+        if count == self.chunk:
+            self._prefixes.put(prefill.keys[done // self.chunk], block, exact=prefill.exact)
+        if not prefill.remaining:
+            prefill.cache = None
+        if prefill.all_logits:
+            return logits
+        return None if prefill.remaining else logits[-1]
+
+    def _reading_cache(self, prefill: Prompt) -> DenseCache:
+        cache = DenseCache(1, rounded(self._columns_before + len(prefill.ids)))
+        at = 0
+        for block in self._with_prefix(prefill.blocks):
+            cache.write(block, 0, at)
+            at += block.length
+        return cache
+
+    def _with_prefix(self, blocks: list[Block]) -> list[Block]:
+        return [self.prefix, *blocks] if self.prefix else blocks
+
+    def _read(self, ids: list[int], cache: DenseCache, all_logits: bool) -> torch.Tensor:
+        """Logits [n, V] after all of these tokens, or [1, V] after the last."""
+        start = cache.window.end
+        extra: dict[str, Any] = {}
+        if "position_ids" in self._accepts:
+            extra["position_ids"] = torch.arange(start, start + len(ids), device=self.device)[None]
+        if "logits_to_keep" in self._accepts and not all_logits:
+            extra["logits_to_keep"] = 1
+        logits = self._logits(input_ids=self._tensor([ids]), past_key_values=cache, **extra)
+        return (logits[0] if all_logits else logits[0, -1:]).float()
+
+    def _tensor(self, numbers: list[list[int]]) -> torch.Tensor:
+        return torch.tensor(numbers, device=self.device)
+
+    def _logits(self, **inputs: Any) -> torch.Tensor:
+        logits: torch.Tensor = self.model(use_cache=True, return_dict=True, **inputs).logits
+        return logits
+
+    def open(self, prefill: Prompt, capacity: int, *, alone: bool = False) -> Row:
+        batch = DenseBatch() if alone else prefill.batch
+        return batch.add(self._with_prefix(prefill.blocks), len(prefill.ids), capacity)
+
+    def decode(self, handles: Many[Row], tokens: Many[int]) -> torch.Tensor:
+        groups: dict[tuple[int, int], list[int]] = {}
+        for number, row in enumerate(handles):
+            groups.setdefault((id(row.batch), 0 if self.aligned else row.width), []).append(number)
+        found: list[torch.Tensor | None] = [None] * len(handles)
+        for numbers in groups.values():
+            logits = self._decode_batch([handles[n] for n in numbers], [tokens[n] for n in numbers])
+            if len(groups) == 1:
+                return logits
+            for number, row_logits in zip(numbers, logits, strict=True):
+                found[number] = row_logits
+        return torch.stack([row for row in found if row is not None])
+
+    def _decode_batch(self, rows: list[Row], tokens: list[int]) -> torch.Tensor:
+        """One step for rows of one batch: logits [B, V] in their order."""
+        batch = rows[0].batch
+        cache = batch.prepare(rows)
+        placed = batch.rows[: len(rows)]
+        by_slot = dict(zip((row.slot for row in rows), tokens, strict=True))
+        ids = self._tensor([[by_slot[slot]] for slot in range(len(rows))])
+        logits = self._step(ids, placed, cache)[:, -1].float()
+        batch.appended(rows)
+        order = [row.slot for row in rows]
+        return logits if order == list(range(len(rows))) else logits[order]
+
+    def _step(self, ids: torch.Tensor, rows: Many[Row], cache: DenseCache) -> torch.Tensor:
+        extra: dict[str, Any] = {"attention_mask": left_padded([row.width for row in rows], 1, self.device)}
+        if "position_ids" in self._accepts:
+            extra["position_ids"] = self._tensor([[row.width] for row in rows])
+        return self._logits(input_ids=ids, past_key_values=cache, **extra)
+
+    def close(self, handle: Row, ids: Many[int] | None = None) -> None:
+        if ids is not None:
+            self._keep(handle, list(ids[: handle.length]))
+        handle.batch.remove(handle)
+
+    def _keep(self, row: Row, ids: list[int]) -> None:
+        """Keep whole chunks of what was written, for a prompt that continues it. Decoding one by one rounds
+        differently from reading, so they are not exact."""
+        assert row.batch.cache is not None
+        first = row.start + self._columns_before
+        for number, key in enumerate(chain(ids, self.chunk)):
+            if self._prefixes.find(key, exact=False) is None:
+                at = first + number * self.chunk
+                block = row.batch.cache.cut(row.slot, at, at + self.chunk)
+                self._prefixes.put(key, block, exact=False)
+
+    def forget(self, prefill: Prompt) -> None:
+        for block in prefill.blocks:
+            block.users -= 1
+        prefill.blocks, prefill.cache = [], None
+        self._prefixes.shrink(self._prefixes.limit)
+
+    def cached_bytes(self) -> int:
+        return self._prefixes.idle_bytes()
+
+    def shrink(self, wanted: int) -> None:
+        self._prefixes.shrink(wanted)
+
+    def reference(self, prompt: list[int], answer: list[int]) -> torch.Tensor:
+        """The logits [n + 1, V] after the prompt and after each token of the answer, with no cache."""
+        ids = self._tensor([[*prompt, *answer]])
+        logits: torch.Tensor = self.model(input_ids=ids, use_cache=False, return_dict=True).logits
+        return logits[0, len(prompt) - 1 :].float()
+
+
+def context_of(model: Any) -> int:
+    """Tokens that a sequence may hold."""
+    config = model.config.get_text_config(decoder=True)
+    found = context_of_config(config)
+    for name in OTHER_CONTEXTS:
+        found = found or getattr(config, name, None)
+    return int(found or ENDLESS)
+
+
+def left_padded(widths: Many[int], new: int, device: torch.device) -> torch.Tensor | None:
+    """The mask [B, T] of rows that end together and grow by `new` tokens; None where nothing is padding."""
+    longest = max(widths)
+    if min(widths) == longest:
+        return None
+    columns = torch.arange(longest + new, device=device)
+    padding = torch.tensor([longest - width for width in widths], device=device)
+    return (columns >= padding[:, None]).long()

@@ -1,0 +1,75 @@
+"""How an engine can be started: the options of `workbench serve`, and of the process behind it. No torch."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from workbench.inference.limits import MAX_QUEUE, MAX_SEQUENCES
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _amount(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+_count.__name__, _amount.__name__ = "positive number", "positive number"
+
+
+def add_model_options(parser: Any) -> None:
+    """How the model is loaded and run."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--name", help="what clients call it; the model's own name if not given")
+    group.add_argument("--adapter", metavar="DIR", help="a PEFT adapter or soft prompt to put on top")
+    group.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="precision; auto is bf16 where the device computes in it, else fp32",
+    )
+    group.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes the best there is"
+    )
+    group.add_argument("--revision", help="of a model from the hub")
+    group.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with it")
+    group.add_argument("--max-length", type=_count, metavar="TOKENS", help="prompt and answer together")
+    group.add_argument("--threads", type=_count, help="of the CPU; all if not given")
+    group = parser.add_argument_group("engine")
+    group.add_argument(
+        "--max-sequences", type=_count, default=MAX_SEQUENCES, metavar="N", help="in one step (%(default)s)"
+    )
+    group.add_argument(
+        "--kv-memory",
+        type=_amount,
+        metavar="GIB",
+        help="for keys and values; a quarter of what is free if not given",
+    )
+    group.add_argument(
+        "--max-queue",
+        type=_count,
+        default=MAX_QUEUE,
+        metavar="N",
+        help="requests that may wait (%(default)s)",
+    )
+
+
+def as_arguments(args: argparse.Namespace) -> list[str]:
+    """The same options as words, for the process that serves."""
+    words = []
+    for name in ("name", "adapter", "dtype", "device", "revision", "max_length", "threads", "kv_memory"):
+        value = getattr(args, name)
+        if value not in (None, "auto"):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    for name, default in (("max_sequences", MAX_SEQUENCES), ("max_queue", MAX_QUEUE)):
+        if getattr(args, name) != default:
+            words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    return [*words, "--trust-remote-code"] if args.trust_remote_code else words

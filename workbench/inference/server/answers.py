@@ -1,0 +1,102 @@
+"""Pieces of answers in the protocol's form."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from workbench.inference.engine.requests import TokenInfo
+
+
+def new_id(kind: str) -> str:
+    """A name for an answer, such as `chatcmpl-…`."""
+    return f"{kind}-{uuid.uuid4().hex}"
+
+
+def now() -> int:
+    """The time as the protocol counts it."""
+    return int(time.time())
+
+
+def usage(prompt: int, completion: int, cached: int) -> dict[str, Any]:
+    """Tokens read and written."""
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
+
+
+class TokenNames:
+    """Tokens as the text and the bytes that they stand for."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def text(self, token: int) -> str:
+        """The token by itself as text; part of a character is U+FFFD."""
+        text: str = self._tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        return text
+
+    def bytes(self, token: int) -> list[int]:
+        """The bytes of a token, also where it is a part of a character only."""
+        piece = self._tokenizer.convert_ids_to_tokens(token)
+        if isinstance(piece, str):
+            if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+                return [int(piece[3:5], 16)]
+            if "\ufffd" in self.text(token) and all(char in _BYTE_OF for char in piece):
+                return [_BYTE_OF[char] for char in piece]
+        return list(self.text(token).encode())
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The characters that byte-level BPE writes bytes with (Radford et al. 2019): printable ones stand for
+    themselves, the others follow from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    alphabet = {chr(byte): byte for byte in printable}
+    alphabet.update({chr(0x100 + place): byte for place, byte in enumerate(others)})
+    return alphabet
+
+
+_BYTE_OF = _byte_alphabet()
+
+
+def chat_logprobs(tokens: list[TokenInfo], names: TokenNames) -> dict[str, Any]:
+    """`logprobs` of a chat's choice."""
+
+    def entry(token: int, logprob: float | None) -> dict[str, Any]:
+        return {"token": names.text(token), "logprob": _finite(logprob), "bytes": names.bytes(token)}
+
+    return {
+        "content": [
+            {**entry(token.id, token.logprob), "top_logprobs": [entry(*rival) for rival in token.top]}
+            for token in tokens
+        ],
+        "refusal": None,
+    }
+
+
+def completion_logprobs(tokens: list[TokenInfo], names: TokenNames, offset: int = 0) -> dict[str, Any]:
+    """`logprobs` of a completion's choice; `offset` is where its first token begins in the text."""
+    texts = [names.text(token.id) for token in tokens]
+    offsets = []
+    for text in texts:
+        offsets.append(offset)
+        offset += len(text)
+    return {
+        "tokens": texts,
+        "token_logprobs": [_finite(token.logprob) for token in tokens],
+        "top_logprobs": [
+            {names.text(rival): _finite(value) for rival, value in token.top} if token.top else None
+            for token in tokens
+        ],
+        "text_offset": offsets,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity; a token that cannot come is as good as one with e⁻⁹⁹⁹⁹."""
+    return None if value is None else max(value, -9999.0)

@@ -1,0 +1,213 @@
+"""`POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.inference.engine.requests import (
+    Ended,
+    EngineRequest,
+    Event,
+    Progress,
+    PromptRead,
+    RequestRefused,
+    TokenInfo,
+)
+from workbench.inference.engine.text import StopStrings
+from workbench.inference.server.answers import TokenNames, chat_logprobs, new_id, now, usage
+from workbench.inference.server.constraints import grammar_of
+from workbench.inference.server.protocol import ChatRequest, NamedTool
+from workbench.inference.server.service import Service
+from workbench.inference.server.tool_format import ToolFormat, parse_calls
+from workbench.inference.server.tool_grammar import calls_grammar
+
+
+@dataclass
+class _Plan:
+    """A request as the engine takes it, and what its answers need to be understood."""
+
+    request: EngineRequest
+    tools: list[dict[str, Any]]
+    form: ToolFormat | None
+    """How calls are written, where there may be any."""
+
+
+def plan(asked: ChatRequest, service: Service) -> _Plan:
+    """Turn a request into the engine's. Raises `RequestRefused`."""
+    service.writer()
+    renderer = service.renderer
+    tools = [tool.model_dump(exclude_none=True) for tool in asked.tools or []]
+    choice = asked.tool_choice if tools else "none"
+    if isinstance(choice, NamedTool):
+        tools = [tool for tool in tools if tool["function"]["name"] == choice.function.name]
+        if not tools:
+            raise RequestRefused(f"there is no tool “{choice.function.name}”", where="tool_choice")
+    text = renderer.chat(
+        asked.messages,
+        tools,
+        add_generation_prompt=asked.add_generation_prompt,
+        continue_final_message=asked.continue_final_message,
+        options=asked.chat_template_kwargs,
+    )
+    prompt = renderer.tokens(text, add_special_tokens=False)
+    grammar = grammar_of(asked.response_format)
+    may_call = bool(tools) and choice != "none"
+    if may_call and grammar is not None:
+        raise RequestRefused("an answer cannot have both tools and a response_format", where="tools")
+    form = renderer.tool_format if may_call else None
+    if form is not None:
+        grammar = calls_grammar(
+            tools,
+            form,
+            renderer.special_tokens,
+            required=choice == "required" or isinstance(choice, NamedTool),
+            parallel=asked.parallel_tool_calls,
+        )
+    params = service.params(asked, len(prompt), asked.max_completion_tokens or asked.max_tokens)
+    request = EngineRequest(
+        prompt=tuple(prompt),
+        params=params,
+        n=asked.n,
+        logprobs=asked.top_logprobs if asked.logprobs else None,
+        grammar=grammar,
+        # Calls may begin with a special token, which has to be seen to be understood.
+        skip_special=asked.skip_special_tokens and form is None,
+    )
+    return _Plan(request, tools, form)
+
+
+@dataclass
+class _Choice:
+    """An answer as it grows. Where calls may come, their text is kept back until it is known what it is."""
+
+    index: int
+    form: ToolFormat | None
+    names: list[str]
+    text: str = ""
+    tokens: list[TokenInfo] = field(default_factory=list)
+    finish_reason: str | None = None
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        begin = self.form.begin.strip() if self.form is not None else ""
+        self._until_call = StopStrings([begin] if begin else [])
+        self._hold_all = self.form is not None and not begin
+        self.shown = 0
+        self.calls: list[dict[str, Any]] = []
+
+    def add(self, event: Progress) -> str:
+        """Take a step; what may be shown of the content."""
+        self.text += event.text
+        self.tokens.extend(event.tokens)
+        self.count += len(event.tokens)
+        self.finish_reason = event.finish_reason
+        shown = "" if self._hold_all else self._until_call.add(event.text)
+        if event.finish_reason is not None:
+            shown += self._finish()
+        self.shown += len(shown)
+        return shown
+
+    def _finish(self) -> str:
+        """Understand the calls at the end; what of the content had been kept back."""
+        if self.form is None:
+            return self._until_call.finish()
+        content, calls = parse_calls(self.text, self.form, self.names)
+        if calls:
+            self.calls = [{"index": place, **call.as_message()} for place, call in enumerate(calls)]
+            if self.finish_reason == "stop":
+                self.finish_reason = "tool_calls"
+            self.text = content
+            return content[self.shown :] if self._hold_all else ""
+        return self.text[self.shown :] if self._hold_all else self._until_call.finish()
+
+    def message(self) -> dict[str, Any]:
+        """The whole message."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text, "refusal": None}
+        if self.calls:
+            message["content"] = self.text or None
+            message["tool_calls"] = [
+                {key: value for key, value in call.items() if key != "index"} for call in self.calls
+            ]
+        return message
+
+
+def _choices(planned: _Plan) -> list[_Choice]:
+    names = [tool["function"]["name"] for tool in planned.tools]
+    return [_Choice(index, planned.form, names) for index in range(planned.request.n)]
+
+
+async def whole(asked: ChatRequest, planned: _Plan, events: AsyncIterator[Event], service: Service) -> Any:
+    """The answer in one piece."""
+    choices, cached = _choices(planned), 0
+    async for event in events:
+        if isinstance(event, PromptRead):
+            cached = event.cached
+        elif isinstance(event, Progress):
+            choices[event.index].add(event)
+        elif isinstance(event, Ended) and event.error is not None:
+            raise event.error
+    names = TokenNames(service.renderer.tokenizer)
+    return {
+        "id": new_id("chatcmpl"),
+        "object": "chat.completion",
+        "created": now(),
+        "model": service.name,
+        "choices": [
+            {
+                "index": choice.index,
+                "message": choice.message(),
+                "logprobs": chat_logprobs(choice.tokens, names) if asked.logprobs else None,
+                "finish_reason": choice.finish_reason,
+            }
+            for choice in choices
+        ],
+        "usage": usage(len(planned.request.prompt), sum(choice.count for choice in choices), cached),
+    }
+
+
+async def stream(
+    asked: ChatRequest, planned: _Plan, events: AsyncIterator[Event], service: Service
+) -> AsyncIterator[dict[str, Any]]:
+    """The answer in chunks."""
+    choices, cached = _choices(planned), 0
+    names = TokenNames(service.renderer.tokenizer)
+    with_usage = asked.stream_options is not None and asked.stream_options.include_usage
+    frame = {
+        "id": new_id("chatcmpl"),
+        "object": "chat.completion.chunk",
+        "created": now(),
+        "model": service.name,
+    }
+
+    def chunk(index: int, delta: dict[str, Any], **more: Any) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None, **more}
+        return {**frame, "choices": [choice], **({"usage": None} if with_usage else {})}
+
+    waiting: dict[int, list[TokenInfo]] = {}
+    async for event in events:
+        if isinstance(event, PromptRead):
+            cached = event.cached
+            for choice in choices:
+                yield chunk(choice.index, {"role": "assistant", "content": ""})
+        elif isinstance(event, Progress):
+            choice = choices[event.index]
+            shown = choice.add(event)
+            pending = waiting.setdefault(event.index, [])
+            pending.extend(event.tokens)
+            if shown:
+                more = {"logprobs": chat_logprobs(pending, names)} if asked.logprobs else {}
+                waiting[event.index] = []
+                yield chunk(event.index, {"content": shown}, **more)
+            for call in choice.calls:
+                yield chunk(event.index, {"tool_calls": [call]})
+            if choice.finish_reason is not None:
+                rest = waiting[event.index]
+                more = {"logprobs": chat_logprobs(rest, names)} if asked.logprobs and rest else {}
+                yield chunk(event.index, {}, finish_reason=choice.finish_reason, **more)
+        elif isinstance(event, Ended) and event.error is not None:
+            raise event.error
+    if with_usage:
+        counted = usage(len(planned.request.prompt), sum(choice.count for choice in choices), cached)
+        yield {**frame, "choices": [], "usage": counted}

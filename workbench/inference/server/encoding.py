@@ -1,0 +1,110 @@
+"""What is not writing: embeddings, masked tokens, labels, and tokens themselves."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from workbench.inference.engine.requests import RequestRefused
+from workbench.inference.server.answers import new_id, now
+from workbench.inference.server.completions import prompts_of
+from workbench.inference.server.protocol import (
+    DetokenizeRequest,
+    EmbeddingRequest,
+    TextsRequest,
+    TokenizeRequest,
+)
+from workbench.inference.server.service import Service
+
+
+def embeddings(asked: EmbeddingRequest, service: Service) -> dict[str, Any]:
+    """`POST /v1/embeddings`. Raises `RequestRefused`."""
+    if service.encoder is None:
+        raise RequestRefused(f"{service.name} gives no embeddings", hint="serve an encoder")
+    tokenizer = service.renderer.tokenizer
+    texts = [
+        entry if isinstance(entry, str) else tokenizer.decode(entry, skip_special_tokens=True)
+        for entry in prompts_of(asked.input)
+    ]
+    vectors = np.asarray(service.encoder.embed(texts), dtype=np.float32)
+    if asked.dimensions is not None:
+        if not 0 < asked.dimensions <= vectors.shape[1]:
+            raise RequestRefused(
+                f"the vectors have {vectors.shape[1]} dimensions, not {asked.dimensions}", where="dimensions"
+            )
+        vectors = vectors[:, : asked.dimensions]
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    count = sum(len(service.renderer.tokens(text, add_special_tokens=True)) for text in texts)
+    return {
+        "object": "list",
+        "model": service.name,
+        "data": [
+            {"object": "embedding", "index": index, "embedding": _encoded(vector, asked.encoding_format)}
+            for index, vector in enumerate(vectors)
+        ],
+        "usage": {"prompt_tokens": count, "total_tokens": count},
+    }
+
+
+def _encoded(vector: np.ndarray, form: str) -> Any:
+    if form == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return vector.tolist()
+
+
+def fill_mask(asked: TextsRequest, service: Service) -> dict[str, Any]:
+    """`POST /v1/fill-mask`: for each text and each mask in it, the likeliest tokens."""
+    encoder = _encoder(service)
+    texts = [asked.input] if isinstance(asked.input, str) else asked.input
+    return _listed("fill_mask", encoder.fill_mask(texts, asked.top_k), service)
+
+
+def classify(asked: TextsRequest, service: Service) -> dict[str, Any]:
+    """`POST /v1/classify`: labels of texts, or of the words in them."""
+    encoder = _encoder(service)
+    texts = [asked.input] if isinstance(asked.input, str) else asked.input
+    return _listed("classification", encoder.classify(texts), service)
+
+
+def _encoder(service: Service) -> Any:
+    if service.encoder is None:
+        raise RequestRefused(f"{service.name} is no encoder", hint="serve a model with such a head")
+    return service.encoder
+
+
+def _listed(kind: str, results: list[Any], service: Service) -> dict[str, Any]:
+    data = [{"object": kind, "index": index, "results": result} for index, result in enumerate(results)]
+    return {"id": new_id(kind), "object": "list", "created": now(), "model": service.name, "data": data}
+
+
+def tokenize(asked: TokenizeRequest, service: Service) -> dict[str, Any]:
+    """`POST /tokenize`: the exact tokens that the model would see."""
+    renderer = service.renderer
+    if (asked.prompt is None) == (asked.messages is None):
+        raise RequestRefused("give either a prompt or messages", where="prompt")
+    if asked.messages is not None:
+        text = renderer.chat(
+            asked.messages,
+            [tool.model_dump(exclude_none=True) for tool in asked.tools or []],
+            add_generation_prompt=asked.add_generation_prompt,
+            continue_final_message=asked.continue_final_message,
+            options=asked.chat_template_kwargs,
+        )
+        ids = renderer.tokens(text, add_special_tokens=False)
+    else:
+        text = asked.prompt or ""
+        ids = renderer.tokens(text, add_special_tokens=asked.add_special_tokens)
+    answer: dict[str, Any] = {"count": len(ids), "max_model_len": service.max_length, "tokens": ids}
+    if asked.return_token_strs:
+        answer["token_strs"] = [
+            renderer.tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in ids
+        ]
+        answer["text"] = text
+    return answer
+
+
+def detokenize(asked: DetokenizeRequest, service: Service) -> dict[str, Any]:
+    """`POST /detokenize`."""
+    return {"prompt": service.renderer.tokenizer.decode(asked.tokens, clean_up_tokenization_spaces=False)}

@@ -1,0 +1,178 @@
+"""What clients may send: the OpenAI protocol's requests, with vLLM's names for what it lacks.
+
+Fields that nothing here knows are ignored, as servers of this protocol do; those that would change the
+answer and cannot be honoured are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from workbench.inference.engine.requests import RequestRefused
+
+Body = dict[str, Any]
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+class Part(BaseModel):
+    """One part of a request; unknown keys are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class StreamOptions(Part):
+    """What a stream tells besides its text."""
+
+    include_usage: bool = False
+
+
+class SamplingFields(Part):
+    """What chats and completions have in common."""
+
+    model: str | None = None
+    n: Annotated[int, Field(ge=1, le=1024)] = 1
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    logit_bias: dict[str, float] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    min_tokens: Annotated[int, Field(ge=0)] = 0
+    ignore_eos: bool = False
+    include_stop_str_in_output: bool = False
+    skip_special_tokens: bool = True
+    user: str | None = None
+
+
+class JsonSchema(Part):
+    """A named JSON schema."""
+
+    name: str = "answer"
+    json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(Part):
+    """What shape the answer has to have; `grammar` is Lark as llguidance reads it."""
+
+    type: Literal["text", "json_object", "json_schema", "grammar", "regex"] = "text"
+    json_schema: JsonSchema | None = None
+    grammar: str | None = None
+    regex: str | None = None
+
+
+class Function(Part):
+    """A function that may be called."""
+
+    name: Annotated[str, Field(min_length=1)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Part):
+    """An entry of `tools`."""
+
+    type: Literal["function"] = "function"
+    function: Function
+
+
+class NamedFunction(Part):
+    """The name in a `tool_choice`."""
+
+    name: str
+
+
+class NamedTool(Part):
+    """A `tool_choice` of one function."""
+
+    type: Literal["function"] = "function"
+    function: NamedFunction
+
+
+class ChatRequest(SamplingFields):
+    """`POST /v1/chat/completions`."""
+
+    messages: Annotated[list[Body], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
+    tools: list[Tool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool = True
+    response_format: ResponseFormat | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    chat_template_kwargs: Body | None = None
+
+
+class CompletionRequest(SamplingFields):
+    """`POST /v1/completions`."""
+
+    prompt: str | list[str] | list[int] | list[list[int]]
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    echo: bool = False
+    suffix: str | None = None
+    best_of: int | None = None
+    response_format: ResponseFormat | None = None
+    add_special_tokens: bool = True
+
+
+class EmbeddingRequest(Part):
+    """`POST /v1/embeddings`."""
+
+    model: str | None = None
+    input: str | list[str] | list[int] | list[list[int]]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+
+
+class TextsRequest(Part):
+    """`POST /v1/fill-mask` and `/v1/classify`."""
+
+    model: str | None = None
+    input: str | list[str]
+    top_k: Annotated[int, Field(ge=1, le=1000)] = 5
+
+
+class TokenizeRequest(Part):
+    """`POST /tokenize`, with a text or with a chat."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[Body] | None = None
+    tools: list[Tool] | None = None
+    add_special_tokens: bool = True
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    return_token_strs: bool = False
+    chat_template_kwargs: Body | None = None
+
+
+class DetokenizeRequest(Part):
+    """`POST /detokenize`."""
+
+    model: str | None = None
+    tokens: list[int]
+
+
+def parse(kind: type[Kind], body: object) -> Kind:
+    """A request of a kind from decoded JSON. Raises `RequestRefused` naming the field."""
+    if not isinstance(body, dict):
+        raise RequestRefused("the request is not a JSON object")
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        # Of a union, the complaint that lies deepest is about what the client meant.
+        worst = max(error.errors(include_url=False), key=lambda entry: len(entry["loc"]))
+        where = ".".join(str(part) for part in worst["loc"])
+        raise RequestRefused(f"{where}: {worst['msg']}", where=where) from None

@@ -1,0 +1,152 @@
+"""Examples to demonstrate with: rows of a file, or mappings in a prompt, under the names of their columns."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from workbench.errors import DataError, PromptError, storage_error
+from workbench.prompting.prompts import prompt_roots
+from workbench.prompting.validation import did_you_mean
+from workbench.recipe.section import Section
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = (".jsonl", ".ndjson", *DELIMITERS)
+
+_CALCULATION = re.compile(r"<<(?=\S)[^<>\n]*(?<=\S)>>")
+_RESULT = re.compile(r"(?:\A|\n)[ \t]*####[ \t]*([^\n]*)\s*\Z")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One solved input. `row` counts from 0; `rationale` is the way to the answer, or empty."""
+
+    row: int
+    id: str
+    question: str
+    answer: str
+    rationale: str
+    columns: Mapping[str, Any]
+
+
+class Columns(Section):
+    """In which columns an example has its parts."""
+
+    question: str = Field("question", description="The bare input.")
+    answer: str = Field(
+        "answer", description="The answer. One that ends in `#### 24` is a rationale and its answer."
+    )
+    rationale: str | None = Field(None, description="The way to the answer, where it has its own column.")
+    id: str | None = Field(None, description="What tells an example from all others. Empty: its row, from 0.")
+
+
+def read_examples(name: str, columns: Columns, header: Sequence[str] = ()) -> list[Example]:
+    """The examples of a JSONL, CSV or TSV file, looked for here and beside the prompts.
+
+    `header` names the columns of a file without a header line. Raises `PromptError` where there is no such
+    file, `DataError` naming the line that cannot be read.
+    """
+    path = find_file(name)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = _delimited(file, path, header) if path.suffix in DELIMITERS else _json_lines(file, path)
+            return list(as_examples(rows, columns, str(path)))
+    except UnicodeDecodeError as error:
+        raise DataError(f"not a text file (byte {error.start} is not UTF-8)", where=str(path)) from None
+    except OSError as error:
+        raise storage_error(error, path) from None
+
+
+def find_file(name: str) -> Path:
+    """A file of examples, relative to the current folder or to one with prompts. Raises `PromptError`."""
+    path = Path(name).expanduser()
+    if path.suffix not in SUFFIXES:
+        raise PromptError(f"“{name}” is no file of examples", hint=f"a name ends in {', '.join(SUFFIXES)}")
+    for candidate in (path, *(root / path for root, _ in prompt_roots())):
+        if candidate.is_file():
+            return candidate
+    raise PromptError(
+        "no such file of examples", where=str(path), hint="give its full path, or put it beside your prompts"
+    )
+
+
+def as_examples(
+    rows: Iterable[tuple[Mapping[str, Any], str]], columns: Columns, where: str
+) -> Iterator[Example]:
+    """Rows, each with where it stands, as examples. Raises `DataError` for one that lacks a column."""
+    number = -1
+    for number, (row, place) in enumerate(rows):
+        question, answer = _text(row, columns.question, place), _text(row, columns.answer, place)
+        rationale, answer = split_rationale(answer)
+        if columns.rationale not in (None, columns.answer):
+            rationale = _text(row, str(columns.rationale), place)
+        id = str(number) if columns.id is None else _text(row, columns.id, place)
+        yield Example(number, id, question, answer, rationale, row)
+    if number < 0:
+        raise DataError("there are no examples in it", where=where)
+
+
+def split_rationale(answer: str) -> tuple[str, str]:
+    """The rationale and the answer of a text that ends in `#### answer`, as GSM8K has it, without the
+    calculator's marks; no rationale where nothing is marked (Cobbe et al. 2021)."""
+    found = _RESULT.search(answer)
+    if found is None:
+        return "", answer.strip()
+    return _CALCULATION.sub("", answer[: found.start()]).strip(), found[1].strip()
+
+
+def _text(row: Mapping[str, Any], column: str, where: str) -> str:
+    if column not in row:
+        known = [str(name) for name in row]
+        raise DataError(
+            f"there is no column “{column}”",
+            where=where,
+            hint=did_you_mean(column, known) or f"the columns are {', '.join(known)}",
+        )
+    value = row[column]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _json_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
+    for number, line in enumerate(lines, 1):
+        where = f"{path}:{number}"
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"the line is not JSON: {error}", where=where) from None
+        if not isinstance(row, dict):
+            raise DataError(
+                "the line is not a record", where=where, hint='a record is {"question": "…", "answer": "…"}'
+            )
+        yield row, where
+
+
+def _delimited(
+    lines: Iterable[str], path: Path, names: Sequence[str]
+) -> Iterator[tuple[Mapping[str, Any], str]]:
+    reader = csv.reader(lines, delimiter=DELIMITERS[path.suffix], strict=True)
+    try:
+        header = list(names) or next(reader, [])
+        for row in reader:
+            where = f"{path}:{reader.line_num}"
+            if row and len(row) != len(header):
+                raise DataError(
+                    f"the record has {len(row)} fields, {len(header)} columns are named", where=where
+                )
+            if row:
+                yield dict(zip(header, row, strict=True)), where
+    except csv.Error as error:
+        raise DataError(
+            f"the record cannot be read: {error}",
+            where=f"{path}:{reader.line_num}",
+            hint="a field with quotes or line ends stands in double quotes, its own quotes doubled",
+        ) from None

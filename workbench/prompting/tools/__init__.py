@@ -1,0 +1,1 @@
+"""Tools a model may call, and the loop in which it calls them. No torch."""
