@@ -149,18 +149,20 @@ class Decoder final : public Step, private Job {
             const WorkbenchSegment* segments_, float* logits_, std::size_t threads) override {
         for (std::size_t b = 0; b < batch; ++b)
             if (tokens[b] < 0 || static_cast<std::size_t>(tokens[b]) >= V) return 1;
-        B = batch;
-        logits = logits_;
-        segments = segments_;
-        row_end = row_ends;
-        make_room(threads);
-        plan_attention(threads);
-        plan_products(threads);
-        for (std::size_t b = 0; b < B; ++b) {
-            const Weight* from = static_cast<const Weight*>(shape.embedding) + static_cast<std::size_t>(tokens[b]) * D;
-            for (std::size_t i = 0; i < D; ++i) residual.data()[b * hidden_stride + i] = to_float(from[i]);
-        }
-        SharedPool::execute(*this, threads);
+        SharedPool::with(threads, [&](Pool& pool) {
+            B = batch;
+            logits = logits_;
+            segments = segments_;
+            row_end = row_ends;
+            make_room(threads);
+            plan_attention(threads);
+            plan_products(threads);
+            for (std::size_t b = 0; b < B; ++b) {
+                const Weight* from = static_cast<const Weight*>(shape.embedding) + static_cast<std::size_t>(tokens[b]) * D;
+                for (std::size_t i = 0; i < D; ++i) residual.data()[b * hidden_stride + i] = to_float(from[i]);
+            }
+            pool.execute(*this);
+        });
         return 0;
     }
 
@@ -304,39 +306,45 @@ class Decoder final : public Step, private Job {
         });
     }
 
-    // One head after its norm, if there is one, and rotation: numbers i and i + hd/2 make a pair.
-    void rotate_head(const float* x, const float* norm, std::size_t position, float* out) const {
-        float inverse = 1;
-        if (norm) {
-            float squares = 0;
-            for (std::size_t i = 0; i < hd; ++i) squares += x[i] * x[i];
-            inverse = 1 / std::sqrt(squares / static_cast<float>(hd) + static_cast<float>(shape.eps));
-        }
+    void normalize_head(float* x, const float* norm) const {
+        float squares = 0;
+        for (std::size_t i = 0; i < hd; ++i) squares += x[i] * x[i];
+        const float inverse = 1 / std::sqrt(squares / static_cast<float>(hd) + static_cast<float>(shape.eps));
+        for (std::size_t i = 0; i < hd; ++i) x[i] *= inverse * norm[i];
+    }
+
+    // Numbers i and i + hd/2 of a head make a pair, turned by the position's angle.
+    void rotate_head(float* x, const float* norm, std::size_t position) const {
+        if (norm) normalize_head(x, norm);
         const float *cos = shape.cos + position * hd, *sin = shape.sin + position * hd;
         const std::size_t half = hd / 2;
-        for (std::size_t i = 0; i < half; ++i) {
-            const float low = norm ? x[i] * inverse * norm[i] : x[i];
-            const float high = norm ? x[i + half] * inverse * norm[i + half] : x[i + half];
-            out[i] = low * cos[i] - high * sin[i];
-            out[i + half] = high * cos[i + half] + low * sin[i + half];
+        std::size_t i = 0;
+        for (; i + WIDTH <= half; i += WIDTH) {
+            const Vec low = load(x + i), high = load(x + i + half);
+            store(x + i, low * load(cos + i) - high * load(sin + i));
+            store(x + i + half, high * load(cos + i + half) + low * load(sin + i + half));
+        }
+        for (; i < half; ++i) {
+            const float low = x[i], high = x[i + half];
+            x[i] = low * cos[i] - high * sin[i];
+            x[i + half] = high * cos[i + half] + low * sin[i + half];
         }
     }
 
     // Queries to `queries`; the new token's keys and values to their place in the row's last segment.
     void rotate_row(const WorkbenchLayer& layer, std::size_t number, std::size_t b) {
-        const float* x = qkv.data() + b * qkv_stride;
+        float* x = qkv.data() + b * qkv_stride;
         const std::size_t position = rows[b].length - 1;
-        float* head = rotated.data() + b * columns;
         for (std::size_t h = 0; h < H; ++h, x += hd) {
-            rotate_head(x, layer.q_norm, position, head);
-            store_all(queries.data() + (b * H + h) * columns, head, hd);
+            rotate_head(x, layer.q_norm, position);
+            store_all(queries.data() + (b * H + h) * columns, x, hd);
         }
         const WorkbenchSegment& own = segments[row_end[b] - 1];
         for (std::size_t h = 0; h < KV; ++h, x += hd) {
-            rotate_head(x, layer.k_norm, position, head);
+            rotate_head(x, layer.k_norm, position);
             auto* to = static_cast<Weight*>(const_cast<void*>(own.keys)) + number * own.key_layer +
                        h * own.key_head + own.length * own.key_position;
-            store_all(to, head, hd);
+            store_all(to, x, hd);
         }
         for (std::size_t h = 0; h < KV; ++h, x += hd) {
             auto* to = static_cast<Weight*>(const_cast<void*>(own.values)) + number * own.value_layer +
@@ -365,32 +373,29 @@ class Decoder final : public Step, private Job {
         for (; found < CHUNK; ++found) keys[found] = values[found] = zeros.data();
     }
 
-    // Where the keys and values of a piece are, for one of its heads; they are on their way to the cache.
+    // Where the keys and values of a piece are, for one of its heads.
     struct Found {
         const Weight *keys[CHUNK], *values[CHUNK];
     };
 
-    void look_up(std::size_t item, std::size_t layer, Found& found) const {
-        const Piece& piece = pieces[item / KV];
-        find(piece_rows[piece.first_row], piece.chunk * CHUNK, piece.count, layer, item % KV, found.keys, found.values);
-        for (std::size_t i = 0; i < piece.count; ++i)
-            for (std::size_t d = 0; d < hd; d += 64 / sizeof(Weight)) {
-                __builtin_prefetch(found.keys[i] + d);
-                __builtin_prefetch(found.values[i] + d);
-            }
-    }
-
+    // An item is a piece and a head; those of one head come one after another, as they lie in memory.
     void attend_task(std::size_t task, std::size_t layer, std::size_t thread) {
         Found found[2];
+        const auto look_up = [&](std::size_t item) {
+            const Piece& piece = pieces[item % pieces.size()];
+            find(piece_rows[piece.first_row], piece.chunk * CHUNK, piece.count, layer, item / pieces.size(),
+                 found[item % 2].keys, found[item % 2].values);
+        };
         const std::size_t begin = attend_schedule.begin(task), end = attend_schedule.end(task);
-        look_up(begin, layer, found[begin % 2]);
+        look_up(begin);
         for (std::size_t item = begin; item < end; ++item) {
-            if (item + 1 < end) look_up(item + 1, layer, found[(item + 1) % 2]);
-            attend_piece(pieces[item / KV], found[item % 2], item % KV, thread);
+            if (item + 1 < end) look_up(item + 1);
+            attend_piece(pieces[item % pieces.size()], found[item % 2], found[(item + 1) % 2],
+                         item / pieces.size(), thread);
         }
     }
 
-    void attend_piece(const Piece& piece, const Found& found, std::size_t head, std::size_t thread) {
+    void attend_piece(const Piece& piece, const Found& found, const Found& next, std::size_t head, std::size_t thread) {
         const std::size_t* piece_row = piece_rows.data() + piece.first_row;
         Activation* keys = panels[thread].data();
         Activation* values = keys + columns * CHUNK;
@@ -409,12 +414,13 @@ class Decoder final : public Step, private Job {
                 to.push_back({partial_values.data() + partial * columns, partial_most.data() + partial,
                               partial_total.data() + partial});
             }
-        attend<Weight>(from.data(), to.data(), from.size(), keys, values, piece.count, hd, columns,
-                       static_cast<float>(shape.scaling));
+        attend<Weight>({keys, values, piece.count, hd, columns, reinterpret_cast<std::uintptr_t>(next.keys[0]),
+                        reinterpret_cast<std::uintptr_t>(next.values[0])},
+                       static_cast<float>(shape.scaling), from.data(), to.data(), from.size());
     }
 
     void merge_row(std::size_t b) {
-        float* out = rotated.data() + b * columns;
+        float* out = merged.data() + b * columns;
         for (std::size_t h = 0; h < H; ++h) {
             const std::size_t partial = rows[b].first_partial + h * rows[b].chunks;
             merge(partial_values.data() + partial * columns, partial_most.data() + partial,
@@ -475,7 +481,7 @@ class Decoder final : public Step, private Job {
             piece_partials[thread].reserve(most_rows * (H / KV));
         }
         // Packing a chunk costs about as much as the queries of one row.
-        attend_schedule.plan(pieces.size() * KV, threads, 4, [&](std::size_t i) { return 1 + pieces[i / KV].row_count; });
+        attend_schedule.plan(pieces.size() * KV, threads, 4, [&](std::size_t i) { return 1 + pieces[i % pieces.size()].row_count; });
         if (partials > partial_room) {
             partial_room = partials + partials / 4;
             partial_values.resize(partial_room * columns);
@@ -500,7 +506,7 @@ class Decoder final : public Step, private Job {
             residual.resize(row_room * hidden_stride);
             normed.resize(row_room * hidden_stride);
             qkv.resize(row_room * qkv_stride);
-            rotated.resize(row_room * columns);
+            merged.resize(row_room * columns);
             queries.resize(row_room * H * columns);
             attended.resize(row_room * attended_stride);
             silu.resize(row_room * gated_stride);
@@ -536,7 +542,7 @@ class Decoder final : public Step, private Job {
     Schedule qkv_schedule, attend_schedule, hidden_schedule, gate_schedule, head_schedule, row_schedule;
 
     std::size_t row_room = 0, thread_room = 0, partial_room = 0;
-    Buffer<float> residual, qkv, rotated, silu;
+    Buffer<float> residual, qkv, merged, silu;
     Buffer<Activation> normed, queries, attended, gated;
     Buffer<float> partial_values, partial_most, partial_total;
     std::vector<Buffer<float>> blocks;

@@ -109,8 +109,21 @@ inline void store_all(Number* to, const float* from, std::size_t count) {
 inline float to_float(float value) { return value; }
 inline float to_float(Bf16 value) { return bits_as<float>(std::uint32_t{value.bits} << 16); }
 
-inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
-inline Vec smaller(Vec a, Vec b) { return a < b ? a : b; }
+// The second where one is NaN.
+inline Vec larger(Vec a, Vec b) {
+#if WORKBENCH_LEVEL > 0
+    return _mm512_max_ps(a, b);
+#else
+    return a > b ? a : b;
+#endif
+}
+inline Vec smaller(Vec a, Vec b) {
+#if WORKBENCH_LEVEL > 0
+    return _mm512_min_ps(a, b);
+#else
+    return a < b ? a : b;
+#endif
+}
 
 // Always by the same tree.
 inline float sum(Vec vector) {
@@ -140,20 +153,27 @@ inline float maximum(Vec vector) {
 // e^x to 2 units in the last place between −87 and 88, clamped beyond: x = n ln 2 + r, a polynomial in r,
 // and n put into the exponent.
 inline Vec exponential(Vec x) {
-    x = smaller(larger(x, broadcast(-87.0f)), broadcast(88.0f));
+    x = smaller(broadcast(88.0f), larger(broadcast(-87.0f), x));
+#if WORKBENCH_LEVEL > 0
+    const Vec n = _mm512_roundscale_ps(x * 1.44269504f, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
     constexpr float magic = 12582912.0f;  // 1.5 · 2^23: adding it rounds to an integer
     const Vec shifted = x * 1.44269504f + magic;
     const Vec n = shifted - magic;
+#endif
     const Vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    Vec p = broadcast(1.0f / 720);
-    p = p * r + 1.0f / 120;
+    Vec p = r * (1.0f / 720) + 1.0f / 120;
     p = p * r + 1.0f / 24;
     p = p * r + 1.0f / 6;
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
+#if WORKBENCH_LEVEL > 0
+    return _mm512_scalef_ps(p, n);
+#else
     const IntVec exponent = bits_as<IntVec>(shifted) - bits_as<std::int32_t>(magic) + 127;
     return p * bits_as<Vec>(exponent << 23);
+#endif
 }
 
 // What multiplying the numbers of a weight tensor takes: the type of the activations, how many products a

@@ -149,7 +149,9 @@ class Pool {
 // threads of the parent do not exist. It is never destroyed: nothing runs at exit.
 class SharedPool {
   public:
-    static void execute(Job& job, std::size_t threads) {
+    // Calls `work` with the pool, which nobody else has in the meantime.
+    template <class Work>
+    static void with(std::size_t threads, Work work) {
         static std::atomic<SharedPool*> current{nullptr};
         SharedPool* shared = current.load();
         while (shared == nullptr || shared->process != getpid()) {
@@ -165,7 +167,7 @@ class SharedPool {
             shared->pool = nullptr;
             shared->pool = new Pool(threads);
         }
-        shared->pool->execute(job);
+        work(*shared->pool);
     }
 
   private:

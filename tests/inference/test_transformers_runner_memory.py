@@ -187,7 +187,7 @@ def test_a_soft_prompt_stands_before_every_prompt() -> None:
     cache.window.rows = 1
     model(input_ids=torch.tensor([before]), past_key_values=cache)
     block: Block = cache.cut(0, 0, len(before))
-    runner = dense_runner(model, chunk=CHUNK, prefix=block)
+    runner = TransformersRunner(model, chunk=CHUNK, prefix=block)
     assert runner.max_length == CONTEXT - len(before)
     for _ in range(2):
         prefill, logits = read(runner, prompt)

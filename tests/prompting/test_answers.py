@@ -101,6 +101,7 @@ YES_NO = [
     ("**No** — the yes is elsewhere", "no"),
     ("I know that nobody went. Therefore, the answer (Yes or No) is no.", "no"),
     ("The statement is true", "yes"),
+    ("No one left, so he is there. The answer is yes.", "yes"),
     ("nobody knows", None),
 ]
 

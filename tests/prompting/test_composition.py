@@ -10,8 +10,9 @@ import pytest
 from scripted_model import ScriptedModel
 
 from workbench.errors import PromptError
+from workbench.prompting.chain_of_thought import ChainOfThought, ChainOfThoughtSettings
 from workbench.prompting.composition import Composition, build
-from workbench.prompting.technique import Session, Task
+from workbench.prompting.technique import Session, Task, Technique
 from workbench.prompting.techniques import OUTERMOST_FIRST, READING_ORDER, TECHNIQUES
 from workbench.prompting.zero_shot import ZeroShot
 
@@ -102,6 +103,11 @@ def test_who_shows_how_to_reason_is_settled(
     settings: Any = build([*parts, {"cot": cot}] if cot is not None else parts).settings
     assert settings["few_shot"].rationales is rationales
     assert (settings["cot"].method if cot is not None else None) == method
+
+
+def test_a_composition_is_a_technique_itself() -> None:
+    technique: Technique = build("cot")
+    assert type(ChainOfThought(ChainOfThoughtSettings(), technique).inner) is Composition
 
 
 async def test_all_parts_of_a_composition_run_once_around_the_vote() -> None:

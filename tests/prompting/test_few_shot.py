@@ -230,3 +230,11 @@ async def test_rationales_are_shown_or_missed() -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(PromptError, match=message):
         build([{"few_shot": settings}])
+
+
+async def test_the_own_row_is_known_where_the_input_is_several_variables() -> None:
+    prompt = parse_prompt("user: '{{ first }} or {{ second }}?'")
+    rows = [{"first": "x", "second": other, "answer": other} for other in "yz"]
+    settings: dict[str, Any] = {"examples": rows, "columns": {"question": "first"}, "choose": "first"}
+    _, messages = await shown(prompt.render({"first": "x", "second": "z"}), **settings)
+    assert [message["content"] for message in messages] == ["x or y?", "y", "x or z?"]

@@ -14,7 +14,7 @@ from scipy.stats import binom, multinomial
 from scripted_model import Script, ScriptedModel, last_text
 
 from workbench.errors import PromptError, ServerError
-from workbench.inference.generation import Request, Sampling, Usage
+from workbench.inference.generation import OnDelta, Request, Response, Sampling, Usage
 from workbench.prompting.answers import Answer
 from workbench.prompting.composition import build
 from workbench.prompting.structured import response_format_of
@@ -70,12 +70,12 @@ async def test_with_wrong_answers_spread_out_the_gain_is_the_multinomial_one() -
 
 async def test_stopping_early_never_changes_the_winner() -> None:
     saved = 0
-    for round_size in (1, 2, 5):
-        for answers in itertools.product(("1", "2", "3", "none"), repeat=5):
+    for answers in itertools.product(("1", "2", "3", "none"), repeat=5):
+        whole, _ = await vote(ScriptedModel(by_chain(answers)), samples=5, early_stop=False)
+        assert whole.details["finished"] == 5
+        for round_size in (1, 2, 5):
             early, _ = await vote(ScriptedModel(by_chain(answers)), samples=5, round_size=round_size)
-            whole, _ = await vote(ScriptedModel(by_chain(answers)), samples=5, early_stop=False)
             assert early.answer == whole.answer, answers
-            assert whole.details["finished"] == 5
             saved += 5 - early.details["finished"]
     assert saved > 1000
 
@@ -161,6 +161,22 @@ async def test_a_server_without_log_probabilities_degrades_visibly() -> None:
     outcome, steps = await vote(model, samples=3, vote="probability")
     assert outcome.answer == "9" and not outcome.details["weighted"]
     assert steps[-1].title == "The server gives no log-probabilities, so every chain counts alike"
+
+
+class OneAtATime(ScriptedModel):
+    """A server that takes no notice of `n`."""
+
+    async def generate(self, request: Request, on_delta: OnDelta | None = None) -> Response:
+        return await super().generate(replace(request, n=min(request.n, 1)), on_delta)
+
+
+async def test_a_server_that_gives_one_answer_at_a_time_still_holds_the_whole_vote() -> None:
+    model = OneAtATime(by_chain(["7", "9", "9", "7", "9"]))
+    outcome, steps = await vote(model, samples=5)
+    assert (outcome.answer, outcome.details["answers"]) == ("9", ["7", "9", "9", "7", "9"])
+    assert [request.sampling.seed for request in model.requests] == [0, 1, 2, 3, 4]
+    notes = [step.title for step in steps if step.kind == "note"]
+    assert notes[0] == "The server gave 1 of 4 answers that were asked for at once"
 
 
 async def test_no_answer_at_all_is_no_winner() -> None:

@@ -75,7 +75,7 @@ def write_files(folder: Path, files: Mapping[str, str | bytes]) -> Path:
 
 
 class TopicEmbedder:
-    """One dimension a topic: how often a text speaks of it, in whatever words. `texts` are all it was sent."""
+    """One dimension a topic: how often a text speaks of it, in whatever words. `texts` is all it was sent."""
 
     def __init__(self, topics: Sequence[Sequence[str]], name: str = "topics") -> None:
         self.name = name

@@ -6,15 +6,16 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import uvicorn
+from chat_templates import CHATML
 from decoders import tiny_decoder
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from workbench.inference.engine.engine import Engine
@@ -25,22 +26,12 @@ from workbench.inference.server.app import make_app
 from workbench.inference.server.rendering import Renderer
 from workbench.inference.server.service import Service
 
-CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-HERMES = (
-    "{% if tools %}<|im_start|>system\nTools:{% for tool in tools %}\n{{ tool | tojson }}{% endfor %}"
-    "<|im_end|>\n{% endif %}{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{{ message['content'] }}{% for call in message.tool_calls %}\n<tool_call>\n"
-    "{{ call.function | tojson }}\n</tool_call>{% endfor %}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+MAX_LENGTH = 2048
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
-def byte_tokenizer(template: str | None = CHATML) -> PreTrainedTokenizerFast:
-    """All bytes, and some pieces of English; `<|im_end|>` ends an answer."""
+def byte_tokenizer(template: str | None = CHATML, special: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """All bytes, some pieces of English, and further special tokens; `<|im_end|>` ends an answer."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("i", "n"), ("e", "r"), ("a", "n"), ("an", "d")]
     words = [*SPECIAL, *alphabet, *(first + second for first, second in merges)]
@@ -51,29 +42,55 @@ def byte_tokenizer(template: str | None = CHATML) -> PreTrainedTokenizerFast:
         tokenizer_object=inner, eos_token="<|im_end|>", pad_token="<|endoftext|>"
     )
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
+    tokenizer.add_tokens([AddedToken(token, special=True) for token in special])
     tokenizer.chat_template = template
     return tokenizer
 
 
-def service(template: str | None = CHATML, *, seed: int = 0, **limits: int) -> Service:
-    """A random Llama of some 100 kB with the tokenizer above, ready to be started."""
-    tokenizer = byte_tokenizer(template)
-    model = tiny_decoder(
+def tiny_llama(vocabulary: int) -> Any:
+    """A random Llama of some 100 kB, the same each time."""
+    return tiny_decoder(
         "llama",
-        seed=seed,
-        vocab_size=len(tokenizer),
+        vocab_size=vocabulary,
         hidden_size=48,
         intermediate_size=64,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=16,
-        max_position_embeddings=1024,
+        max_position_embeddings=MAX_LENGTH,
     )
+
+
+def service(template: str | None = CHATML, *, special: Sequence[str] = (), **limits: int) -> Service:
+    """The model and the tokenizer above, ready to be served."""
+    tokenizer = byte_tokenizer(template, special)
+    model = tiny_llama(len(tokenizer))
     with torch.inference_mode():
-        runner = PagedRunner(fuse(model, 1024))
+        runner = PagedRunner(fuse(model, MAX_LENGTH))
     eos = frozenset({int(tokenizer.eos_token_id)})
     engine = Engine(runner, tokenizer, eos, Limits(**limits))
     return Service("tiny", Renderer(tokenizer), runner.max_length, engine=engine)
+
+
+def slow_down(served: Service, seconds: float) -> None:
+    """Let every step of a service's engine take longer."""
+    assert served.engine is not None
+    runner = served.engine.runner
+    decode = runner.decode
+
+    def slow(handles: Any, tokens: Any) -> Any:
+        time.sleep(seconds)
+        return decode(handles, tokens)
+
+    runner.decode = slow  # type: ignore[method-assign]
+
+
+def until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.005)
 
 
 @contextmanager
@@ -104,10 +121,22 @@ def serving(served: Service, folder: Path, key: str | None = None) -> Iterator[P
             served.engine.close()
 
 
-def openai_client(path: Path, key: str = "none") -> Any:
+@contextmanager
+def openai_client(path: Path, key: str = "none") -> Iterator[Any]:
     """The official client, talking through the socket."""
     import httpx2
     from openai import OpenAI
 
-    http = httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)))
-    return OpenAI(base_url="http://tiny/v1", api_key=key, http_client=http, max_retries=0)
+    with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), timeout=60) as http:
+        yield OpenAI(base_url="http://tiny/v1", api_key=key, http_client=http, max_retries=0)
+
+
+@contextmanager
+def plain_client(path: Path) -> Iterator[Any]:
+    """A client for requests that the official one would not send."""
+    import httpx2
+
+    with httpx2.Client(
+        transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://tiny", timeout=60
+    ) as http:
+        yield http

@@ -1,4 +1,4 @@
-"""`workbench eval`: a trained model on held-out data."""
+"""`workbench eval`: a trained model on held-out data, or a prompt over a data set."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cli import parser as grammar
+from workbench.errors import UsageError
 
 EXAMPLE = """workbench eval classify-1                         on the run's own held-out data
 workbench eval classify-1 test.tsv --columns text,label
 workbench eval mlm-1 data.eval_sources=[other.txt]
-workbench eval path/to/model recipe.yaml --json"""
+workbench eval path/to/model recipe.yaml --json
+workbench eval --prompt gsm8k-zero-shot-cot --data test.jsonl --answer answer --model SmolLM2-135M-Instruct"""
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
 WIDEST_CONFUSION = 12
@@ -19,19 +21,24 @@ WIDEST_CONFUSION = 12
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to the grammar."""
-    from workbench.cli import prediction
+    from workbench.cli import prediction, prompt_eval
 
     parser = grammar.add_command(
         commands,
         "eval",
         run,
-        help="evaluate a trained model on held-out data",
+        help="evaluate a trained model on held-out data, or a prompt over a data set",
         description="Evaluate a trained model. A run is evaluated on the held-out data of its own recipe,\n"
         "by the code that evaluates while training, but on all rows; a model with a task's head\n"
-        "also on a file of labelled records; a model folder on the held-out data of a recipe.",
+        "also on a file of labelled records; a model folder on the held-out data of a recipe.\n"
+        "With --prompt, a prompt and a technique are evaluated over the rows of a data set. Every\n"
+        "transcript is kept, and the same command goes on where it was stopped; workbench evals\n"
+        "shows and compares what there is.",
         example=EXAMPLE,
     )
-    parser.add_argument("model", metavar="MODEL", help="a run's name, a model folder, or a hub name")
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", help="a run's name, a model folder, or a hub name"
+    )
     parser.add_argument(
         "on",
         metavar="FILE | RECIPE | key.path=value",
@@ -43,12 +50,17 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     prediction.add_reading_options(parser)
     prediction.add_device_options(parser)
     grammar.add_json(parser)
+    prompt_eval.add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Handle `workbench eval`."""
-    from workbench.cli import prediction, render
+    from workbench.cli import prediction, prompt_eval, render
 
+    if args.prompt is not None or args.data is not None:
+        return prompt_eval.run(args)
+    if args.model is None:
+        raise _missing()
     result: dict[str, Any] = {}
     for event in prediction.ask(request_of(args), debug=args.debug):
         result = event
@@ -59,7 +71,6 @@ def run(args: argparse.Namespace) -> int:
 def request_of(args: argparse.Namespace) -> dict[str, Any]:
     """What the process is asked to do."""
     from workbench.cli import prediction
-    from workbench.errors import UsageError
     from workbench.recipe import load
 
     target, overrides = _split(args.on)
@@ -106,10 +117,16 @@ def request_of(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _missing() -> UsageError:
+    return UsageError(
+        "what is to be evaluated is missing",
+        where="workbench eval",
+        hint="name a MODEL, or a --prompt with its --data; workbench evals list shows what was evaluated",
+    )
+
+
 def _split(words: list[str]) -> tuple[str | None, list[str]]:
     """The file or recipe named, if any, and the changes to the recipe."""
-    from workbench.errors import UsageError
-
     targets = [word for word in words if "=" not in word or Path(word).exists()]
     if len(targets) > 1:
         raise UsageError(

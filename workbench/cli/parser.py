@@ -119,13 +119,18 @@ def add_json(parser: Parser) -> None:
 def build() -> Parser:
     """The whole grammar."""
     from workbench.cli import (
+        ask,
         data,
         doctor,
         estimate,
+        evals,
         evaluate,
         interface,
         model,
+        models,
         predict,
+        prompts,
+        pull,
         quickstart,
         recipes,
         runs,
@@ -147,7 +152,24 @@ def build() -> Parser:
     parser.set_defaults(handler=interface.run, parser=parser)
     interface.add_options(parser, root=True)
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", title="commands", parser_class=Parser)
-    for module in (quickstart, train, estimate, predict, evaluate, serve, runs, recipes, data, model, doctor):
+    for module in (
+        quickstart,
+        train,
+        estimate,
+        predict,
+        ask,
+        evaluate,
+        evals,
+        prompts,
+        serve,
+        pull,
+        models,
+        runs,
+        recipes,
+        data,
+        model,
+        doctor,
+    ):
         module.add_to(commands)
     return parser
 

@@ -15,7 +15,7 @@ from workbench.inference.options import add_model_options, as_arguments
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def add_to(commands: grammar.Commands) -> None:
+def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command."""
     parser = grammar.add_command(
         commands,

@@ -6,9 +6,11 @@ when one refuses it, left out and said so: an answer with a note is better than 
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench.errors import ServerError
@@ -19,16 +21,14 @@ from workbench.inference.generation import (
     OnDelta,
     Request,
     Response,
-    Usage,
 )
+from workbench.inference.request_body import optional_fields, request_body
 from workbench.inference.server_errors import FieldRefused, explained, message_in
 from workbench.inference.servers import Server
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 600.0
 """How long a server may say nothing: long prompts on slow machines take minutes."""
-OWN_FIELDS = ("top_k", "min_p", "repetition_penalty")
-"""What the protocol lacks and vLLM, llama.cpp and our engine have."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,12 @@ class ModelInfo:
 
 
 class Client:
-    """One server. To be used from one event loop; `close` it, or use it as a context manager."""
+    """One server. To be used from one event loop; `close` it, or use it as a context manager.
 
-    def __init__(self, server: Server) -> None:
+    A server that says nothing for `silence_seconds` is given up.
+    """
+
+    def __init__(self, server: Server, *, silence_seconds: float = SILENCE_SECONDS) -> None:
         import httpx2
         from openai import AsyncOpenAI
 
@@ -52,7 +55,7 @@ class Client:
         transport = None
         if server.socket is not None:
             transport = httpx2.AsyncHTTPTransport(uds=str(server.socket))
-        timeout = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+        timeout = httpx2.Timeout(silence_seconds, connect=CONNECT_SECONDS)
         self._http = httpx2.AsyncClient(transport=transport, timeout=timeout)
         base = server.url if server.socket is None else "http://workbench/v1"
         self.api = AsyncOpenAI(
@@ -120,101 +123,78 @@ class RemoteModel:
         self.client = client
         self.name = name
         self.refused: set[str] = set()
-        """Settings that this server would not take."""
+        """Fields that this server does not take."""
 
     async def generate(self, request: Request, on_delta: OnDelta | None = None) -> Response:
         """See `Model.generate`. Always streamed, so that the time to the first token is known and a
         cancelled task ends the work at the server."""
-        while True:
-            try:
-                return await self._generate(request, on_delta)
-            except FieldRefused as refused:
-                self.refused.add(refused.field)
-
-    async def _generate(self, request: Request, on_delta: OnDelta | None) -> Response:
         started = time.monotonic()
         answer = Response([Completion(index) for index in range(request.n)], model=self.name)
-        answer.notes = tuple(
-            f"{self.client.server.name} does not know {field}" for field in sorted(self.refused)
-        )
-        calls = [Calls() for _ in range(request.n)]
-        with explained(self.client.server, self._optional(request)):
-            async for delta, extra in self._stream(request):
-                if isinstance(extra, Usage):
-                    answer.usage = extra
-                if delta is None:
-                    continue
-                if answer.first_token_seconds is None and (delta.text or extra):
-                    answer.first_token_seconds = time.monotonic() - started
-                completion = answer.completions[delta.index]
-                completion.text += delta.text
-                completion.logprobs.extend(delta.logprobs)
-                completion.finish_reason = delta.finish_reason or completion.finish_reason
-                if isinstance(extra, list):
-                    calls[delta.index].add(extra)
-                if on_delta is not None:
-                    on_delta(delta)
-        for completion, found in zip(answer.completions, calls, strict=True):
-            completion.tool_calls = found.calls()
+        filling = _Filling(answer, started, on_delta)
+        if request.n == 1 or "n" not in self.refused:
+            await self._ask(request, filling)
+        if missing := [one.index for one in answer.completions if one.finish_reason is None]:
+            self.refused.add("n")
+            await self._ask_singly(request, filling, missing)
+        server = self.client.server.name
+        answer.notes = tuple(f"{server} does not know {field}" for field in sorted(self.refused))
         answer.seconds = time.monotonic() - started
         return answer
 
-    def _optional(self, request: Request) -> list[str]:
-        """What of a request could be left out if the server refuses it."""
+    async def _ask(self, request: Request, filling: _Filling, first: int = 0) -> None:
+        """Fill in the completions from `first` on, as many as are asked for and the server gives."""
+        while True:
+            pieces = self._pieces(request)
+            try:
+                async with aclosing(pieces):
+                    async for delta, more in pieces:
+                        filling.add(delta, more, first)
+                return
+            except FieldRefused as refused:
+                self.refused.add(refused.field)
+                if refused.field == "n":
+                    return
+
+    async def _ask_singly(self, request: Request, filling: _Filling, indices: Sequence[int]) -> None:
+        """For servers that give one answer whatever is asked for. Seeds differ, or all would be the same."""
         sampling = request.sampling
-        fields = [name for name in (*OWN_FIELDS, "seed") if getattr(sampling, name) is not None]
-        if request.logprobs is not None:
-            fields.append("logprobs")
-        return [*(field for field in fields if field not in self.refused), "stream_options"]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index in indices:
+                    seed = None if sampling.seed is None else sampling.seed + index
+                    single = replace(request, n=1, sampling=replace(sampling, seed=seed))
+                    group.create_task(self._ask(single, filling, index))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
-    async def _stream(self, request: Request) -> AsyncIterator[tuple[Delta | None, Any]]:
-        chat = request.prompt is None
-        body: dict[str, Any] = {"model": self.name, "stream": True, **self._settings(request)}
-        if chat:
-            body["messages"] = list(request.messages)
-            stream: Any = await self.client.api.chat.completions.create(**body)
-        else:
-            body["prompt"] = request.prompt
-            stream = await self.client.api.completions.create(**body)
-        async with stream:
-            async for chunk in stream:
-                usage = usage_of(getattr(chunk, "usage", None))
-                if usage is not None:
-                    yield None, usage
-                for choice in chunk.choices:
-                    yield chat_delta(choice) if chat else completion_delta(choice)
+    async def _pieces(self, request: Request) -> AsyncGenerator[tuple[Delta | None, Any], None]:
+        """What the server says: pieces of answers with pieces of calls, and what it counted.
 
-    def _settings(self, request: Request) -> dict[str, Any]:
-        s, chat = request.sampling, request.prompt is None
-        fields: dict[str, Any] = {
-            "max_tokens": s.max_tokens,
-            "temperature": s.temperature,
-            "top_p": s.top_p,
-            "presence_penalty": s.presence_penalty,
-            "frequency_penalty": s.frequency_penalty,
-            "stop": list(s.stop) or None,
-            "seed": s.seed,
-            "n": request.n if request.n > 1 else None,
-            "stream_options": {"include_usage": True},
-        }
-        if request.logprobs is not None and "logprobs" not in self.refused:
-            fields["logprobs"] = True if chat else request.logprobs
-            if chat and request.logprobs:
-                fields["top_logprobs"] = request.logprobs
-        if chat and request.tools:
-            fields["tools"] = list(request.tools)
-            fields["tool_choice"] = request.tool_choice
-        extra = {name: getattr(s, name) for name in OWN_FIELDS}
-        if request.response_format is not None:
-            if chat:
-                fields["response_format"] = dict(request.response_format)
-            else:
-                extra["response_format"] = dict(request.response_format)
-        kept = {
-            name: value for name, value in fields.items() if value is not None and name not in self.refused
-        }
-        own = {name: value for name, value in extra.items() if value is not None and name not in self.refused}
-        return {**kept, **({"extra_body": own} if own else {})}
+        Raises `ServerError`, also where an answer has no end, and `FieldRefused`.
+        """
+        is_chat = request.prompt is None
+        body = request_body(request, self.name, self.refused)
+        create: Any = (
+            self.client.api.chat.completions.create if is_chat else self.client.api.completions.create
+        )
+        begun: set[int] = set()
+        ended: set[int] = set()
+        with explained(self.client.server, optional_fields(request, self.refused)):
+            async with await create(**body) as stream:
+                async for chunk in stream:
+                    if (usage := usage_of(getattr(chunk, "usage", None))) is not None:
+                        yield None, usage
+                    for choice in chunk.choices or ():
+                        delta, calls = chat_delta(choice) if is_chat else completion_delta(choice)
+                        if not 0 <= delta.index < request.n:
+                            raise ValueError(f"there is no answer {delta.index} of {request.n}")
+                        begun.add(delta.index)
+                        if delta.finish_reason is not None:
+                            ended.add(delta.index)
+                        yield delta, calls
+        if not ended or begun != ended:
+            how = "in the middle of its answer" if begun else "before its answer began"
+            raise ServerError(f"the server broke off {how}", where=self.client.server.where)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """See `Embedder.embed`."""
@@ -231,6 +211,34 @@ class RemoteModel:
             body |= {"messages": list(request.messages), "tools": list(request.tools) or None}
         told = await self.client.post("/tokenize", body)
         return list(zip(told["tokens"], told.get("token_strs") or [""] * len(told["tokens"]), strict=True))
+
+
+class _Filling:
+    """An answer that is being filled in from the pieces of one or more requests."""
+
+    def __init__(self, answer: Response, started: float, on_delta: OnDelta | None) -> None:
+        self.answer = answer
+        self.started = started
+        self.on_delta = on_delta
+        self.calls = [Calls() for _ in answer.completions]
+
+    def add(self, delta: Delta | None, more: Any, first: int) -> None:
+        """Take a piece of the answer whose number is `first` and the piece's own, or what was counted."""
+        if delta is None:
+            self.answer.usage += more
+            return
+        index = first + delta.index
+        completion = self.answer.completions[index]
+        if self.answer.first_token_seconds is None and (delta.text or more):
+            self.answer.first_token_seconds = time.monotonic() - self.started
+        if more:
+            self.calls[index].add(more)
+            completion.tool_calls = self.calls[index].calls()
+        completion.text += delta.text
+        completion.logprobs.extend(delta.logprobs)
+        completion.finish_reason = delta.finish_reason or completion.finish_reason
+        if self.on_delta is not None:
+            self.on_delta(replace(delta, index=index))
 
 
 def _integer(value: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from workbench.inference.generation import Delta, FinishReason, TokenLogprob, ToolCall, Usage
@@ -50,10 +51,20 @@ def completion_delta(choice: Any) -> tuple[Delta, Any]:
     if told is not None and told.tokens:
         rivals = told.top_logprobs or [None] * len(told.tokens)
         logprobs = tuple(
-            TokenLogprob(token, value or 0.0, token.encode(), tuple((top or {}).items()))
+            TokenLogprob(token, value or 0.0, _bytes_of(token), tuple((top or {}).items()))
             for token, value, top in zip(told.tokens, told.token_logprobs or (), rivals, strict=False)
         )
     return Delta(choice.index, choice.text or "", logprobs, _reason(choice.finish_reason)), None
+
+
+def _bytes_of(token: str) -> bytes:
+    """The bytes of a token; a part of a character is named by them, as in `bytes:\\xe2`."""
+    if _PARTS.fullmatch(token):
+        return bytes.fromhex(token.removeprefix("bytes:").replace("\\x", ""))
+    return token.encode(errors="replace")
+
+
+_PARTS = re.compile(r"bytes:(\\x[0-9a-f]{2})+")
 
 
 def _reason(given: str | None) -> FinishReason | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,17 +70,26 @@ def configured() -> list[Server]:
     try:
         content = _File.model_validate(yaml.safe_load(text) or {})
     except yaml.YAMLError as error:
-        raise ServerError(
-            f"it is not YAML: {str(error).splitlines()[0]}", where=str(path), hint=example
-        ) from None
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        what = getattr(error, "problem", None) or "it cannot be read"
+        raise ServerError(f"it is not YAML: {what}", where=f"{path}{line}", hint=example) from None
     except ValidationError as error:
-        worst = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in worst["loc"])
-        raise ServerError(f"{place}: {worst['msg']}", where=str(path), hint=example) from None
+        raise ServerError(_complaint(error), where=str(path), hint=example) from None
     servers = [_server(entry, path) for entry in content.servers]
     if twice := {server.name for server in servers if [one.name for one in servers].count(server.name) > 1}:
         raise ServerError(f"two servers are called “{min(twice)}”", where=str(path))
     return servers
+
+
+def _complaint(error: ValidationError) -> str:
+    worst = error.errors(include_url=False, include_input=False)[0]
+    place, known = [str(part) for part in worst["loc"]], list(_Entry.model_fields)
+    if worst["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place[-1], known if len(place) > 1 else ["servers"], n=1)
+        meant = f"; did you mean “{near[0]}”?" if near else f"; there are {', '.join(known)}"
+        return f"“{place[-1]}” is not known{meant}"
+    return f"{'.'.join(place) or 'the file'}: {worst['msg']}"
 
 
 def _server(entry: _Entry, path: Path) -> Server:
@@ -94,7 +104,14 @@ def _server(entry: _Entry, path: Path) -> Server:
             )
     if entry.socket is not None:
         return Server(entry.name, socket=Path(entry.socket).expanduser(), key=key)
-    return Server(entry.name, url=(entry.url or "").rstrip("/"), key=key)
+    url = (entry.url or "").rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise ServerError(
+            f"“{entry.name}” has the url “{url}”",
+            where=str(path),
+            hint="it begins with http:// or https:// and mostly ends in /v1",
+        )
+    return Server(entry.name, url=url, key=key)
 
 
 def server_at(place: str, key: str = "") -> Server:

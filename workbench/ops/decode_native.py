@@ -113,6 +113,8 @@ class NativeDecoder:
 
     def _check(self, row: Row) -> None:
         """Refuse whatever would make the native code read or write elsewhere."""
+        if not row.segments:
+            raise ValueError("a row with no segment to write to")
         total, last = 0, row.segments[-1]
         for segment in row.segments:
             if segment.layout != self._layout:

@@ -17,7 +17,7 @@ from workbench.recipe.section import Section
 EXAMPLE = "for example rag+cot, or [rag, cot, {self_consistency: {samples: 16}}]"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Composition:
     """Techniques as one; the outcomes have their answers, and are checked against the prompt's schema.
 

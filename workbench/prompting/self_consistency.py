@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from workbench.errors import PromptError
+from workbench.errors import PromptError, ServerError
 from workbench.inference.generation import Usage
 from workbench.prompting.answers import key
 from workbench.prompting.examine import answer_wanted, examine
@@ -107,9 +107,7 @@ class _Poll:
         """Run rounds until the vote is over."""
         started = 0
         while started < self.vote.total and not self.over.is_set():
-            size = self._round_size()
-            await self._round(started, size)
-            started += size
+            started += await self._round(started, self._round_size())
         return self._result(started)
 
     def _round_size(self) -> int:
@@ -119,8 +117,8 @@ class _Poll:
         needed = 1 if settings.confidence is not None else self.vote.needed()
         return min(rest, max(needed, settings.round_size))
 
-    async def _round(self, started: int, size: int) -> None:
-        """Run chains together; the end of the vote cancels those that are still at it."""
+    async def _round(self, started: int, size: int) -> int:
+        """Run chains together, and say how many there were; the end of the vote cancels what still runs."""
         session = replace(
             self.session.shifted(started),
             on_outcome=lambda chain, outcome: self._hear(started + chain, outcome),
@@ -132,11 +130,23 @@ class _Poll:
             if all(chain in self.chains for chain in range(started, started + size)):
                 # The last of them decided the vote: what is left to come is only what they cost.
                 await asyncio.wait((running,))
-            if running.done():
-                for chain, outcome in enumerate(running.result(), started):
-                    self._hear(chain, outcome)
+            if not running.done():
+                return size
+            outcomes = running.result()
+            for chain, outcome in enumerate(outcomes, started):
+                self._hear(chain, outcome)
+            self._note_missing(len(outcomes), size)
+            return len(outcomes)
         finally:
             await stop(running, ended)
+
+    def _note_missing(self, came: int, size: int) -> None:
+        """Some servers give one answer however many are asked for: then the rounds are smaller."""
+        if came == 0:
+            raise ServerError("no answer came back", where=self.session.model.name)
+        if came < size:
+            note = f"The server gave {came} of {size} answers that were asked for at once"
+            self.session.trace.add(Step("note", note, {"asked": size, "came": came}))
 
     def _hear(self, chain: int, outcome: Outcome) -> None:
         """Count a chain; one that was heard while others still ran comes again with its full cost."""

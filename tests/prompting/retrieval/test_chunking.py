@@ -94,8 +94,8 @@ def sentence(word: str, letters: int) -> str:
 def test_sections_are_not_mixed_and_passages_know_their_headings() -> None:
     body = {name: sentence(name, 90) for name in ("intro", "linux", "mac", "usage")}
     document = markdown(
-        f"# Guide\n\n{body['intro']}\n\n## Install\n\n### Linux\n\n{body['linux']}\n\n### Mac\n\n{body['mac']}\n\n"
-        f"## Usage\n\n{body['usage']}\n"
+        f"# Guide\n\n{body['intro']}\n\n## Install\n\n### Linux\n\n{body['linux']}\n\n"
+        f"### Mac\n\n{body['mac']}\n\n## Usage\n\n{body['usage']}\n"
     )
     chunks = split(document, Chunking(200, 0))
     assert [chunk.headings for chunk in chunks] == [

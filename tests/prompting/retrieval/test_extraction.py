@@ -154,6 +154,12 @@ def test_definitions_in_other_languages(name: str, line: str, title: str) -> Non
     assert outline(read(name, f"{line}\n}}\n")) == [(0, title)]
 
 
+def test_minified_code_is_refused() -> None:
+    with pytest.raises(DataError, match="minified"):
+        read("a.js", "var a=function(b){return b};" * 100)
+    assert read("a.txt", "a very long line " * 100).text
+
+
 HTML = """\
 <!DOCTYPE html>
 <html><head><title>The &amp; Guide</title>

@@ -43,13 +43,11 @@ def test_bm25_scores_are_those_of_the_formula() -> None:
         idf = math.log(1 + (3 - documents + 0.5) / (documents + 0.5))
         return idf * frequency / (frequency + 1.5 * (1 - 0.75 + 0.75 * lengths[row] / mean))
 
-    assert index.search("apple", 5) == [
-        (1, pytest.approx(weight(2, 2, 1), rel=1e-5)),
-        (0, pytest.approx(weight(1, 2, 0), rel=1e-5)),
-    ]
-    assert index.search("apples, bananas!", 1) == [
-        (0, pytest.approx(weight(1, 2, 0) + weight(1, 2, 0), rel=1e-5))
-    ]
+    hits = index.search("apple", 5)
+    assert [row for row, _ in hits] == [1, 0]
+    assert [score for _, score in hits] == pytest.approx([weight(2, 2, 1), weight(1, 2, 0)], rel=1e-5)
+    [(row, score)] = index.search("apples, bananas!", 1)
+    assert row == 0 and score == pytest.approx(2 * weight(1, 2, 0), rel=1e-5)
 
 
 def test_only_texts_that_share_a_word_are_found_and_ties_go_by_row() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from retrieval_setting import pdf, write_files
 
-from workbench.prompting.retrieval import reading
 from workbench.prompting.retrieval.chunking import Chunking
 from workbench.prompting.retrieval.reading import Reader
 
@@ -64,10 +64,10 @@ worker.main()
 """
     real = asyncio.create_subprocess_exec
 
-    async def start(*command: str, **options: int) -> asyncio.subprocess.Process:
+    async def start(*command: str, **options: Any) -> asyncio.subprocess.Process:
         return await real(sys.executable, "-c", code, **options)
 
-    monkeypatch.setattr(reading.asyncio, "create_subprocess_exec", start)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
 
 
 @pytest.mark.usefixtures("hostile")

@@ -147,6 +147,20 @@ def test_exact_arithmetic_agrees_with_fractions_on_random_expressions() -> None:
         assert evaluate(text) == value, text
 
 
+def test_whatever_is_written_has_a_value_or_a_reason() -> None:
+    random_state = random.Random(3)
+    pieces = [*"0123456789.,_+-*/%^!()°√π²xe' $=", "**", "//", " of ", "mod", "1e400", "10^4000", "0.5"]
+    pieces += ["sqrt(", "log(", "max(", "round(", "sin(", "comb(", "gcd(", "999", "tan(", "floor(", "mean("]
+    values = 0
+    for _ in range(5_000):
+        text = "".join(random_state.choices(pieces, k=random_state.randrange(1, 12)))
+        try:
+            values += bool(calculate(text + ")" * text.count("(")))
+        except ArithmeticProblem as problem:
+            assert str(problem)
+    assert values > 300
+
+
 async def test_the_tool_tells_the_model_what_is_wrong() -> None:
     tool = calculator()
     assert await tool.call({"expression": "6 * 7"}) == "42"

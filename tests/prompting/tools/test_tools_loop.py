@@ -21,7 +21,7 @@ from workbench.inference.generation import (
     Usage,
 )
 from workbench.prompting.answers import Answer
-from workbench.prompting.self_consistency import SelfConsistency, SelfConsistencySettings
+from workbench.prompting.composition import build
 from workbench.prompting.technique import Outcome, Session, Step, Task
 from workbench.prompting.tools.loop import ToolUse, ToolUseSettings
 from workbench.prompting.tools.tool import Tool
@@ -288,7 +288,7 @@ async def test_chains_with_tools_vote(scripted: Script) -> None:
 
     turns = [[calculate("6 * 7")], [calculate("6 + 7")], [calculate("40 + 2")], answer, answer, answer]
     task = Task("6 × 7?", ({"role": "user", "content": "6 × 7?"},), answer=Answer(kind="number"))
-    voting = SelfConsistency(SelfConsistencySettings(samples=3, early_stop=False), ToolUse())
+    voting = build(["tools", {"self_consistency": {"samples": 3, "early_stop": False}}])
     session = Session(scripted(*turns))
     [outcome] = await voting.run(task, session)
     assert outcome.answer == "42" and outcome.text == "The answer is 42."

@@ -132,6 +132,22 @@ async def test_nobody_is_there() -> None:
     assert "cannot be used" in error.message and str(port) in error.where
 
 
+async def test_headers_go_to_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = b""
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal heard
+        heard = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    monkeypatch.setenv("TOKEN", "t0ken")
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        headers = {"Authorization": "Bearer ${TOKEN}"}
+        await problem(McpEntry(url=f"http://127.0.0.1:{port}/mcp", headers=headers))
+    assert b"authorization: bearer t0ken" in heard.lower()
+
+
 async def test_being_cancelled_while_a_server_starts_leaves_nothing() -> None:
     opening = asyncio.create_task(McpServer("slow", program("import time; time.sleep(60)")).tools())
     while not psutil.Process().children():

@@ -103,17 +103,13 @@ async def test_the_tool_gives_text_and_tells_errors() -> None:
 
 async def test_no_more_programs_run_at_once_than_there_are_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(python_tool, "PROCESSES", 2)
-    tool = python(SandboxLimits(seconds=0.5))
+    tool = python(QUICK)
     most = 0
     calls = asyncio.gather(*(tool.call({"code": "1"}) for _ in range(5)))
     while not calls.done():
-        most = max(most, sum("sandbox_worker" in " ".join(process.cmdline()) for process in running()))
+        most = max(most, len(psutil.Process().children()))
         await asyncio.sleep(0.005)
     assert await calls == ["1"] * 5 and 1 <= most <= 2
-
-
-def running() -> list[psutil.Process]:
-    return [process for process in processes() if process.is_running()]
 
 
 @pytest.mark.parametrize("who", ["sandbox", "interpreter"])
@@ -126,6 +122,21 @@ async def test_a_sandbox_that_is_killed_from_outside_is_an_error_and_the_next_ca
     result = await asyncio.wait_for(call, 20)
     assert result.status == "failed" and "the program was stopped" in result.text
     assert (await tool.call("python", '{"code": "6 * 7"}')).text == "42"
+
+
+@pytest.mark.skipif(not hasattr(psutil, "RLIMIT_DATA"), reason="the kernel has no such limits")
+async def test_the_kernel_bounds_both_processes_as_well() -> None:
+    task = asyncio.create_task(run(ENDLESS, LONG))
+    await until(lambda: len(processes()) == 2)
+
+    def bounded() -> bool:
+        limits = [(one.rlimit(psutil.RLIMIT_FSIZE), one.rlimit(psutil.RLIMIT_DATA)) for one in processes()]
+        return all(written == (0, 0) and 0 < data[1] < 1 << 30 for written, data in limits)
+
+    await until(bounded)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_a_cancelled_program_is_gone_at_once() -> None:

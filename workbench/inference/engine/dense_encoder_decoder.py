@@ -21,6 +21,7 @@ from workbench.inference.engine.transformers_runner import (
     TransformersRunner,
     left_padded,
 )
+from workbench.inference.loading.context import context_of
 
 
 @dataclass(eq=False)
@@ -52,13 +53,26 @@ class EncoderDecoderRunner(TransformersRunner):
     A prompt is the encoder's input; a sequence holds it and what its decoder has written.
     """
 
-    def __init__(self, model: Any, *, kept_bytes: int = KEPT_BYTES, prefix: Block | None = None) -> None:
-        """Raises `ModelError` as `TransformersRunner` does."""
-        assert prefix is None, "a soft prompt of keys and values is for decoders"
+    def __init__(
+        self,
+        model: Any,
+        *,
+        kept_bytes: int = KEPT_BYTES,
+        max_length: int | None = None,
+        prefix: Block | None = None,
+        source_prefix: torch.Tensor | None = None,
+    ) -> None:
+        """`prefix` stands before what the decoder writes, and the vectors `source_prefix` [n, D] before the
+        encoder's input. Raises `ModelError` as `TransformersRunner` does."""
         self._start = first_tokens(model)
         self._sources: Prefixes[Source] = Prefixes(kept_bytes)
         self._positions = RowPositions(model.get_decoder())
-        super().__init__(model, kept_bytes=kept_bytes)
+        self._source_prefix: torch.Tensor | None = None
+        self._outputs_kind: Any = BaseModelOutput
+        super().__init__(model, kept_bytes=kept_bytes, max_length=max_length, prefix=prefix)
+        if source_prefix is not None:
+            self._source_prefix = source_prefix
+            self.max_length = min(self.max_length, context_of(model.config) - len(source_prefix))
 
     def begin(self, prompt: Many[int], *, exact: bool = False, all_logits: bool = False) -> SourcePrompt:
         """Raises `ModelError` for an empty prompt, one that is longer than the encoder's context, and
@@ -90,22 +104,41 @@ class EncoderDecoderRunner(TransformersRunner):
         return prefill.source.logits.clone()
 
     def _encode(self, ids: list[int]) -> Source:
-        own, seen = DenseCache(1, ROUND), DynamicCache()
-        own.window.rows = 1
+        own, seen = DenseCache(1, ROUND + self._columns_before), DynamicCache()
+        before = self._columns_before
+        if self.prefix is not None:
+            own.write(self.prefix, 0, 0)
+        own.window.rows, own.window.end = 1, before
+        encoder_outputs, mask = self._encoder_outputs(ids)
         logits = self._logits(
-            input_ids=self._tensor([ids]),
-            attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=self.device),
+            encoder_outputs=encoder_outputs,
+            attention_mask=mask,
             decoder_input_ids=self._tensor([self._start]),
             past_key_values=EncoderDecoderCache(own, seen),
         )
         pairs = [(layer.keys[0], layer.values[0]) for layer in seen.layers]
         encoded = Block([*pairs], pairs[0][0].shape[-2])
-        return Source(encoded, own.cut(0, 0, len(self._start)), logits[0, -1].float())
+        return Source(encoded, own.cut(0, before, before + len(self._start)), logits[0, -1].float())
+
+    def _encoder_outputs(self, ids: list[int]) -> tuple[Any, torch.Tensor]:
+        """What the encoder answers, and the mask of its input."""
+        tokens, inputs = self._tensor([ids]), {}
+        mask = torch.ones_like(tokens)
+        if self._source_prefix is None:
+            inputs["input_ids"] = tokens
+        else:
+            embedded = self.model.get_input_embeddings()(tokens)
+            inputs["inputs_embeds"] = torch.cat([self._source_prefix[None].to(embedded), embedded], 1)
+            mask = torch.ones(inputs["inputs_embeds"].shape[:2], dtype=mask.dtype, device=self.device)
+        outputs = self.model.get_encoder()(attention_mask=mask, return_dict=True, **inputs)
+        self._outputs_kind = type(outputs)
+        return outputs, mask
 
     def open(self, prefill: Prompt, capacity: int, *, alone: bool = False) -> Row:
         assert isinstance(prefill, SourcePrompt) and prefill.source is not None
         batch = DenseBatch() if alone else prefill.batch
-        return batch.add(prefill.blocks, len(prefill.ids), capacity, prefill.source.encoded)
+        blocks = self._with_prefix(prefill.blocks)
+        return batch.add(blocks, len(prefill.ids), capacity, prefill.source.encoded)
 
     def _step(self, ids: torch.Tensor, rows: Many[Row], cache: DenseCache) -> torch.Tensor:
         widths, sources = [row.width for row in rows], [row.source for row in rows]
@@ -115,13 +148,17 @@ class EncoderDecoderRunner(TransformersRunner):
         # Nothing of it is read: the decoder has its keys and values. Its shape says that there is an encoder.
         hidden = torch.zeros(1, 1, 1, dtype=self.model.dtype, device=self.device).expand(shape)
         padded = left_padded(widths, 1, self.device)
+        extra = {}
+        if "decoder_position_ids" in self._accepts:
+            extra["decoder_position_ids"] = self._tensor([[width] for width in widths])
         with self._positions.set(None if padded is None else widths):
             return self._logits(
                 decoder_input_ids=ids,
                 decoder_attention_mask=padded,
                 attention_mask=_right_padded(sources, self.device),
-                encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
+                encoder_outputs=self._outputs_kind(last_hidden_state=hidden),
                 past_key_values=EncoderDecoderCache(cache, _seen(cross, len(rows), longest)),
+                **extra,
             )
 
     def close(self, handle: Row, ids: Many[int] | None = None) -> None:

@@ -108,6 +108,10 @@ class Engine:
             "cached_bytes": self.runner.cached_bytes(),
         }
 
+    def read_grammar(self, grammar: str) -> None:
+        """Make a grammar ready, which takes a moment. Raises `RequestRefused` when it cannot be used."""
+        self._grammars.start(grammar)
+
     def submit(self, request: EngineRequest, listener: Listener) -> Ticket:
         """Take a request; `listener` hears of it from the engine's thread.
 

@@ -51,7 +51,9 @@ class Sample:
             if self.grammar is not None:
                 self.grammar.accept(token.id)
             text = self._stops.add(self._detokenizer.add(token.id))
-            if self._stops.found is not None or (self.grammar is not None and self.grammar.is_over):
+            if self.grammar is not None and self.grammar.is_broken:
+                self.finish_reason = "length"
+            elif self._stops.found is not None or (self.grammar is not None and self.grammar.is_over):
                 self.finish_reason = "stop"
             elif len(self.ids) >= self.request.params.max_tokens:
                 self.finish_reason = "length"

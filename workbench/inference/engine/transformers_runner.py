@@ -14,16 +14,12 @@ from workbench.inference.engine.dense_cache import Block, DenseCache, rounded
 from workbench.inference.engine.dense_checks import check_model
 from workbench.inference.engine.dense_prefixes import Prefixes, chain
 from workbench.inference.engine.dense_rows import DenseBatch, Row
-from workbench.models.context import context_of_config
+from workbench.inference.loading.context import context_of
 
 CHUNKS = {"cpu": 128}
 """Tokens read at a time; where nothing is said, `CHUNK`."""
 CHUNK = 512
 KEPT_BYTES = 256 << 20
-OTHER_CONTEXTS = ("max_decoder_position_embeddings", "max_seq_len")
-"""What LED and MPT call it."""
-ENDLESS = 1 << 20
-"""Tokens that a sequence may hold where positions are relative and the model sets no end."""
 
 
 @dataclass(eq=False)
@@ -62,11 +58,15 @@ class TransformersRunner:
         *,
         chunk: int | None = None,
         kept_bytes: int = KEPT_BYTES,
+        max_length: int | None = None,
         prefix: Block | None = None,
     ) -> None:
-        """`chunk` tokens are read at a time, at most `kept_bytes` are kept for prompts to come, and `prefix`
-        stands before every prompt (a soft prompt). Raises `ModelError` when the model's state is no cache of
-        keys and values, or does not do what the model does without."""
+        """`chunk` tokens are read at a time, at most `kept_bytes` are kept for prompts to come, a sequence
+        holds at most `max_length` tokens, and `prefix` stands before every prompt (a soft prompt).
+
+        Raises `ModelError` when the model's state is no cache of keys and values, or does not give what the
+        model gives without.
+        """
         self.model = model
         self.device = model.device
         self.chunk = chunk or CHUNKS.get(self.device.type, CHUNK)
@@ -77,7 +77,8 @@ class TransformersRunner:
         self._shared = DenseBatch()
         self.aligned = True
         """Whether rows of different lengths may lie in one batch."""
-        self.max_length = context_of(model) - self._columns_before
+        context = context_of(model.config) - self._columns_before
+        self.max_length = min(context, max_length or context)
         checked = check_model(self)
         self.aligned = checked.aligned
         self.vocabulary = checked.vocabulary
@@ -233,15 +234,6 @@ class TransformersRunner:
         ids = self._tensor([[*prompt, *answer]])
         logits: torch.Tensor = self.model(input_ids=ids, use_cache=False, return_dict=True).logits
         return logits[0, len(prompt) - 1 :].float()
-
-
-def context_of(model: Any) -> int:
-    """Tokens that a sequence may hold."""
-    config = model.config.get_text_config(decoder=True)
-    found = context_of_config(config)
-    for name in OTHER_CONTEXTS:
-        found = found or getattr(config, name, None)
-    return int(found or ENDLESS)
 
 
 def left_padded(widths: Many[int], new: int, device: torch.device) -> torch.Tensor | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from workbench.inference.engine.requests import TokenInfo
+from workbench.inference.engine.text import Detokenizer
 
 
 def new_id(kind: str) -> str:
@@ -79,22 +81,39 @@ def chat_logprobs(tokens: list[TokenInfo], names: TokenNames) -> dict[str, Any]:
     }
 
 
-def completion_logprobs(tokens: list[TokenInfo], names: TokenNames, offset: int = 0) -> dict[str, Any]:
-    """`logprobs` of a completion's choice; `offset` is where its first token begins in the text."""
-    texts = [names.text(token.id) for token in tokens]
-    offsets = []
-    for text in texts:
-        offsets.append(offset)
-        offset += len(text)
-    return {
-        "tokens": texts,
-        "token_logprobs": [_finite(token.logprob) for token in tokens],
-        "top_logprobs": [
-            {names.text(rival): _finite(value) for rival, value in token.top} if token.top else None
-            for token in tokens
-        ],
-        "text_offset": offsets,
-    }
+class CompletionLogprobs:
+    """`logprobs` of a completion's choice, in one piece or in several.
+
+    A token that is a part of a character is called `bytes:\\xe2`, so that it is no other's equal; such parts
+    all begin where their character does.
+    """
+
+    def __init__(self, names: TokenNames, decode: Callable[[list[int]], str]) -> None:
+        self._names = names
+        self._detokenizer = Detokenizer(decode)
+        self._offset = 0
+
+    def of(self, tokens: Sequence[TokenInfo]) -> dict[str, Any]:
+        """What is told of the tokens that come next."""
+        offsets = []
+        for token in tokens:
+            offsets.append(self._offset)
+            self._offset += len(self._detokenizer.add(token.id))
+        return {
+            "tokens": [self._name(token.id) for token in tokens],
+            "token_logprobs": [_finite(token.logprob) for token in tokens],
+            "top_logprobs": [
+                {self._name(rival): _finite(value) for rival, value in token.top} if token.top else None
+                for token in tokens
+            ],
+            "text_offset": offsets,
+        }
+
+    def _name(self, token: int) -> str:
+        text = self._names.text(token)
+        if "\ufffd" not in text:
+            return text
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in self._names.bytes(token))
 
 
 def _finite(value: float | None) -> float | None:

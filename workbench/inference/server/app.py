@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 import orjson
 from starlette.applications import Starlette
@@ -21,9 +22,13 @@ from workbench.inference.server import chat, completions, encoding, protocol
 from workbench.inference.server.service import Service
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+Chunks = AsyncGenerator[dict[str, Any], None]
 
 LARGEST_BODY = 32 << 20
 """Bytes of a request; the longest contexts there are have some ten million characters."""
+MOST_READ = 4 * LARGEST_BODY
+"""Of a larger one so much is read and thrown away, for most clients only listen once they have sent all."""
 
 
 def _json(content: object, status: int = 200) -> Response:
@@ -35,11 +40,16 @@ def error_content(error: WorkbenchError) -> dict[str, Any]:
     text = error.message + (f" ({error.hint})" if error.hint else "")
     kind = "invalid_request_error" if isinstance(error, RequestRefused) else "server_error"
     code = "queue_full" if isinstance(error, QueueFull) else None
+    if isinstance(error, _NotFound):
+        code = "model_not_found"
     return {"error": {"message": text, "type": kind, "param": error.where or None, "code": code}}
 
 
 def _status(error: WorkbenchError) -> int:
-    return 400 if isinstance(error, RequestRefused) else 503 if isinstance(error, QueueFull) else 500
+    for kind, status in ((_NotFound, 404), (_TooLarge, 413), (RequestRefused, 400), (QueueFull, 503)):
+        if isinstance(error, kind):
+            return status
+    return 500
 
 
 class _Endpoints:
@@ -52,7 +62,7 @@ class _Endpoints:
         planned = await asyncio.to_thread(chat.plan, asked, self.service)
         events = self.service.events(planned.request)
         if asked.stream:
-            return await _streamed(chat.stream(asked, planned, events, self.service))
+            return await _streamed(request, chat.stream(asked, planned, events, self.service))
         return await _answered(request, chat.whole(asked, planned, events, self.service))
 
     async def completions(self, request: Request) -> Response:
@@ -60,7 +70,7 @@ class _Endpoints:
         self._check_name(asked.model)
         planned = await asyncio.to_thread(completions.plan, asked, self.service)
         if asked.stream:
-            return await _streamed(completions.stream(asked, planned, self.service))
+            return await _streamed(request, completions.stream(asked, planned, self.service))
         return await _answered(request, completions.whole(asked, planned, self.service))
 
     def _check_name(self, name: str | None) -> None:
@@ -105,21 +115,32 @@ class _NotFound(RequestRefused):
     """Something by that name is not here."""
 
 
+class _TooLarge(RequestRefused):
+    """A request of too many bytes."""
+
+
 async def _body(request: Request) -> object:
     length = 0
     parts = []
     async for part in request.stream():
         length += len(part)
-        if length > LARGEST_BODY:
-            raise RequestRefused(f"the request has more than {LARGEST_BODY >> 20} MiB")
-        parts.append(part)
+        if length <= LARGEST_BODY:
+            parts.append(part)
+        elif length > MOST_READ:
+            break
+    if length > LARGEST_BODY:
+        raise _TooLarge(f"the request has more than {LARGEST_BODY >> 20} MiB")
     try:
         return orjson.loads(b"".join(parts))
     except orjson.JSONDecodeError as error:
         raise RequestRefused(f"the request is not JSON: {error}") from None
 
 
-async def _answered(request: Request, answer: Awaitable[Any]) -> Response:
+async def _answered(request: Request, answer: Coroutine[Any, Any, Any]) -> Response:
+    return _json(await _while_there(request, answer))
+
+
+async def _while_there(request: Request, answer: Coroutine[Any, Any, Result]) -> Result:
     """Wait for an answer and for the client's leaving, whichever is first."""
     work = asyncio.ensure_future(answer)
     gone = asyncio.create_task(_disconnected(request))
@@ -127,14 +148,14 @@ async def _answered(request: Request, answer: Awaitable[Any]) -> Response:
         await asyncio.wait([work, gone], return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             raise ClientDisconnect
-        return _json(_unwrapped(work))
+        return _unwrapped(work)
     finally:
         for task in (work, gone):
             task.cancel()
         await asyncio.gather(work, gone, return_exceptions=True)
 
 
-def _unwrapped(work: asyncio.Future[Any]) -> Any:
+def _unwrapped(work: asyncio.Future[Result]) -> Result:
     error = work.exception()
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -150,23 +171,44 @@ async def _disconnected(request: Request) -> None:
             return
 
 
-async def _streamed(chunks: AsyncIterator[dict[str, Any]]) -> Response:
+async def _streamed(request: Request, chunks: Chunks) -> Response:
     """Server-sent events. What is refused before anything was said is an ordinary error."""
-    first = await anext(chunks, None)
 
-    async def lines() -> AsyncIterator[bytes]:
+    async def begin() -> dict[str, Any] | None:
+        return await anext(chunks, None)
+
+    return _EventStream(_lines(await _while_there(request, begin()), chunks))
+
+
+async def _lines(first: dict[str, Any] | None, chunks: Chunks) -> AsyncGenerator[bytes, None]:
+    async with aclosing(chunks):
         try:
             if first is not None:
-                yield b"data: " + orjson.dumps(first) + b"\n\n"
+                yield _line(first)
             async for chunk in chunks:
-                yield b"data: " + orjson.dumps(chunk) + b"\n\n"
+                yield _line(chunk)
         except WorkbenchError as error:
-            yield b"data: " + orjson.dumps(error_content(error)) + b"\n\n"
-        finally:
-            await chunks.aclose()  # type: ignore[attr-defined]
-        yield b"data: [DONE]\n\n"
+            yield _line(error_content(error))
+        except Exception as error:
+            log.exception("a stream failed")
+            yield _line(_unexpected_content(error))
+    yield b"data: [DONE]\n\n"
 
-    return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+
+def _line(content: object) -> bytes:
+    return b"data: " + orjson.dumps(content) + b"\n\n"
+
+
+class _EventStream(StreamingResponse):
+    """Ends the work behind it as soon as it is over itself, whichever way."""
+
+    def __init__(self, lines: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(lines, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        self.lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self.lines):
+            await super().__call__(scope, receive, send)
 
 
 class _Key:
@@ -178,8 +220,8 @@ class _Key:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] != "/health":
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, b"Bearer " + self.key):
+            scheme, _, given = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
+            if scheme.lower() != b"bearer" or not hmac.compare_digest(given, self.key):
                 content = error_content(RequestRefused("the key is missing or wrong"))
                 content["error"]["code"] = "invalid_api_key"
                 await _json(content, 401)(scope, receive, send)
@@ -189,21 +231,26 @@ class _Key:
 
 async def _show_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, WorkbenchError)
-    status = 404 if isinstance(error, _NotFound) else _status(error)
-    headers = {"Retry-After": "1"} if status == 503 else {}
-    response = _json(error_content(error), status)
-    response.headers.update(headers)
+    response = _json(error_content(error), _status(error))
+    if isinstance(error, QueueFull):
+        response.headers["Retry-After"] = "1"
     return response
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
-    content = error_content(RequestRefused(f"there is nothing at {request.url.path}"))
-    return _json(content, getattr(error, "status_code", 404))
+    status = getattr(error, "status_code", 404)
+    text = f"{request.url.path} does not take {request.method}" if status == 405 else "there is nothing here"
+    return _json(error_content(RequestRefused(text, where=request.url.path)), status)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("a request failed", exc_info=error)
-    return _json({"error": {"message": f"{type(error).__name__}", "type": "server_error"}}, 500)
+    return _json(_unexpected_content(error), 500)
+
+
+def _unexpected_content(error: Exception) -> dict[str, Any]:
+    """What a client may know of our own mistake; the log has the rest."""
+    text = f"the server made a mistake: {type(error).__name__}"
+    return {"error": {"message": text, "type": "server_error", "param": None, "code": None}}
 
 
 async def _gone(request: Request, error: Exception) -> Response:

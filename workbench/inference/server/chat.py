@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.inference.engine.requests import (
     Ended,
     EngineRequest,
-    Event,
     Progress,
     PromptRead,
     RequestRefused,
@@ -17,10 +17,11 @@ from workbench.inference.engine.requests import (
 )
 from workbench.inference.engine.text import StopStrings
 from workbench.inference.server.answers import TokenNames, chat_logprobs, new_id, now, usage
-from workbench.inference.server.constraints import grammar_of
+from workbench.inference.server.constraints import checked, grammar_of
 from workbench.inference.server.protocol import ChatRequest, NamedTool
-from workbench.inference.server.service import Service
-from workbench.inference.server.tool_format import ToolFormat, parse_calls
+from workbench.inference.server.service import Events, Service
+from workbench.inference.server.tool_calls import parse_calls
+from workbench.inference.server.tool_format import ToolFormat
 from workbench.inference.server.tool_grammar import calls_grammar
 
 
@@ -40,6 +41,10 @@ def plan(asked: ChatRequest, service: Service) -> _Plan:
     renderer = service.renderer
     tools = [tool.model_dump(exclude_none=True) for tool in asked.tools or []]
     choice = asked.tool_choice if tools else "none"
+    if not tools and asked.tool_choice not in (None, "none", "auto"):
+        raise RequestRefused("a tool has to be called, and there are no tools", where="tool_choice")
+    if asked.top_logprobs and not asked.logprobs:
+        raise RequestRefused("top_logprobs needs logprobs", where="top_logprobs", hint="set logprobs to true")
     if isinstance(choice, NamedTool):
         tools = [tool for tool in tools if tool["function"]["name"] == choice.function.name]
         if not tools:
@@ -52,7 +57,7 @@ def plan(asked: ChatRequest, service: Service) -> _Plan:
         options=asked.chat_template_kwargs,
     )
     prompt = renderer.tokens(text, add_special_tokens=False)
-    grammar = grammar_of(asked.response_format)
+    grammar = grammar_of(asked.response_format, service)
     may_call = bool(tools) and choice != "none"
     if may_call and grammar is not None:
         raise RequestRefused("an answer cannot have both tools and a response_format", where="tools")
@@ -65,6 +70,7 @@ def plan(asked: ChatRequest, service: Service) -> _Plan:
             required=choice == "required" or isinstance(choice, NamedTool),
             parallel=asked.parallel_tool_calls,
         )
+        checked(grammar, service, "tools")
     params = service.params(asked, len(prompt), asked.max_completion_tokens or asked.max_tokens)
     request = EngineRequest(
         prompt=tuple(prompt),
@@ -86,41 +92,45 @@ class _Choice:
     form: ToolFormat | None
     names: list[str]
     text: str = ""
+    """All of it, and of a finished answer what is not a call."""
     tokens: list[TokenInfo] = field(default_factory=list)
     finish_reason: str | None = None
-    count: int = 0
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    shown: int = 0
+    """Characters of the text that were given out."""
 
     def __post_init__(self) -> None:
         begin = self.form.begin.strip() if self.form is not None else ""
         self._until_call = StopStrings([begin] if begin else [])
         self._hold_all = self.form is not None and not begin
-        self.shown = 0
-        self.calls: list[dict[str, Any]] = []
+        self._pending = ""
 
     def add(self, event: Progress) -> str:
         """Take a step; what may be shown of the content."""
         self.text += event.text
         self.tokens.extend(event.tokens)
-        self.count += len(event.tokens)
         self.finish_reason = event.finish_reason
-        shown = "" if self._hold_all else self._until_call.add(event.text)
         if event.finish_reason is not None:
-            shown += self._finish()
+            self._understand()
+            shown = self.text[self.shown :]
+        elif self._hold_all:
+            return ""
+        else:
+            self._pending += self._until_call.add(event.text)
+            # Blanks before a call are no part of the content.
+            shown = self._pending if self.form is None else self._pending.rstrip()
+            self._pending = self._pending[len(shown) :]
         self.shown += len(shown)
         return shown
 
-    def _finish(self) -> str:
-        """Understand the calls at the end; what of the content had been kept back."""
+    def _understand(self) -> None:
+        """Find the calls, now that all is there."""
         if self.form is None:
-            return self._until_call.finish()
-        content, calls = parse_calls(self.text, self.form, self.names)
-        if calls:
-            self.calls = [{"index": place, **call.as_message()} for place, call in enumerate(calls)]
-            if self.finish_reason == "stop":
-                self.finish_reason = "tool_calls"
-            self.text = content
-            return content[self.shown :] if self._hold_all else ""
-        return self.text[self.shown :] if self._hold_all else self._until_call.finish()
+            return
+        self.text, calls = parse_calls(self.text, self.form, self.names)
+        self.calls = [{"index": place, **call.as_message()} for place, call in enumerate(calls)]
+        if calls and self.finish_reason == "stop":
+            self.finish_reason = "tool_calls"
 
     def message(self) -> dict[str, Any]:
         """The whole message."""
@@ -138,16 +148,17 @@ def _choices(planned: _Plan) -> list[_Choice]:
     return [_Choice(index, planned.form, names) for index in range(planned.request.n)]
 
 
-async def whole(asked: ChatRequest, planned: _Plan, events: AsyncIterator[Event], service: Service) -> Any:
+async def whole(asked: ChatRequest, planned: _Plan, events: Events, service: Service) -> dict[str, Any]:
     """The answer in one piece."""
     choices, cached = _choices(planned), 0
-    async for event in events:
-        if isinstance(event, PromptRead):
-            cached = event.cached
-        elif isinstance(event, Progress):
-            choices[event.index].add(event)
-        elif isinstance(event, Ended) and event.error is not None:
-            raise event.error
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, PromptRead):
+                cached = event.cached
+            elif isinstance(event, Progress):
+                choices[event.index].add(event)
+            elif isinstance(event, Ended) and event.error is not None:
+                raise event.error
     names = TokenNames(service.renderer.tokenizer)
     return {
         "id": new_id("chatcmpl"),
@@ -163,13 +174,13 @@ async def whole(asked: ChatRequest, planned: _Plan, events: AsyncIterator[Event]
             }
             for choice in choices
         ],
-        "usage": usage(len(planned.request.prompt), sum(choice.count for choice in choices), cached),
+        "usage": usage(len(planned.request.prompt), sum(len(choice.tokens) for choice in choices), cached),
     }
 
 
 async def stream(
-    asked: ChatRequest, planned: _Plan, events: AsyncIterator[Event], service: Service
-) -> AsyncIterator[dict[str, Any]]:
+    asked: ChatRequest, planned: _Plan, events: Events, service: Service
+) -> AsyncGenerator[dict[str, Any], None]:
     """The answer in chunks."""
     choices, cached = _choices(planned), 0
     names = TokenNames(service.renderer.tokenizer)
@@ -185,29 +196,30 @@ async def stream(
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None, **more}
         return {**frame, "choices": [choice], **({"usage": None} if with_usage else {})}
 
-    waiting: dict[int, list[TokenInfo]] = {}
-    async for event in events:
-        if isinstance(event, PromptRead):
-            cached = event.cached
-            for choice in choices:
-                yield chunk(choice.index, {"role": "assistant", "content": ""})
-        elif isinstance(event, Progress):
-            choice = choices[event.index]
-            shown = choice.add(event)
-            pending = waiting.setdefault(event.index, [])
-            pending.extend(event.tokens)
-            if shown:
-                more = {"logprobs": chat_logprobs(pending, names)} if asked.logprobs else {}
-                waiting[event.index] = []
-                yield chunk(event.index, {"content": shown}, **more)
-            for call in choice.calls:
-                yield chunk(event.index, {"tool_calls": [call]})
-            if choice.finish_reason is not None:
-                rest = waiting[event.index]
-                more = {"logprobs": chat_logprobs(rest, names)} if asked.logprobs and rest else {}
-                yield chunk(event.index, {}, finish_reason=choice.finish_reason, **more)
-        elif isinstance(event, Ended) and event.error is not None:
-            raise event.error
+    def logprobs(tokens: list[TokenInfo]) -> dict[str, Any]:
+        return {"logprobs": chat_logprobs(tokens, names)} if asked.logprobs and tokens else {}
+
+    waiting: dict[int, list[TokenInfo]] = {choice.index: [] for choice in choices}
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, PromptRead):
+                cached = event.cached
+                for choice in choices:
+                    yield chunk(choice.index, {"role": "assistant", "content": ""})
+            elif isinstance(event, Progress):
+                choice = choices[event.index]
+                shown = choice.add(event)
+                waiting[event.index] += event.tokens
+                if shown:
+                    yield chunk(event.index, {"content": shown}, **logprobs(waiting[event.index]))
+                    waiting[event.index] = []
+                for call in choice.calls:
+                    yield chunk(event.index, {"tool_calls": [call]})
+                if choice.finish_reason is not None:
+                    rest = logprobs(waiting[event.index])
+                    yield chunk(event.index, {}, finish_reason=choice.finish_reason, **rest)
+            elif isinstance(event, Ended) and event.error is not None:
+                raise event.error
     if with_usage:
-        counted = usage(len(planned.request.prompt), sum(choice.count for choice in choices), cached)
+        counted = usage(len(planned.request.prompt), sum(len(choice.tokens) for choice in choices), cached)
         yield {**frame, "choices": [], "usage": counted}

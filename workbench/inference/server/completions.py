@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.inference.engine.requests import (
     Ended,
     EngineRequest,
-    Event,
     Progress,
     PromptRead,
     RequestRefused,
     TokenInfo,
 )
-from workbench.inference.server.answers import TokenNames, completion_logprobs, new_id, now, usage
+from workbench.inference.server.answers import CompletionLogprobs, TokenNames, new_id, now, usage
 from workbench.inference.server.constraints import grammar_of
 from workbench.inference.server.protocol import CompletionRequest
 from workbench.inference.server.service import Service
 
 
-def prompts_of(given: str | list[str] | list[int] | list[list[int]]) -> list[str | list[int]]:
-    """The prompts or inputs of a request, each a text or token ids. Raises `RequestRefused`."""
+def prompts_of(
+    given: str | list[str] | list[int] | list[list[int]], service: Service, where: str
+) -> list[str | list[int]]:
+    """The prompts or inputs of a request, each a text or token ids that the model has.
+
+    Raises `RequestRefused` naming the field.
+    """
     if isinstance(given, str):
         return [given]
     if not given:
-        raise RequestRefused("there is nothing in it", where="prompt")
-    if all(isinstance(entry, int) for entry in given):
-        return [[int(entry) for entry in given if isinstance(entry, int)]]
-    return [entry for entry in given if not isinstance(entry, int)]
+        raise RequestRefused("there is nothing in it", where=where)
+    numbers = [entry for entry in given if isinstance(entry, int)]
+    prompts = [entry for entry in given if not isinstance(entry, int)]
+    if numbers:
+        prompts = [numbers]
+    for prompt in prompts:
+        if not isinstance(prompt, str):
+            check_tokens(prompt, service, where)
+    return prompts
+
+
+def check_tokens(ids: Sequence[int], service: Service, where: str) -> None:
+    """Raise `RequestRefused` for a number that is no token of the model."""
+    size = service.vocabulary
+    for token in ids:
+        if not 0 <= token < size:
+            raise RequestRefused(
+                f"{token} is no token of this model", where=where, hint=f"ids are 0 to {size - 1}"
+            )
 
 
 def plan(asked: CompletionRequest, service: Service) -> list[EngineRequest]:
@@ -40,15 +60,15 @@ def plan(asked: CompletionRequest, service: Service) -> list[EngineRequest]:
         raise RequestRefused("a suffix cannot be filled up to by this model", where="suffix")
     if asked.best_of not in (None, asked.n):
         raise RequestRefused("best_of is not supported", where="best_of", hint="ask for n, and choose")
-    grammar = grammar_of(asked.response_format)
+    grammar = grammar_of(asked.response_format, service)
     requests = []
-    for prompt in prompts_of(asked.prompt):
+    for prompt in prompts_of(asked.prompt, service, "prompt"):
         ids = (
             service.renderer.tokens(prompt, add_special_tokens=asked.add_special_tokens)
             if isinstance(prompt, str)
-            else _checked(prompt, service)
+            else prompt
         )
-        params = service.params(asked, len(ids), asked.max_tokens or 16)
+        params = service.params(asked, len(ids), 16 if asked.max_tokens is None else asked.max_tokens)
         requests.append(
             EngineRequest(
                 prompt=tuple(ids),
@@ -63,14 +83,26 @@ def plan(asked: CompletionRequest, service: Service) -> list[EngineRequest]:
     return requests
 
 
-def _checked(ids: list[int], service: Service) -> list[int]:
-    size = service.writer().runner.vocabulary
-    for token in ids:
-        if not 0 <= token < size:
-            raise RequestRefused(
-                f"{token} is no token of this model", where="prompt", hint=f"ids are 0 to {size - 1}"
-            )
-    return ids
+def _decoder(request: EngineRequest, service: Service) -> Callable[[list[int]], str]:
+    def decode(ids: list[int]) -> str:
+        text: str = service.renderer.tokenizer.decode(
+            ids, skip_special_tokens=request.skip_special, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    return decode
+
+
+async def _steps(request: EngineRequest, service: Service) -> AsyncGenerator[PromptRead | Progress, None]:
+    """What becomes of a request. Where no tokens are wanted, the one that the engine draws is left out."""
+    async with aclosing(service.events(request)) as events:
+        async for event in events:
+            if isinstance(event, Progress) and request.params.max_tokens == 0:
+                yield Progress(event.index, "", (), "length")
+            elif not isinstance(event, Ended):
+                yield event
+            elif event.error is not None:
+                raise event.error
 
 
 @dataclass
@@ -85,22 +117,20 @@ async def whole(asked: CompletionRequest, requests: list[EngineRequest], service
     """The answer in one piece; several prompts are served together."""
     names = TokenNames(service.renderer.tokenizer)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_collect(service.events(request), request.n)) for request in requests]
+        tasks = [group.create_task(_collect(request, service)) for request in requests]
     choices, cached, written = [], 0, 0
     for place, (request, task) in enumerate(zip(requests, tasks, strict=True)):
         read, answers = task.result()
         cached += read.cached
-        echoed = _echo(asked, request, service)
+        decode = _decoder(request, service)
+        echoed = decode(list(request.prompt)) if asked.echo else ""
         for answer in answers:
             written += len(answer.tokens)
-            tokens = [*(read.tokens if asked.echo else ()), *answer.tokens]
+            told = None
+            if asked.logprobs is not None:
+                told = CompletionLogprobs(names, decode).of([*read.tokens, *answer.tokens])
             choices.append(
-                {
-                    "index": place * asked.n + answer.index,
-                    "text": echoed + answer.text,
-                    "logprobs": completion_logprobs(tokens, names) if asked.logprobs is not None else None,
-                    "finish_reason": answer.finish_reason,
-                }
+                _choice(place * asked.n + answer.index, echoed + answer.text, told, answer.finish_reason)
             )
     return {
         "id": new_id("cmpl"),
@@ -112,77 +142,60 @@ async def whole(asked: CompletionRequest, requests: list[EngineRequest], service
     }
 
 
-def _echo(asked: CompletionRequest, request: EngineRequest, service: Service) -> str:
-    if not asked.echo:
-        return ""
-    text: str = service.renderer.tokenizer.decode(
-        list(request.prompt), skip_special_tokens=request.skip_special, clean_up_tokenization_spaces=False
-    )
-    return text
-
-
-async def _collect(events: AsyncIterator[Event], n: int) -> tuple[PromptRead, list[_Choice]]:
-    read, answers = PromptRead(0), [_Choice(index) for index in range(n)]
-    async for event in events:
-        if isinstance(event, PromptRead):
-            read = event
-        elif isinstance(event, Progress):
-            answer = answers[event.index]
-            answer.text += event.text
-            answer.tokens.extend(event.tokens)
-            answer.finish_reason = event.finish_reason
-        elif isinstance(event, Ended) and event.error is not None:
-            raise event.error
+async def _collect(request: EngineRequest, service: Service) -> tuple[PromptRead, list[_Choice]]:
+    read, answers = PromptRead(0), [_Choice(index) for index in range(request.n)]
+    async with aclosing(_steps(request, service)) as steps:
+        async for event in steps:
+            if isinstance(event, PromptRead):
+                read = event
+            else:
+                answer = answers[event.index]
+                answer.text += event.text
+                answer.tokens.extend(event.tokens)
+                answer.finish_reason = event.finish_reason
     return read, answers
 
 
 async def stream(
     asked: CompletionRequest, requests: list[EngineRequest], service: Service
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any], None]:
     """The answer in chunks, one prompt after the other."""
     names = TokenNames(service.renderer.tokenizer)
+    with_usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
     frame = {
         "id": new_id("cmpl"),
         "object": "text_completion",
         "created": now(),
         "model": service.name,
+        **({"usage": None} if with_usage else {}),
     }
-    with_usage = asked.stream_options is not None and asked.stream_options.include_usage
     cached = written = 0
     for place, request in enumerate(requests):
-        echoed = _echo(asked, request, service)
-        offsets = [0] * request.n
-        async for event in service.events(request):
-            if isinstance(event, PromptRead):
-                cached += event.cached
-                if asked.echo:
-                    for index in range(request.n):
-                        told = completion_logprobs(list(event.tokens), names) if event.tokens else None
-                        offsets[index] = len(echoed)
-                        yield _chunk(frame, place * asked.n + index, echoed, told, None, with_usage)
-            elif isinstance(event, Progress):
-                written += len(event.tokens)
-                told = None
-                if asked.logprobs is not None:
-                    told = completion_logprobs(list(event.tokens), names, offsets[event.index])
-                    offsets[event.index] += len("".join(told["tokens"]))
-                yield _chunk(
-                    frame, place * asked.n + event.index, event.text, told, event.finish_reason, with_usage
-                )
-            elif isinstance(event, Ended) and event.error is not None:
-                raise event.error
+        decode = _decoder(request, service)
+        logprobs = [CompletionLogprobs(names, decode) for _ in range(request.n)]
+        async with aclosing(_steps(request, service)) as steps:
+            async for event in steps:
+                if isinstance(event, PromptRead):
+                    cached += event.cached
+                    indices, text, reason = range(request.n), decode(list(request.prompt)), None
+                    if not asked.echo:
+                        continue
+                else:
+                    written += len(event.tokens)
+                    indices, text, reason = (
+                        range(event.index, event.index + 1),
+                        event.text,
+                        event.finish_reason,
+                    )
+                for index in indices:
+                    told = logprobs[index].of(event.tokens) if asked.logprobs is not None else None
+                    yield {**frame, "choices": [_choice(place * asked.n + index, text, told, reason)]}
     if with_usage:
         counted = usage(sum(len(request.prompt) for request in requests), written, cached)
         yield {**frame, "choices": [], "usage": counted}
 
 
-def _chunk(
-    frame: dict[str, Any],
-    index: int,
-    text: str,
-    logprobs: dict[str, Any] | None,
-    finish_reason: str | None,
-    with_usage: bool,
+def _choice(
+    index: int, text: str, logprobs: dict[str, Any] | None, finish_reason: str | None
 ) -> dict[str, Any]:
-    choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
-    return {**frame, "choices": [choice], **({"usage": None} if with_usage else {})}
+    return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}

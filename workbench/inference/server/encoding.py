@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.inference.engine.requests import RequestRefused
 from workbench.inference.server.answers import new_id, now
-from workbench.inference.server.completions import prompts_of
+from workbench.inference.server.completions import check_tokens, prompts_of
 from workbench.inference.server.protocol import (
     DetokenizeRequest,
     EmbeddingRequest,
@@ -26,7 +26,7 @@ def embeddings(asked: EmbeddingRequest, service: Service) -> dict[str, Any]:
     tokenizer = service.renderer.tokenizer
     texts = [
         entry if isinstance(entry, str) else tokenizer.decode(entry, skip_special_tokens=True)
-        for entry in prompts_of(asked.input)
+        for entry in prompts_of(asked.input, service, "input")
     ]
     vectors = np.asarray(service.encoder.embed(texts), dtype=np.float32)
     if asked.dimensions is not None:
@@ -106,5 +106,6 @@ def tokenize(asked: TokenizeRequest, service: Service) -> dict[str, Any]:
 
 
 def detokenize(asked: DetokenizeRequest, service: Service) -> dict[str, Any]:
-    """`POST /detokenize`."""
+    """`POST /detokenize`. Raises `RequestRefused`."""
+    check_tokens(asked.tokens, service, "tokens")
     return {"prompt": service.renderer.tokenizer.decode(asked.tokens, clean_up_tokenization_spaces=False)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -40,7 +41,7 @@ def open_service(args: argparse.Namespace, say: Say) -> Service:
         trust_remote_code=args.trust_remote_code,
     )
     renderer = Renderer(loaded.tokenizer)
-    name = args.name or loaded.name
+    name = args.name or short_name(loaded.name)
     details: dict[str, Any] = {
         "kind": loaded.kind,
         "dtype": str(loaded.dtype).removeprefix("torch."),
@@ -65,6 +66,14 @@ def open_service(args: argparse.Namespace, say: Say) -> Service:
     return Service(
         name, renderer, runner.max_length, engine=engine, defaults=loaded.generation, details=details
     )
+
+
+def short_name(given: str) -> str:
+    """What clients call a model: the last part of its folder or file, a run's name for what it made."""
+    path = Path(given)
+    if path.name == "final" or path.name.startswith("checkpoint-"):
+        return path.parent.name or path.name
+    return path.stem if path.suffix == ".gguf" else path.name
 
 
 def choose_runner(loaded: LoadedModel, max_length: int | None) -> Runner[Any, Any]:

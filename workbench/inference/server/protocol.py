@@ -13,6 +13,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from workbench.inference.engine.requests import RequestRefused
 
 Body = dict[str, Any]
+INSTEAD = {
+    "functions": "tools",
+    "function_call": "tool_choice",
+    "guided_json": "response_format",
+    "guided_regex": "response_format",
+    "guided_choice": "response_format",
+    "guided_grammar": "response_format",
+    "structured_outputs": "response_format",
+    "json_schema": "response_format",
+    "grammar": "response_format",
+    "use_beam_search": "n",
+    "modalities": "messages",
+}
+"""Fields of older versions and other servers that would change the answer, and what there is instead."""
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
@@ -25,7 +39,7 @@ class Part(BaseModel):
 class StreamOptions(Part):
     """What a stream tells besides its text."""
 
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class SamplingFields(Part):
@@ -45,7 +59,7 @@ class SamplingFields(Part):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     repetition_penalty: Annotated[float, Field(gt=0)] | None = None
     logit_bias: dict[str, float] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
     min_tokens: Annotated[int, Field(ge=0)] = 0
     ignore_eos: bool = False
     include_stop_str_in_output: bool = False
@@ -103,6 +117,7 @@ class ChatRequest(SamplingFields):
     """`POST /v1/chat/completions`."""
 
     messages: Annotated[list[Body], Field(min_length=1)]
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
@@ -166,11 +181,18 @@ class DetokenizeRequest(Part):
 
 
 def parse(kind: type[Kind], body: object) -> Kind:
-    """A request of a kind from decoded JSON. Raises `RequestRefused` naming the field."""
+    """A request of a kind from decoded JSON; a field that is null is as good as not there.
+
+    Raises `RequestRefused` naming the field.
+    """
     if not isinstance(body, dict):
         raise RequestRefused("the request is not a JSON object")
+    given = {name: value for name, value in body.items() if value is not None}
+    for name, instead in INSTEAD.items():
+        if given.get(name) not in (None, False, [], ["text"]) and name not in kind.model_fields:
+            raise RequestRefused(f"{name} is not supported", where=name, hint=f"use {instead}")
     try:
-        return kind.model_validate(body)
+        return kind.model_validate(given)
     except ValidationError as error:
         # Of a union, the complaint that lies deepest is about what the client meant.
         worst = max(error.errors(include_url=False), key=lambda entry: len(entry["loc"]))

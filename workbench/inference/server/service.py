@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from workbench.inference.engine.requests import (
 from workbench.inference.server.protocol import SamplingFields
 from workbench.inference.server.rendering import Renderer
 
+Events = AsyncGenerator[Event, None]
 MAX_TOKENS = 2048
 """Tokens that an answer may have when the client does not say."""
 
@@ -36,6 +37,11 @@ class Service:
     """`temperature`, `top_p`, `top_k`, `min_p`, `repetition_penalty` as the model's author set them."""
     details: dict[str, Any] = field(default_factory=dict)
     created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are: ids are smaller."""
+        return len(self.renderer.tokenizer) if self.engine is None else self.engine.runner.vocabulary
 
     def writer(self) -> Engine:
         """The engine. Raises `RequestRefused` where the model does not write text."""
@@ -58,7 +64,9 @@ class Service:
 
         stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
         return SamplingParams(
-            max_tokens=max_tokens or max(1, min(MAX_TOKENS, self.max_length - prompt_length)),
+            max_tokens=max(1, min(MAX_TOKENS, self.max_length - prompt_length))
+            if max_tokens is None
+            else max_tokens,
             temperature=float(setting("temperature", 1.0)),
             top_p=float(setting("top_p", 1.0)),
             top_k=max(0, int(setting("top_k", 0))),
@@ -75,18 +83,18 @@ class Service:
         )
 
     def _biases(self, asked: dict[str, float]) -> dict[int, float]:
-        size = self.engine.runner.vocabulary if self.engine is not None else 0
+        size = self.vocabulary
         biases = {}
         for name, bias in asked.items():
-            if not name.isdigit() or int(name) >= size:
+            if not (name.isascii() and name.isdigit() and len(name) < 10 and int(name) < size):
                 raise RequestRefused(
                     f"“{name}” is no token of this model", where="logit_bias", hint=f"ids are 0 to {size - 1}"
                 )
             biases[int(name)] = bias
         return biases
 
-    async def events(self, request: EngineRequest) -> AsyncIterator[Event]:
-        """What the engine tells of a request. Leaving the loop, or its task being cancelled, cancels it.
+    async def events(self, request: EngineRequest) -> Events:
+        """What the engine tells of a request. To close this, or to cancel the task that waits, cancels it.
 
         Raises `RequestRefused` and `QueueFull` before the first event.
         """

@@ -6,32 +6,47 @@ rendered, and what stands around its JSON, and the keys in it, are the model's f
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
-
-from workbench.inference.generation import ToolCall
 
 PROBE_NAME, PROBE_KEY, PROBE_VALUE = "probe_function", "probe_argument", "probe value"
-PROBE_TOOL = {
-    "type": "function",
-    "function": {
-        "name": PROBE_NAME,
-        "description": "Probe.",
-        "parameters": {
-            "type": "object",
-            "properties": {PROBE_KEY: {"type": "string", "description": "Probe."}},
-            "required": [PROBE_KEY],
+USER = {"role": "user", "content": "Probe."}
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": PROBE_NAME,
+            "description": "Probe.",
+            "parameters": {
+                "type": "object",
+                "properties": {PROBE_KEY: {"type": "string", "description": "Probe."}},
+                "required": [PROBE_KEY],
+            },
         },
-    },
-}
+    }
+]
+CALLS = [
+    {
+        "type": "function",
+        "id": f"call00{number}00",
+        "function": {"name": PROBE_NAME, "arguments": {PROBE_KEY: PROBE_VALUE}},
+    }
+    for number in (1, 2)
+]
+
+
+def _answer(content: str = "", calls: Sequence[Any] = ()) -> dict[str, Any]:
+    answer: dict[str, Any] = {"role": "assistant", "content": content}
+    return {**answer, "tool_calls": list(calls)} if calls else answer
 
 
 @dataclass(frozen=True)
 class ToolFormat:
-    """A call is `begin`, a JSON object with two keys, `end`; `between` stands between two calls."""
+    """A call is `begin`, a JSON object with two keys, `end`. `between` stands between two calls; it is empty
+    where an answer may have only one."""
 
     begin: str
     end: str
@@ -65,45 +80,41 @@ def detect(render: Any) -> ToolFormat:
 
 
 def _detect(render: Any) -> ToolFormat | None:
-    user = {"role": "user", "content": "Probe."}
-    tools = [PROBE_TOOL]
-    before = render([user], tools, True)
+    before = render([USER], TOOLS, True)
     if PROBE_NAME not in before:
         return None
-    call = {"name": PROBE_NAME, "arguments": {PROBE_KEY: PROBE_VALUE}}
-    calls = [{"type": "function", "id": f"call00{number}00", "function": dict(call)} for number in (1, 2)]
-    written = render(
-        [user, {"role": "assistant", "content": "", "tool_calls": calls[:1]}, user], tools, False
-    )
-    # What follows the answer is the next turn; where that begins shows in a turn without a call.
-    plain = render([user, {"role": "assistant", "content": "PLAIN"}, user], tools, False)
-    if not (written.startswith(before) and plain.startswith(before)):
+    # Some templates write an answer otherwise when nothing follows it, others let no question follow a call.
+    for following in ([USER], []):
+        with contextlib.suppress(Exception):
+            if found := _framed(render, before, following):
+                return found
+    return None
+
+
+def _framed(render: Any, before: str, following: list[Any]) -> ToolFormat | None:
+    """The format, from an answer with a call and one without."""
+    call = render([USER, _answer(calls=CALLS[:1]), *following], TOOLS, False)
+    plain = render([USER, _answer("PLAIN"), *following], TOOLS, False)
+    if not (call.startswith(before) and plain.startswith(before)):
         return None
-    after = plain[len(before) :].partition("PLAIN")[2]
-    found = list(_objects(written[len(before) :], PROBE_NAME))
-    if len(found) != 1:
+    # What follows the answer is the next turn; where that begins shows in a turn without a call.
+    answer, after = call[len(before) :], plain[len(before) :].partition("PLAIN")[2]
+    found = list(_objects(answer, PROBE_NAME))
+    if len(found) != 1 or not answer.endswith(after):
         return None
     start, stop, content = found[0]
-    answer = written[len(before) :]
     names = [key for key, value in content.items() if value == PROBE_NAME]
     arguments = [key for key, value in content.items() if _is_probe(value)]
-    if len(names) != 1 or len(arguments) != 1 or not answer.endswith(after):
+    if len(names) != 1 or len(arguments) != 1:
         return None
-    end = answer[stop : len(answer) - len(after)]
-    return ToolFormat(
-        answer[:start],
-        end,
-        _between(render, user, calls, tools) or end + answer[:start],
-        names[0],
-        arguments[0],
-        True,
-    )
+    begin, end = answer[:start], answer[stop : len(answer) - len(after)]
+    return ToolFormat(begin, end, _between(render), names[0], arguments[0], True)
 
 
-def _between(render: Any, user: dict[str, Any], calls: list[Any], tools: list[Any]) -> str:
+def _between(render: Any) -> str:
     """What a template writes between two calls; nothing where it takes one at a time."""
     try:
-        both = render([user, {"role": "assistant", "content": "", "tool_calls": calls}], tools, False)
+        both = render([USER, _answer(calls=CALLS)], TOOLS, False)
     except Exception:
         return ""
     found = list(_objects(both, PROBE_NAME))[-2:]
@@ -141,48 +152,3 @@ def instructions(tools: Sequence[dict[str, Any]], form: ToolFormat) -> str:
         f"{listed}\n"
         f"To call one, write exactly this, with its name and arguments, and nothing after it:\n{example}"
     )
-
-
-def parse_calls(
-    text: str, form: ToolFormat, names: Sequence[str], first: int = 0
-) -> tuple[str, list[ToolCall]]:
-    """The text before any call, and the calls; `first` is the number of the first one's id.
-
-    A call that is no JSON is kept as it was written, so that whoever runs tools can tell the model.
-    """
-    begin = form.begin.strip()
-    if begin:
-        place = text.find(begin)
-        if place < 0:
-            return text, []
-        before, rest = text[:place], text[place + len(begin) :]
-    elif text.lstrip().startswith(("{", "[")):
-        before, rest = "", text
-    else:
-        return text, []
-    calls = [ToolCall(_new_id(), name, arguments) for name, arguments in _calls_in(rest, form)]
-    if not calls and begin:
-        calls = [ToolCall(_new_id(), "", rest.removesuffix(form.end).strip())]
-    if not begin and not any(call.name in names for call in calls):
-        return text, []
-    return before.rstrip() if calls else text, calls
-
-
-def _new_id() -> str:
-    return f"call_{uuid4().hex[:12]}"
-
-
-def _calls_in(text: str, form: ToolFormat) -> Iterator[tuple[str, str]]:
-    decoder, place = json.JSONDecoder(), 0
-    while (place := text.find("{", place)) >= 0:
-        try:
-            value, place = decoder.raw_decode(text, place)
-        except ValueError:
-            # It began like a call and is none.
-            end = text.find(form.end, place) if form.end else -1
-            yield "", text[place : end if end >= 0 else len(text)].strip()
-            return
-        if isinstance(value, dict):
-            arguments = value.get(form.arguments_key, {})
-            written = arguments if isinstance(arguments, str) else json.dumps(arguments)
-            yield str(value.get(form.name_key, "")), written

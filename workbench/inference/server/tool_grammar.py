@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.inference.server.tool_format import ToolFormat
 
-
+ELSEWHERE = ("$ref", "allOf", "anyOf", "oneOf", "patternProperties", "unevaluatedProperties")
 AS_TEMPLATES_WRITE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
@@ -26,17 +26,15 @@ def _text(piece: str, special: dict[str, int]) -> str:
     return " ".join(parts)
 
 
-def _call_schema(tool: dict[str, Any], form: ToolFormat) -> dict[str, Any]:
-    function = tool["function"]
-    return {
-        "type": "object",
-        "properties": {
-            form.name_key: {"const": function["name"]},
-            form.arguments_key: function.get("parameters") or {"type": "object", "properties": {}},
-        },
-        "required": [form.name_key, form.arguments_key],
-        "additionalProperties": False,
-    }
+def _arguments_schema(tool: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a tool's arguments, which are an object without keys that nobody asked for.
+
+    Where a schema refers to others, what its keys are is not decided in one place, so more are let through.
+    """
+    schema = {"type": "object", **(tool["function"].get("parameters") or {"properties": {}})}
+    if "properties" in schema and not any(word in schema for word in ELSEWHERE):
+        schema.setdefault("additionalProperties", False)
+    return {**schema, "x-guidance": AS_TEMPLATES_WRITE}
 
 
 def calls_grammar(
@@ -47,31 +45,37 @@ def calls_grammar(
     required: bool,
     parallel: bool,
 ) -> str:
-    """A grammar of answers: one or more calls where they are `required`, else text and perhaps calls.
+    """A grammar of answers: one or more calls where they are `required`, else text and perhaps calls at its
+    end.
 
     `special` are the tokenizer's special tokens, by their text.
     """
-    schemas = {"anyOf": [_call_schema(tool, form) for tool in tools], "x-guidance": AS_TEMPLATES_WRITE}
     begin, end, between = (_text(piece, special) for piece in (form.begin, form.end, form.between))
-    more = f"({between} one)*" if parallel else ""
+    more = f"({between} one)*" if parallel and between else ""
     calls = f"{begin} one {more} {end}"
     lines = ["%llguidance {}"]
     trigger = form.begin.strip()
     if required:
         lines.append(f"start: {calls}")
     elif not trigger:
-        lines.append("start: calls | TEXT")
+        lines.append("start: calls | TEXT?")
         lines.append(f"calls: {calls}")
         lines.append(r"TEXT: /[^{\[\s](.|\n)*/")
     else:
         # The frame's first words end the free text; from there on only a call fits.
         rest = _text(form.begin[form.begin.index(trigger) + len(trigger) :], special)
-        lines.append("start: (until calls)? TEXT")
+        lines.append("start: until calls | TEXT")
         if any(token in trigger for token in special):
             lines.append(f"until: TEXT {_text(trigger, special)}")
         else:
             lines.append(f"until[lazy]: TEXT {_text(trigger, special)}")
         lines.append(f"calls: {rest} one {more} {end}")
         lines.append(r"TEXT: /(.|\n)*/")
-    lines.append(f"one: %json {json.dumps(schemas)}")
+    lines.append("one: " + " | ".join(f"call_{place}" for place in range(len(tools))))
+    for place, tool in enumerate(tools):
+        name = json.dumps(tool["function"]["name"])
+        frame = f"{{{json.dumps(form.name_key)}: {name}, {json.dumps(form.arguments_key)}: "
+        # Each schema by itself, for its references point into itself.
+        lines.append(f'call_{place}: {json.dumps(frame)} arguments_{place} "}}"')
+        lines.append(f"arguments_{place}: %json {json.dumps(_arguments_schema(tool))}")
     return "\n".join(lines)

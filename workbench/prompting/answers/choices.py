@@ -40,15 +40,16 @@ def find_letter(text: str, letters: Sequence[str]) -> str | None:
 
 
 def find_word(text: str, words: Mapping[str, str]) -> str | None:
-    """The option a text names, in the value of its word: at its beginning, after a mark, else the last."""
-    found = list(_named(text, words))
-    if found and found[0][0] == len(text) - len(text.lstrip(_EDGES)):
-        return found[0][1]
+    """The option a text names, in the value of its word: after a mark, at its beginning, else the last."""
     for statement in statements(text):
         stated = next(_named(statement, words), None)
         if stated is not None:
             return stated[1]
-    return found[-1][1] if found else None
+    found = list(_named(text, words))
+    if not found:
+        return None
+    begins = found[0][0] == len(text) - len(text.lstrip(_EDGES))
+    return found[0 if begins else -1][1]
 
 
 def _named(text: str, words: Mapping[str, str]) -> Iterator[tuple[int, str]]:

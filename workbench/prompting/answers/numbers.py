@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -14,7 +15,7 @@ MOST_DIGITS = 300
 
 _NUMBER = re.compile(
     r"""
-    (?<!\d)(?<!\^)(?<!\^\{)                    # neither the middle of a number nor its exponent
+    (?<!\d)(?<!\^)(?<!\^\{)                  # neither the middle of a number nor its exponent
     (?P<sign>(?<![\w)\]}.])[-+])?            # a dash after a word or number is no sign
     (?:[$€£¥₹]\s?)?
     (?P<inner>(?<![\w)\]}])-)?
@@ -41,10 +42,8 @@ def find_number(text: str) -> Fraction | None:
             number = next(numbers(part), None)
             if number is not None:
                 return number
-    last = None
-    for last in numbers(text):  # noqa: B007 - the last one is wanted
-        pass
-    return last
+    last = deque(numbers(text), maxlen=1)
+    return last[0] if last else None
 
 
 def numbers(text: str) -> Iterator[Fraction]:

@@ -82,12 +82,16 @@ class Collection:
     def _current(self) -> Index:
         """The index of the newest generation, loaded if it is not yet."""
         with self._loading:
-            self.record = current_record(self.name)
-            if self._index is not None and self._index.record == self.record:
+            record = current_record(self.name)
+            if self._index is not None and self._index.record == record:
                 return self._index
-            self._refuse_other_embedder(self.record)
-            if DENSE in self.retrievers and self._store is None:
-                self._store = folders.vector_store(self.name, self.record)
+            self._refuse_other_embedder(record)
+            if self._store is not None and record.identity != self.record.identity:
+                self._store.close()
+                self._store = None
+            self.record = record
+            if self._store is None and DENSE in self.retrievers:
+                self._store = folders.vector_store(self.name, record)
             self._index = open_index(self.name, self._store)
             return self._index
 
@@ -97,11 +101,11 @@ class Collection:
             rankings = {LEXICAL: index.search_words(query, depth)}
             if vector is not None and index.dense is not None:
                 rankings[DENSE] = index.search_vector(vector, depth)
-            found = reciprocal_rank_fusion(rankings, k)
+            found = reciprocal_rank_fusion(rankings, depth)
             with database.snapshot(self._database) as connection:
                 record = Record.read(connection, self._database)
                 if record == index.record:
-                    return read_passages(connection, index, found)
+                    return read_passages(connection, index, found)[:k]
             # An ingest ended in between, and the rows found may be gone.
             index = self._current()
 

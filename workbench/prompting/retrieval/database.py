@@ -33,7 +33,7 @@ SCHEMA = (
     headings TEXT NOT NULL, text TEXT NOT NULL, key TEXT NOT NULL
 )""",
     "CREATE INDEX IF NOT EXISTS chunks_of_document ON chunks (document)",
-    "CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)",
 )
 
 

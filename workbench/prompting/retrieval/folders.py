@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from workbench import paths
-from workbench.errors import DataError, PromptError, WorkbenchError, storage_error
+from workbench.errors import DataError, PromptError, ServerError, WorkbenchError, storage_error
 from workbench.prompting.retrieval import database
 from workbench.prompting.retrieval.record import Record
 from workbench.prompting.retrieval.vectors import LocalVectors, VectorStore
@@ -122,11 +122,26 @@ def remove_collection(name: str) -> None:
         except DataError:
             # It is damaged, so that nothing is known of a server; what is here can still go.
             record = None
-        if record is not None and record.options.qdrant_url and record.embedder:
-            store = vector_store(name, record)
+        if record is None or not record.options.qdrant_url:
+            delete_folder(folder)
+            return
+        store = vector_store(name, record)
+        try:
             store.drop()
+        except ServerError as error:
+            raise ServerError(
+                f"“{name}” is removed here, but its vectors stay on the server: {error.message}",
+                where=error.where,
+                hint=f"delete its collection {server_name(record)} there",
+            ) from None
+        finally:
             store.close()
-        delete_folder(folder)
+            delete_folder(folder)
+
+
+def server_name(record: Record) -> str:
+    """What a collection is called on a Qdrant server, where others may have one of its name."""
+    return f"workbench-{record.identity}"
 
 
 def delete_folder(folder: Path) -> None:
@@ -145,4 +160,4 @@ def vector_store(name: str, record: Record) -> VectorStore:
         return LocalVectors(folder_of(name) / DATABASE)
     from workbench.prompting.retrieval.qdrant import QdrantVectors
 
-    return QdrantVectors(record.options.qdrant_url, f"workbench-{record.identity}")
+    return QdrantVectors(record.options.qdrant_url, server_name(record))

@@ -100,7 +100,7 @@ def open_index(name: str, store: VectorStore | None) -> Index:
             chunks = json.loads((folder / CHUNKS).read_text())
             lexical = LexicalIndex.load(folder)
             break
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             # An ingest may have ended in between and removed what the record spoke of.
             if current_record(name).generation == record.generation:
                 raise DataError(
@@ -126,7 +126,7 @@ def _vector_keys(name: str, record: Record, chunks: Sequence[int]) -> dict[str, 
 
 
 def read_passages(connection: sqlite3.Connection, index: Index, found: Sequence[Fused]) -> list[Passage]:
-    """The passages of the rows that were found, in their order."""
+    """The passages of the rows that were found, in their order; of equal texts the first alone."""
     ids = [index.chunks[hit.item] for hit in found]
     rows = connection.execute(
         "SELECT chunks.*, documents.path, documents.name, documents.title, documents.unit "
@@ -135,7 +135,10 @@ def read_passages(connection: sqlite3.Connection, index: Index, found: Sequence[
         (json.dumps(ids),),
     )
     by_id = {row["id"]: row for row in rows}
-    return [_passage(by_id[chunk], hit) for chunk, hit in zip(ids, found, strict=True)]
+    passages: dict[str, Passage] = {}
+    for chunk, hit in zip(ids, found, strict=True):
+        passages.setdefault(by_id[chunk]["text"], _passage(by_id[chunk], hit))
+    return list(passages.values())
 
 
 def _passage(row: sqlite3.Row, hit: Fused) -> Passage:

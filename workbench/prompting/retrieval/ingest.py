@@ -12,7 +12,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from workbench.prompting.retrieval.extraction.formats import VERSION
 from workbench.prompting.retrieval.index import lexical_folder, remove_other_generations, write_lexical
 from workbench.prompting.retrieval.reading import Reader
 from workbench.prompting.retrieval.record import Options, Record
+from workbench.prompting.retrieval.report import IngestReport
 from workbench.prompting.retrieval.sources import Found, Skipped, SourceFile, find_files
 from workbench.prompting.retrieval.vectors import VectorStore
 
@@ -35,28 +36,6 @@ Progress = Callable[[str, int, int], None]
 
 STAGED_AT_ONCE = 1 << 20
 """Characters read between two commits of what was read."""
-
-
-@dataclass
-class IngestReport:
-    """What an ingest did: documents by what became of them, and what a person should look at.
-
-    `notes` are pairs of a path and what was lost in reading it. `embedded` counts passages that were sent to
-    the embedder, `seconds` is the wall-clock time.
-    """
-
-    name: str
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
-    notes: list[tuple[str, str]] = field(default_factory=list)
-    documents: int = 0
-    chunks: int = 0
-    embedded: int = 0
-    embedder: str = ""
-    seconds: float = 0.0
 
 
 async def ingest(
@@ -173,6 +152,7 @@ class _Ingest:
         chunking = record.options.chunking
         form = f"{VERSION}:{chunking.target}:{chunking.overlap}:{chunking.unit}:"
         pending: list[tuple[SourceFile, str, dict[str, Any]]] = []
+        characters = 0
         stale = {path for path, digests in stored.items() if digests.staged}
         async with Reader() as reader:
             for number, file in enumerate(found.files):
@@ -192,9 +172,10 @@ class _Ingest:
                     self.report.notes += [(path, note) for note in answer["notes"]]
                     stale.discard(path)
                     pending.append((file, form + answer["content"], answer))
-                    if sum(len(read["text"]) for _, _, read in pending) > STAGED_AT_ONCE:
+                    characters += len(answer["text"])
+                    if characters > STAGED_AT_ONCE:
                         await to_the_end(staging.stage, self.path, pending)
-                        pending = []
+                        pending, characters = [], 0
                 self.seen.append(file)
                 if path not in self.unchanged:
                     self.report.added += not before.live

@@ -40,8 +40,8 @@ class Passage:
 
     @property
     def title(self) -> str:
-        """What it is about, and its place: `Installing › Linux (guide.md, lines 3–9)`."""
-        return f"{' › '.join(self.headings) or self.document} ({self.source})"
+        """What it is about: the headings that it stands under, else the title of the document."""
+        return " › ".join(self.headings) or self.document
 
     def as_json(self) -> dict[str, Any]:
         """All of it as plain JSON, with `source`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Self
 
 import orjson
 
+import workbench
 from workbench.errors import storage_error
 from workbench.prompting.retrieval.chunking import Chunking
 from workbench.prompting.retrieval.worker import LENGTH, pack
@@ -73,7 +75,11 @@ class Reader:
 async def _start() -> Process:
     # -P: a file called like a library, in the folder that the user happens to be in, is not imported.
     command = [sys.executable, "-P", "-m", "workbench.prompting.retrieval.worker"]
+    root = str(Path(workbench.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     try:
-        return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment
+        )
     except OSError as error:
         raise storage_error(error, sys.executable) from None

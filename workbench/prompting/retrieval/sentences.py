@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-END = re.compile(r"""[.!?…]+["'”’»)\]*_]*\s+|[。！？]+["”’」』）]*\s*""")
+# The looks behind keep a long row of full stops from being tried at each of them.
+END = re.compile(r"""(?<![.!?…])[.!?…]+["'”’»)\]*_]*\s+|(?<![。！？])[。！？]+["”’」』）]*\s*""")
 OPENERS = "\"'“”‘’«([*_#-–—¿¡"
 WORD_BEFORE = re.compile(r"(\w[\w.]*)$")
 

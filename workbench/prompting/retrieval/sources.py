@@ -52,7 +52,9 @@ def find_files(sources: Sequence[Path], exclude: Sequence[str], maximum_bytes: i
             raise DataError(
                 "there is no such file or folder", where=str(source), hint="name a folder or files to read"
             )
-        entries = _walk(source, exclude, found) if source.is_dir() else iter([(source, source.name)])
+        entries = (
+            _walk(source, exclude, found) if source.is_dir() else iter([(source.resolve(), source.name)])
+        )
         for path, name in entries:
             reason = _reason_against(path, maximum_bytes)
             if reason:

@@ -6,6 +6,7 @@ of length, big-endian, and that much JSON.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import resource
@@ -72,9 +73,9 @@ def main() -> None:
     """Serve on standard input and output, which nothing else may print to."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    soft = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(MOST_MEMORY, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    # Not every system bounds it.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     serve(sys.stdin.buffer, answers)
 
 

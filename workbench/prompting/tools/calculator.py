@@ -16,7 +16,14 @@ DESCRIPTION = (
 PARAMETERS = {
     "type": "object",
     "properties": {
-        "expression": {"type": "string", "description": "The expression, for example (12.5 + 7) * 4 / 3"}
+        "expression": {
+            "type": "string",
+            "description": "The expression, for example (12.5 + 7) * 4 / 3",
+            # A server that constrains its model holds it to this, and small models need it: without, one of
+            # 135 M parameters writes brackets and prose into the call.
+            "pattern": r"^[0-9a-z(√π−-][0-9a-z()+*/%^!.,°×÷·√π− -]*$",
+            "maxLength": 200,
+        }
     },
     "required": ["expression"],
     "additionalProperties": False,

@@ -21,6 +21,7 @@ from workbench.prompting.tools.arithmetic import (
     checked,
     combine,
     factorial,
+    inexact,
     power,
     square_root,
 )
@@ -107,7 +108,7 @@ class _Reader:
             if self.take("!"):
                 value = factorial(value)
             elif self.take("°"):
-                value = checked(value * (math.pi / 180))
+                value = inexact(value) * (math.pi / 180)
             elif self.ahead().startswith("%") and not _OPERAND.match(self.ahead()[1:].lstrip()):
                 self.take("%")
                 value = value / 100

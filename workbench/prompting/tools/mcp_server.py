@@ -44,13 +44,13 @@ class McpServer:
 
     async def tools(self) -> list[Tool]:
         """What the server offers now. Raises `ToolError`, `MissingExtraError`."""
-        client = (await self._connected()).client
+        connection = await self._connected()
         tools: list[Tool] = []
         cursor = None
         try:
             async with asyncio.timeout(self.connect_seconds):
                 for _ in range(PAGES):
-                    page = await client.list_tools(cursor=cursor)
+                    page = await connection.client.list_tools(cursor=cursor)
                     for tool in page.tools:
                         call = partial(self._call, tool.name)
                         about = tool.description or tool.title or ""
@@ -59,7 +59,6 @@ class McpServer:
                     if cursor is None:
                         break
         except Exception as error:
-            connection = self._connection
             await self.aclose()
             raise self._problem("does not list its tools", error, connection) from None
         return tools
@@ -117,18 +116,19 @@ class McpServer:
         if self._connection is connection:
             self._connection = None
         await connection.close()
-        return CallFailed(f"the server “{self.name}” was lost: {_reason(error)} {connection.heard()}".strip())
+        heard = connection.heard()
+        wrote = f"\nIt last wrote:\n{heard}" if heard else ""
+        return CallFailed(f"the server “{one_line(self.name)}” was lost: {_reason(error)}{wrote}")
 
-    def _problem(self, what: str, error: Exception, connection: _Connection | None) -> WorkbenchError:
+    def _problem(self, what: str, error: Exception, connection: _Connection) -> WorkbenchError:
         if isinstance(error, WorkbenchError):
             return error
         reason = _reason(error)
         if isinstance(error, TimeoutError):
             reason = f"no answer in {self.connect_seconds:g} seconds"
-        heard = connection.heard() if connection else ""
         return ToolError(
             f"the MCP server “{one_line(self.name)}” {what}: {reason}",
-            where=heard or self.entry.command or self.entry.url,
+            where=connection.heard() or self.entry.command or self.entry.url,
             hint=f"its entry is in {config_path()}",
         )
 
@@ -154,6 +154,8 @@ class _Connection:
     async def open(self, seconds: float) -> None:
         """Start or reach the server, and agree with it on a protocol."""
         owner = self._owner = asyncio.create_task(self._own(), name=f"MCP server {self.name}")
+        # A server that is lost between two calls shows in the next; asyncio need not print it.
+        owner.add_done_callback(lambda task: task.cancelled() or task.exception())
         ready = asyncio.create_task(self._ready.wait())
         either: set[asyncio.Future[Any]] = {owner, ready}
         try:

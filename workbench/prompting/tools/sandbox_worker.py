@@ -29,6 +29,7 @@ from pydantic_monty import (
 VALUE = "_"
 FRAMES = 3
 GRACE_SECONDS = 1.0
+OWN_MEMORY = 128 * 1024 * 1024
 
 
 def main() -> None:
@@ -56,12 +57,14 @@ def run(request: dict[str, Any]) -> dict[str, str]:
         try:
             with pool.checkout(limits=limits) as session:
                 printed.interpreter = session.worker_pid
-                _confine(session.worker_pid, seconds, request["memory"])
+                confine(session.worker_pid, 4 * request["memory"], seconds)
+                confine(os.getpid(), 4 * request["memory"] + OWN_MEMORY, seconds)
                 kept = keep_value(code)
                 session.feed_run(kept or code, print_callback=printed)
                 if kept:
-                    show = f"'' if {VALUE} is None else repr({VALUE})[:{characters}]"
-                    answer["value"] = str(session.feed_run(show))
+                    # An f-string is text whatever the program has made of the names `repr` and `str`.
+                    show = f"'' if {VALUE} is None else f'{{{VALUE}!r:.{characters}}}'"
+                    answer["value"] = session.feed_run(show)
         except MontyError as error:
             answer["error"] = describe(error, code)[:characters]
     if printed.room < 0:
@@ -124,20 +127,23 @@ def describe(error: MontyError, code: str) -> str:
     return "\n".join([error.display("type-msg"), *places])
 
 
-def _confine(interpreter: int | None, seconds: float, memory: int) -> None:
-    """Limits of the kernel's on the interpreter's process, beneath those it keeps itself."""
-    if interpreter is None or not hasattr(resource, "prlimit"):
+def confine(process: int | None, memory: int, seconds: float) -> None:
+    """Limits of the kernel's on a process, beneath those that the interpreter keeps itself.
+
+    `memory` in bytes is on top of what it has now; what threads reserve and never touch is not counted.
+    """
+    if process is None or not hasattr(resource, "prlimit"):
         return
     with contextlib.suppress(OSError):
-        pages = int(Path(f"/proc/{interpreter}/statm").read_text().split()[0])
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[5])
         limits = {
-            resource.RLIMIT_AS: pages * resource.getpagesize() + 4 * memory,
+            resource.RLIMIT_DATA: pages * resource.getpagesize() + memory,
             resource.RLIMIT_CPU: int(2 * seconds + 10),
             resource.RLIMIT_FSIZE: 0,
             resource.RLIMIT_CORE: 0,
         }
         for kind, limit in limits.items():
-            resource.prlimit(interpreter, kind, (limit, limit))
+            resource.prlimit(process, kind, (limit, limit))
 
 
 if __name__ == "__main__":

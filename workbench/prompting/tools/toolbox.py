@@ -6,11 +6,12 @@ import asyncio
 import importlib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Self
 
 from workbench.errors import ToolError
+from workbench.prompting.technique import Approve
 from workbench.prompting.together import together
 from workbench.prompting.tools import arguments as written
 from workbench.prompting.tools.mcp_server import McpServer
@@ -18,9 +19,6 @@ from workbench.prompting.tools.tool import CallDenied, CallFailed, MalformedCall
 from workbench.prompting.validation import did_you_mean
 
 NAME_CHARACTERS = 64
-
-Approve = Callable[[str, str], "bool | Awaitable[bool]"]
-"""Whether a tool may be called, asked with its name and arguments."""
 
 Chosen = tuple[McpServer, frozenset[str] | None]
 """A server and the names of its tools that are wanted, None for all."""

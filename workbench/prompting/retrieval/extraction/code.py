@@ -7,8 +7,8 @@ import re
 from workbench.prompting.retrieval.extraction.document import Heading
 
 LANGUAGES = (
-    ".c .cc .cpp .cs .cu .cuh .cxx .dart .go .h .hpp .java .jl .js .jsx .kt .lua .m .mjs .php .pl .proto "
-    ".py .pyi .rb .rs .scala .sh .swift .ts .tsx .zig"
+    ".c .cc .cpp .cs .css .cu .cuh .cxx .dart .go .h .hpp .java .jl .js .jsx .kt .lua .m .mjs .php .pl "
+    ".proto .py .pyi .rb .rs .scala .sh .swift .ts .tsx .zig"
 )
 SUFFIXES = frozenset(LANGUAGES.split())
 

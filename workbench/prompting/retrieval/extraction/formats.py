@@ -7,7 +7,7 @@ from pathlib import PurePath
 from workbench.errors import DataError
 from workbench.prompting.retrieval.extraction.code import SUFFIXES, definitions
 from workbench.prompting.retrieval.extraction.decoding import decode
-from workbench.prompting.retrieval.extraction.document import Document, line_marks
+from workbench.prompting.retrieval.extraction.document import Document, Heading, line_marks
 from workbench.prompting.retrieval.extraction.html import read_html
 from workbench.prompting.retrieval.extraction.markdown import markdown_headings
 from workbench.prompting.retrieval.extraction.pdf import read_pdf
@@ -17,6 +17,9 @@ VERSION = 1
 
 MARKDOWN = frozenset({".markdown", ".md", ".mdown", ".mdx"})
 HTML = frozenset({".htm", ".html", ".xhtml"})
+
+LONGEST_MEAN_LINE = 400
+"""Characters a line. Code that people write has some 40; a minified script or a search index thousands."""
 
 
 def extract(data: bytes, path: PurePath) -> Document:
@@ -30,7 +33,11 @@ def extract(data: bytes, path: PurePath) -> Document:
     if not text.strip():
         raise DataError("it is empty")
     title = path.name
-    headings = definitions(text) if suffix in SUFFIXES else ()
+    headings: tuple[Heading, ...] = ()
+    if suffix in SUFFIXES:
+        if len(text) > LONGEST_MEAN_LINE * (text.count("\n") + 1):
+            raise DataError("it is minified code, which nobody reads")
+        headings = definitions(text)
     if suffix in MARKDOWN:
         headings = markdown_headings(text)
         title = next((heading.title for heading in headings if heading.level == 1), title)

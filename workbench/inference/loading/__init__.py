@@ -1,0 +1,1 @@
+"""Models opened for inference, from wherever they lie: folders, runs, the hub, GGUF files, adapters."""

@@ -1,0 +1,136 @@
+"""Adapters and soft prompts of PEFT, on top of the model that they were trained for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+from safetensors import SafetensorError, safe_open
+
+from workbench.errors import ModelError
+from workbench.inference.loading.places import ADAPTER, PICKLES
+from workbench.inference.loading.soft_prompt import SoftPrompt
+
+WEIGHTS = "adapter_model.safetensors"
+EMBEDDINGS = ("PROMPT_TUNING", "P_TUNING")
+KEYS_VALUES = ("PREFIX_TUNING",)
+UNMERGED = ("ADAPTION_PROMPT", "CPT", "MULTITASK_PROMPT_TUNING", "POLY", "XLORA")
+"""Kinds whose work depends on the input: they cannot become part of the weights."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A folder of adapters, and what its configuration says."""
+
+    folder: Path
+    base: str
+    revision: str | None
+    kind: str
+    task: str | None
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """Raises `ModelError` when the configuration is damaged, or the weights missing or pickled."""
+    try:
+        found = orjson.loads((folder / ADAPTER).read_bytes())
+        adapter = Adapter(
+            folder,
+            str(found["base_model_name_or_path"]),
+            found.get("revision"),
+            str(found["peft_type"]),
+            found.get("task_type"),
+        )
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise ModelError(f"{ADAPTER} is damaged: {error}", where=str(folder)) from None
+    if not (folder / WEIGHTS).is_file():
+        pickled = any(path.suffix in PICKLES for path in folder.iterdir())
+        raise ModelError(
+            "its adapters are pickled, which can run any code when opened"
+            if pickled
+            else f"the folder holds no {WEIGHTS}",
+            where=str(folder),
+            hint="where you trust it, load it with PEFT and save it again" if pickled else "",
+        )
+    if adapter.kind in UNMERGED:
+        raise ModelError(f"adapters of the kind {adapter.kind} cannot be served", where=str(folder))
+    return adapter
+
+
+def outputs_of(adapter: Adapter) -> int | None:
+    """How many outputs the head has that was saved with adapters; None where there is none."""
+    sizes = [
+        rows
+        for name, rows in _rows(adapter).items()
+        if "lora_" not in name and name.rpartition(".")[0].endswith(("classifier", "score", "out_proj"))
+    ]
+    return min(sizes, default=None)
+
+
+def _rows(adapter: Adapter) -> dict[str, int]:
+    """The first size of every weight matrix that was saved."""
+    try:
+        with safe_open(adapter.folder / WEIGHTS, "np") as file:
+            names = [name for name in file.keys() if name.endswith("weight")]  # noqa: SIM118 - it is no mapping
+            return {name: int(file.get_slice(name).get_shape()[0]) for name in names}
+    except SafetensorError as error:
+        raise ModelError(
+            f"the weight file is damaged or cut short: {error}", where=str(adapter.folder / WEIGHTS)
+        ) from None
+
+
+def apply(model: Any, adapter: Adapter) -> tuple[Any, SoftPrompt | None]:
+    """The model with the adapters in its weights, or the soft prompt to put before its input.
+
+    Raises `ModelError` when they do not fit.
+    """
+    from peft import PeftModel
+
+    _grow_vocabulary(model, adapter)
+    try:
+        wrapped = PeftModel.from_pretrained(model, str(adapter.folder), autocast_adapter_dtype=False)
+        if adapter.kind in (*EMBEDDINGS, *KEYS_VALUES):
+            with torch.inference_mode():
+                return model, _soft_prompt(wrapped, adapter, model)
+        return wrapped.merge_and_unload(safe_merge=True).eval().requires_grad_(False), None
+    except ModelError:
+        raise
+    except Exception as error:
+        # PEFT's many kinds of adapters fail each in its own way when layers or shapes are others.
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise ModelError(
+            f"the adapters do not fit their base model: {first}",
+            where=str(adapter.folder),
+            hint=f"they were trained for {adapter.base}",
+        ) from error
+
+
+def _grow_vocabulary(model: Any, adapter: Adapter) -> None:
+    """Adapters that taught new tokens were saved with the whole table of embeddings."""
+    table = model.get_input_embeddings()
+    path = next((name for name, module in model.named_modules() if module is table), "")
+    for name, rows in _rows(adapter).items():
+        if path and name.endswith(f"{path.rpartition('.')[2]}.weight") and rows != table.weight.shape[0]:
+            model.resize_token_embeddings(rows, mean_resizing=False)
+            return
+
+
+def _soft_prompt(wrapped: Any, adapter: Adapter, model: Any) -> SoftPrompt:
+    found = wrapped.get_prompt(1)
+    if adapter.kind in EMBEDDINGS:
+        # For an encoder–decoder PEFT has twice as many, and puts the first half before the encoder's input.
+        length = wrapped.active_peft_config.num_virtual_tokens
+        return SoftPrompt(length, embeddings=found[0, :length].to(model.device, model.dtype).clone())
+    cache = getattr(found, "self_attention_cache", found)
+    if not hasattr(cache, "layers"):
+        raise ModelError(
+            f"a prefix for {type(model).__name__} has another shape than keys and values here",
+            where=str(adapter.folder),
+        )
+    pairs = tuple(
+        (layer.keys[0].to(model.dtype).clone(), layer.values[0].to(model.dtype).clone())
+        for layer in cache.layers
+    )
+    return SoftPrompt(pairs[0][0].shape[-2], keys_values=pairs)

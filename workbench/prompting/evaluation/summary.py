@@ -1,0 +1,77 @@
+"""The numbers of an evaluation, from its results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from workbench.prompting.evaluation import intervals
+from workbench.prompting.evaluation.results import Cost, Result, result_of
+from workbench.store.evaluations import Evaluation
+from workbench.store.json_lines import parsed, whole_lines
+
+
+def results_in(evaluation: Evaluation) -> list[Result]:
+    """The results so far, in the order of the data. Raises `StorageError`."""
+    found = {}
+    for _, line in whole_lines(evaluation.results_path):
+        result = result_of(parsed(line) or {})
+        if result is not None:
+            found[result.id] = result
+    return sorted(found.values(), key=lambda result: result.row)
+
+
+def failed_in(evaluation: Evaluation, done: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The last error of each item that failed and was not done since, by its id."""
+    errors = {}
+    for _, line in whole_lines(evaluation.failures_path):
+        record = parsed(line)
+        if record is not None and isinstance(record.get("error"), dict):
+            errors[str(record.get("id"))] = record["error"]
+    for id in done:
+        errors.pop(id, None)
+    return errors
+
+
+def tally(results: Sequence[Result], items: int, failed: int) -> dict[str, Any]:
+    """The plain numbers. Means are over the items that are done; accuracy over those with a reference.
+
+    Whatever is added up goes in the order of the data, so that the sums are the same however they came.
+    """
+    scores = [result.score for result in results if result.score is not None]
+    samples = sum(result.samples for result in results)
+    several = any(result.samples > 1 for result in results)
+    agreements = [result.agreement for result in results if result.agreement is not None]
+    return {
+        "items": items,
+        "done": len(results),
+        "failed": failed,
+        "scored": len(scores),
+        "right": sum(score == 1 for score in scores),
+        "accuracy": _mean(scores),
+        "right_in_any": _mean([float(max(result.scores)) for result in results if result.scores])
+        if several
+        else None,
+        "samples": samples,
+        "without_answer": samples - sum(result.answered for result in results),
+        "agreement": _mean(agreements),
+        "cost": {
+            name: {
+                "mean": _mean([getattr(result.cost, name) for result in results]),
+                "total": sum(getattr(result.cost, name) for result in results),
+            }
+            for name in (item.name for item in fields(Cost))
+        },
+    }
+
+
+def summarise(results: Sequence[Result], items: int, failed: int, seed: int = 0) -> dict[str, Any]:
+    """The numbers with the interval of the accuracy."""
+    scores = [result.score for result in results if result.score is not None]
+    interval = intervals.of_mean(scores, seed) if scores else None
+    return {**tally(results, items, failed), "interval": interval.as_json() if interval else None}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

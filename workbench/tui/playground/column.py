@@ -1,0 +1,308 @@
+"""One column: how it asks, and all that has come back so far. What is on screen is drawn from this."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.errors import WorkbenchError
+from workbench.tui.playground.events import (
+    Began,
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    Grew,
+    Heard,
+    Said,
+    Stepped,
+    ToolAsked,
+)
+from workbench.tui.playground.setup import Setup
+from workbench.tui.text import reveal_control
+from workbench.tui.widgets.text_lines import Span
+
+if TYPE_CHECKING:
+    from workbench.inference.generation import Message, TokenLogprob
+    from workbench.prompting.technique import Outcome, Step
+    from workbench.tui.playground.job import Job, Opening
+    from workbench.tui.playground.outgoing import Outgoing
+
+ColumnState = Literal["empty", "opening", "running", "done", "cancelled", "failed"]
+
+
+@dataclass
+class Chain:
+    """One sample on its way: `log` is what is shown of it, only ever added to."""
+
+    number: int
+    log: list[Span] = field(default_factory=list)
+    tokens: list[TokenLogprob] = field(default_factory=list)
+    pieces: int = 0
+    finish: str = ""
+    text: str = ""
+    answer: str | None = None
+    complete: bool = False
+
+    def write(self, text: str, role: str = "") -> None:
+        """Add text as it came."""
+        if text:
+            self.log.append((text, role))
+
+
+def joined(log: list[Span]) -> list[Span]:
+    """The same text in as few pieces as its roles allow."""
+    return [
+        ("".join(text for text, _ in group), role) for role, group in groupby(log, key=lambda span: span[1])
+    ]
+
+
+class Column:
+    """Takes the events of its job, in order; `revision` grows whenever something is to be drawn anew."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.revision = 0
+        self.job: Job | None = None
+        self.history_id = ""
+        self.outgoing: Outgoing | None = None
+        self.warming: Opening | None = None
+        self.gone = ""
+        self.clear()
+
+    def clear(self) -> None:
+        """A conversation that has not begun."""
+        self.messages: tuple[Message, ...] = ()
+        self._begin("", ())
+        self.state: ColumnState = "empty"
+
+    def _begin(self, question: str, earlier: tuple[Message, ...]) -> None:
+        self.question, self.earlier = question, earlier
+        self.state = "opening"
+        self.words, self.technique = "", ""
+        self.error: WorkbenchError | None = None
+        self.chains: dict[int, Chain] = {}
+        self.steps: list[Step] = []
+        self.outcomes: list[Outcome] = []
+        self.pending: ToolAsked | None = None
+        self.chain = 0
+        self.began = self.first = self.last = 0.0
+        self.known_rate: float | None = None
+        self.known_first: float | None = None
+        self.known_tokens: int | None = None
+        self.notes: list[str] = []
+        self.revision += 1
+
+    def send(self, job: Job, question: str) -> None:
+        """A job that is about to start."""
+        self.job, self.outgoing = job, job.outgoing
+        self.gone = ""
+        self._begin(question, job.outgoing.earlier)
+
+    def warm(self, opening: Opening | None) -> None:
+        """The model is being opened."""
+        self.warming, self.gone, self.words = opening, "", ""
+        self.revision += 1
+
+    def take_warming(self, event: Event) -> None:
+        """One event of the opening; what it failed of is told when something is sent, too."""
+        self.revision += 1
+        match event:
+            case Said(words):
+                self.words = words
+            case Failed(error, _):
+                self.warming, self.words, self.gone = None, "", error.message
+            case _:
+                self.warming, self.words = None, ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is on its way."""
+        return self.state in ("opening", "running")
+
+    @property
+    def shown(self) -> Chain | None:
+        """The chain in sight."""
+        return self.chains.get(self.chain)
+
+    # What happens.
+
+    def take(self, event: Event) -> None:
+        """One event of the job."""
+        self.revision += 1
+        match event:
+            case Grew(delta, at):
+                self.first = self.first or at
+                self.last = at
+                chain = self._chain(delta.index)
+                chain.write(delta.text)
+                chain.text += delta.text
+                chain.tokens.extend(delta.logprobs)
+                chain.pieces += max(len(delta.logprobs), bool(delta.text))
+                chain.finish = delta.finish_reason or chain.finish
+            case Stepped(step):
+                self._step(step)
+            case Heard(number, outcome):
+                self._heard(number, outcome)
+            case Said(words):
+                self.words = words
+            case Began(technique, at):
+                self.technique, self.began, self.state, self.words = technique, at, "running", ""
+            case ToolAsked():
+                self.pending = event
+            case Finished(outcomes, at):
+                self.outcomes = list(outcomes)
+                self._finish(at)
+            case Failed(error, at):
+                self.error = error
+                self._end("failed", at)
+            case Cancelled(at):
+                self._end("cancelled", at)
+
+    def _chain(self, number: int) -> Chain:
+        if number not in self.chains:
+            self.chains[number] = Chain(number)
+            self.chains = dict(sorted(self.chains.items()))
+        return self.chains[number]
+
+    def _step(self, step: Step) -> None:
+        self.steps.append(step)
+        chain = self._chain(step.chain or 0) if step.kind in ("tool_call", "tool_result") else None
+        if chain is not None and step.kind == "tool_call":
+            broken = bool(chain.log) and not chain.log[-1][0].endswith("\n")
+            call = f"{step.content.get('name')}({step.content.get('arguments')})"
+            chain.write("\n" * broken + f"→ {reveal_control(call)}\n", "key")
+        elif chain is not None:
+            role = "dim" if step.content.get("status") == "ok" else "warn"
+            chain.write(f"← {step.content.get('text')}\n", role)
+        elif step.kind == "extraction" and step.chain is not None:
+            self._chain(step.chain).answer = step.content.get("answer")
+
+    def _heard(self, number: int, outcome: Outcome) -> None:
+        chain = self._chain(number)
+        if not chain.log:
+            chain.write(outcome.text)
+        chain.complete = True
+        chain.answer = outcome.answer if outcome.answer is not None else chain.answer
+        chain.text = outcome.text or chain.text
+        chain.finish = str(outcome.details.get("finish_reason") or chain.finish)
+
+    def _finish(self, at: float) -> None:
+        for number, outcome in enumerate(self.outcomes):
+            chosen = int(outcome.details.get("chosen_chain", number))
+            self._heard(chosen, outcome)
+            if number == 0:
+                self.chain = chosen
+                self.messages = tuple(outcome.messages)
+        used = sum(outcome.usage.completion_tokens for outcome in self.outcomes)
+        self.known_tokens = used or None
+        self._end("done", at)
+
+    def _end(self, state: ColumnState, at: float) -> None:
+        self.state, self.pending, self.job = state, None, None
+        self.last = self.last or at
+        self.notes = [step.title for step in self.steps if step.kind == "note"]
+
+    def answer_pending(self, allowed: bool, *, always: bool = False) -> None:
+        """Let a tool run, or not; `always` also whatever it asks from now on."""
+        if self.pending is None:
+            return
+        asked, self.pending = self.pending, None
+        if always and self.job is not None:
+            self.job.allow_all = True
+        asked.answer(allowed)
+        self.revision += 1
+
+    # What is measured.
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens written so far, in all chains."""
+        return self.known_tokens or sum(chain.pieces for chain in self.chains.values())
+
+    @property
+    def first_seconds(self) -> float | None:
+        """From asking the model to the first token."""
+        if self.known_first is not None:
+            return self.known_first
+        return self.first - self.began if self.first and self.began else None
+
+    @property
+    def rate(self) -> float | None:
+        """Tokens a second, of all chains together, behind the first."""
+        if self.known_rate is not None:
+            return self.known_rate
+        seconds = self.last - self.first
+        return (self.num_tokens - 1) / seconds if seconds > 0 and self.num_tokens > 1 else None
+
+    def seconds_running(self) -> float:
+        """Since the technique began."""
+        return time.monotonic() - self.began if self.began else 0.0
+
+    # What the steps say.
+
+    def last_step(self, kind: str) -> Step | None:
+        """The latest step of a kind."""
+        return next((step for step in reversed(self.steps) if step.kind == kind), None)
+
+    @property
+    def vote(self) -> Mapping[str, Any] | None:
+        """The vote as it stands."""
+        step = self.last_step("vote")
+        return step.content if step is not None else None
+
+    def as_record(self) -> dict[str, Any]:
+        """All of it as plain values, for the history."""
+        return {
+            "setup": self.setup.as_json(),
+            "earlier": list(self.earlier),
+            "state": self.state,
+            "technique": self.technique,
+            "chains": [
+                {
+                    "number": chain.number,
+                    "log": joined(chain.log),
+                    "answer": chain.answer,
+                    "finish": chain.finish,
+                }
+                for chain in self.chains.values()
+            ],
+            "chain": self.chain,
+            "messages": list(self.messages),
+            "steps": [
+                [step.kind, step.title, dict(step.content), step.chain, step.seconds] for step in self.steps
+            ],
+            "tokens": self.num_tokens,
+            "first_seconds": self.first_seconds,
+            "rate": self.rate,
+            "error": self.error.as_dict() if self.error else None,
+        }
+
+    def restore(self, question: str, record: Mapping[str, Any]) -> None:
+        """Show what was kept, as it stood at its end."""
+        from workbench.prompting.technique import Step
+
+        self.job = None
+        self.setup = Setup.from_json(record.get("setup"))
+        self._begin(question, tuple(record.get("earlier") or ()))
+        self.messages = tuple(record.get("messages") or ())
+        state = record.get("state")
+        self.state = state if state in ("done", "cancelled", "failed") else "cancelled"
+        self.technique = str(record.get("technique") or "")
+        for kept in record.get("chains") or ():
+            chain = self._chain(int(kept["number"]))
+            chain.log = [(str(text), str(role)) for text, role in kept.get("log") or ()]
+            chain.text = "".join(text for text, role in chain.log if not role)
+            chain.answer, chain.finish = kept.get("answer"), str(kept.get("finish") or "")
+            chain.complete = True
+        self.chain = int(record.get("chain") or 0)
+        self.steps = [Step(*kept) for kept in record.get("steps") or ()]
+        self.known_tokens, self.known_rate = record.get("tokens"), record.get("rate")
+        self.known_first = record.get("first_seconds")
+        if error := record.get("error"):
+            self.error = WorkbenchError(error["message"], where=error["where"], hint=error["hint"])
+            self.error.title = error["title"]
+        self.notes = [step.title for step in self.steps if step.kind == "note"]

@@ -1,0 +1,55 @@
+"""The commands of the Playground, and its views."""
+
+from __future__ import annotations
+
+from workbench.tui.commands import Command
+from workbench.tui.pane import Pane
+
+VIEWS = (
+    Pane("answer", "a", "answer", "Show the answers."),
+    Pane("tokens", "i", "tokens", "Show the answer's tokens by their probability, with their rivals."),
+    Pane("votes", "v", "votes", "Show the vote of the chains."),
+    Pane("passages", "d", "passages", "Show the passages that were retrieved, and which are cited."),
+    Pane("steps", "s", "steps", "Show every request, call and result."),
+    Pane("preview", "p", "preview", "Show the exact tokens that the model will see."),
+)
+
+COMMANDS = (
+    Command("play.write", "enter", "write", "write", "Write a prompt."),
+    Command("play.send", "ctrl+j,f5", "send", "send", "Send what is written, to all columns at once."),
+    Command("play.model", "m", "model", "model", "Choose the model of the column."),
+    Command("play.technique", "t", "technique", "technique", "Choose techniques and their settings."),
+    Command("play.sampling", "r", "sampling", "sampling", "Set temperature, length, samples and so on."),
+    Command("play.open", "o", "open", "prompts", "Open a prompt, or write free text again."),
+    Command("play.add", "plus", "add", "column", "Add a column, to compare models or techniques."),
+    Command("play.remove", "minus", "remove", "remove", "Remove the column."),
+    Command("play.next", "tab", "turn(1)", "next", "Go to the next column."),
+    Command("play.before", "shift+tab", "turn(-1)", "before", "Go to the column before.", footer=False),
+    Command("play.large", "z", "large", "large", "Show the column alone, or all again."),
+    Command("play.resend", "R", "resend", "again", "Send the last prompt again."),
+    Command("play.new", "n", "new", "new", "Begin a new conversation."),
+    Command("play.history", "h,ctrl+r", "history", "history", "Search and open what was sent before."),
+    Command("play.mode", "c", "mode", "go on", "Go on with the conversation, or ask anew each time.", False),
+    Command("play.edit", "e,E", "edit", "edit", "Edit the prompt as YAML in $EDITOR.", footer=False),
+    Command("play.save", "w", "save", "save", "Save the prompt in your folder of prompts.", footer=False),
+    Command("play.copy", "y", "copy", "copy", "Copy the answer.", footer=False),
+    Command("play.start", "g", "start", "start engine", "Start the engine of the column's model."),
+    Command("play.ingest", "I", "ingest", "documents", "Make a folder of documents searchable.", False),
+    Command("play.next_chain", "right_square_bracket", "chain(1)", "next chain", "Show the next chain."),
+    Command(
+        "play.chain_before", "left_square_bracket", "chain(-1)", "before", "Show the chain before.", False
+    ),
+    Command(
+        "play.back", "escape", "back", "back", "Cancel what goes on; leave what one is in.", footer=False
+    ),
+    *(
+        Command(f"play.{view.id}", view.key, f"view('{view.id}')", view.label, view.help, footer=False)
+        for view in VIEWS
+    ),
+)
+
+APPROVAL = (
+    Command("allow.yes", "y", "allow(True)", "allow", "Let the tool be called."),
+    Command("allow.no", "n", "allow(False)", "refuse", "Do not let the tool be called."),
+    Command("allow.all", "A", "allow_all", "allow all", "Let all tools be called in this answer."),
+)

@@ -1,0 +1,105 @@
+"""What one column asks, and how: a model, a technique, how tokens are drawn. Plain values that go to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+ChoiceKind = Literal["local", "server", "place"]
+Specification: TypeAlias = "list[dict[str, Any]]"
+"""A technique as `composition.build` takes it; an empty list is zero-shot."""
+
+ALTERNATIVES = 5
+MOST_SAMPLES, MOST_ALTERNATIVES = 64, 20
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model somewhere: of this machine (`model` a folder, hub name or GGUF file, an engine serves it), of a
+    server in the user's list, or of a server at a URL or socket. `model` may be empty where a server has one.
+    """
+
+    kind: ChoiceKind
+    model: str
+    server: str = ""
+    options: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """A short name."""
+        if self.kind == "local":
+            path = Path(self.model)
+            return path.parent.name if path.name == "final" else path.name or self.model
+        return self.model or self.server
+
+    @property
+    def where(self) -> str:
+        """Where it is, in a word."""
+        return "this machine" if self.kind == "local" else self.server
+
+    @classmethod
+    def from_json(cls, value: object) -> ModelChoice | None:
+        """What `asdict` made of one; None for anything else."""
+        if not isinstance(value, Mapping) or value.get("kind") not in ("local", "server", "place"):
+            return None
+        texts = {name: str(value.get(name) or "") for name in ("model", "server")}
+        options = value.get("options")
+        words = tuple(map(str, options)) if isinstance(options, (list, tuple)) else ()
+        return cls(value["kind"], **texts, options=words)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a column asks.
+
+    `technique` and `sampling` are None and empty where the prompt decides; `sampling` holds what differs
+    from the prompt's. `alternatives` is how many rivals of each token are reported, None for no
+    probabilities; `approve` asks before every call of a tool.
+    """
+
+    model: ModelChoice | None = None
+    technique: Specification | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    samples: int = 1
+    alternatives: int | None = ALTERNATIVES
+    approve: bool = True
+
+    @property
+    def technique_words(self) -> str:
+        """The technique's name, empty where the prompt decides."""
+        return "" if self.technique is None else technique_name(self.technique)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: object) -> Setup:
+        """What `as_json` made; what cannot be read is as by default."""
+        known = value if isinstance(value, Mapping) else {}
+        setup = cls(model=ModelChoice.from_json(known.get("model")))
+        usual = cls()
+        for entry in fields(cls)[1:]:
+            given = known.get(entry.name, getattr(usual, entry.name))
+            if _fits(entry.name, given):
+                setup = replace(setup, **{entry.name: given})
+        return setup
+
+
+def technique_name(specification: Specification) -> str:
+    """A specification in words: `rag+cot`."""
+    return "+".join(name for part in specification for name in part) or "zero_shot"
+
+
+def _fits(name: str, value: object) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return {
+        "technique": value is None
+        or (isinstance(value, list) and all(isinstance(part, dict) for part in value)),
+        "sampling": isinstance(value, Mapping),
+        "samples": whole and 1 <= int(str(value)) <= MOST_SAMPLES if whole else False,
+        "alternatives": value is None or (whole and 0 <= int(str(value)) <= MOST_ALTERNATIVES),
+        "approve": isinstance(value, bool),
+    }[name]
