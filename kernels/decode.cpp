@@ -483,10 +483,11 @@ class Decoder final : public Step, private Job {
         // Packing a chunk costs about as much as the queries of one row.
         attend_schedule.plan(pieces.size() * KV, threads, 4, [&](std::size_t i) { return 1 + pieces[i % pieces.size()].row_count; });
         if (partials > partial_room) {
-            partial_room = partials + partials / 4;
-            partial_values.resize(partial_room * columns);
-            partial_most.resize(partial_room);
-            partial_total.resize(partial_room);
+            const std::size_t room = partials + partials / 4;
+            partial_values.resize(room * columns);
+            partial_most.resize(room);
+            partial_total.resize(room);
+            partial_room = room;
         }
     }
 
@@ -499,28 +500,29 @@ class Decoder final : public Step, private Job {
         row_schedule.plan(B, threads, 8);
     }
 
-    // Everything for B rows and the threads; what is behind the numbers of a row is zero and stays so.
+    // Everything for B rows and the threads; noted as there only when all of it is. What is behind the numbers of a row is zero and stays so.
     void make_room(std::size_t threads) {
         if (B > row_room) {
-            row_room = round_up(B, 8);
-            residual.resize(row_room * hidden_stride);
-            normed.resize(row_room * hidden_stride);
-            qkv.resize(row_room * qkv_stride);
-            merged.resize(row_room * columns);
-            queries.resize(row_room * H * columns);
-            attended.resize(row_room * attended_stride);
-            silu.resize(row_room * gated_stride);
-            gated.resize(row_room * gated_stride);
+            const std::size_t room = round_up(B, 8);
+            residual.resize(room * hidden_stride);
+            normed.resize(room * hidden_stride);
+            qkv.resize(room * qkv_stride);
+            merged.resize(room * columns);
+            queries.resize(room * H * columns);
+            attended.resize(room * attended_stride);
+            silu.resize(room * gated_stride);
+            gated.resize(room * gated_stride);
+            row_room = room;
             thread_room = 0;
         }
         if (threads > thread_room) {
-            thread_room = threads;
             blocks = std::vector<Buffer<float>>(threads);
             panels = std::vector<Buffer<Activation>>(threads);
             for (Buffer<float>& block : blocks) block.resize(row_room * BLOCK);
             for (Buffer<Activation>& panel : panels) panel.resize(2 * columns * CHUNK);
             piece_queries.resize(threads);
             piece_partials.resize(threads);
+            thread_room = threads;
         }
     }
 

@@ -157,10 +157,9 @@ def test_the_key_opens_and_nothing_else_does(locked: Path) -> None:
         for headers in (
             {},
             {"Authorization": "open sésame".encode()},
-            {"Authorization": b"Bearer "},
             {"Authorization": b"Bearer open"},
             {"Authorization": "Bearer open sésame ".encode() + b"x"},
-            {"Authorization": b"Bearer \xff\x00"[:-1]},
+            {"Authorization": b"Bearer \xff"},
         ):
             for place in ("/v1/models", "/v1/nothing", "/tokenize"):
                 error = assert_is_error(http.get(place, headers=headers), 401)

@@ -94,29 +94,35 @@ def until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 @contextmanager
-def serving(served: Service, folder: Path, key: str | None = None) -> Iterator[Path]:
-    """The path of a socket at which the service is served; all is closed at the end."""
+def hosting(app: Any, folder: Path) -> Iterator[Path]:
+    """The path of a socket at which an application is served, until the end."""
     path = folder / "s.sock"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
     listener.listen(64)
-    config = uvicorn.Config(
-        make_app(served, key), log_level="warning", lifespan="off", ws="none", timeout_graceful_shutdown=1
-    )
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
-    if served.engine is not None:
-        served.engine.start()
     thread.start()
     try:
-        deadline = time.monotonic() + 20
-        while not server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: server.started, 20)
         yield path
     finally:
         server.should_exit = True
         thread.join(20)
+        listener.close()
+
+
+@contextmanager
+def serving(served: Service, folder: Path, key: str | None = None) -> Iterator[Path]:
+    """The path of a socket at which the service is served; all is closed at the end."""
+    assert served.engine is not None or served.encoder is not None
+    if served.engine is not None:
+        served.engine.start()
+    try:
+        with hosting(make_app(served, key), folder) as path:
+            yield path
+    finally:
         if served.engine is not None:
             served.engine.close()
 

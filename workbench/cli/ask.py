@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from workbench.prompting.technique import Task
 
 EXAMPLE = """workbench ask --model SmolLM2-135M-Instruct 'What is the capital of France?'
-git diff | workbench ask 'Write a commit message for this:'
+workbench ask 'Write a commit message for this:' < changes.diff
 workbench ask --prompt gsm8k-self-consistency < problem.txt
 workbench ask --tools calculator 'What is 1234 times 5678?'
 workbench ask --prompt translate --var language=German 'Good morning' --json"""

@@ -48,7 +48,7 @@ def _line(evaluation: Any) -> dict[str, Any]:
     return {
         "name": evaluation.name,
         "path": str(evaluation.path),
-        "state": summary.get("state", "unknown"),
+        "state": summary.get("state", "not run"),
         "prompt": settings.get("prompt", {}).get("name", ""),
         "technique": settings.get("technique", {}).get("name", ""),
         "model": settings.get("model", {}).get("name", ""),

@@ -60,7 +60,7 @@ def numbers(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "name": evaluation.name,
         "path": str(evaluation.path),
-        "state": summary.get("state", "unknown"),
+        "state": summary.get("state", "not run"),
         "error": summary.get("error"),
         **summarise(results, items, len(failed)),
         "notes": summary.get("notes", []),

@@ -59,7 +59,9 @@ def add_options(parser: grammar.Parser) -> None:
         help="options of workbench serve, in quotes, for an engine that is started: '--dtype float32'",
     )
     group.add_argument(
-        "--embedder", metavar="MODEL", help="the model that embeds, for retrieval and nearest examples"
+        "--embedder",
+        metavar="MODEL",
+        help="the model that embeds, for retrieval and the nearest demonstrations",
     )
     parser.words += ["--model", "-m", "--key-env", "--engine", "--embedder"]
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -149,6 +150,9 @@ async def serve(service: Any, listener: socket.socket, args: argparse.Namespace,
         app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS, lifespan="off", ws="none"
     )
     server = uvicorn.Server(config)
+    # uvicorn ends by these signals, and then sends them again to what was there before it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: None)
     if service.engine is not None:
         service.engine.start()
     where = args.socket or "http://{}:{}/v1".format(*listener.getsockname()[:2])

@@ -61,7 +61,7 @@ def _check_schema(schema: Mapping[str, Any]) -> None:
     from jsonschema import Draft202012Validator, SchemaError, validators
 
     try:
-        validators.validator_for(schema, default=Draft202012Validator).check_schema(schema)
+        validators.validator_for(schema, default=Draft202012Validator).check_schema(dict(schema))
     except SchemaError as error:
         raise PromptError(
             f"this is no JSON schema: {error.json_path}: {error.message}",

@@ -14,6 +14,7 @@ from summing_model import sum_in, summing
 
 from workbench.errors import RunError, ServerError, UsageError
 from workbench.inference.generation import OnDelta, Request, Response
+from workbench.prompting.evaluation import run
 from workbench.prompting.evaluation.intervals import of_mean
 from workbench.prompting.evaluation.items import Item, read_items
 from workbench.prompting.evaluation.run import Effort, evaluate
@@ -23,7 +24,12 @@ from workbench.store.evaluations import Evaluation, evaluation_called
 
 Make = Callable[..., Setup]
 Sums = Callable[[int], Path]
-QUICK = Effort(wait=0.0)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries follow each other at once."""
+    monkeypatch.setattr(run, "WAIT_SECONDS", 0.0)
 
 
 def items_of(setup: Setup, first: int | None = None) -> list[Item]:
@@ -178,12 +184,12 @@ async def test_failures_are_tried_again_and_counted_apart(
     items = items_of(setup_)
     # Every second item fails twice, one for good.
     model = refusing(lambda n: 99 if n == 5 else 2 if n % 2 else 0)
-    told = await evaluate(setup_, items, model, evaluation, effort=Effort(wait=0.0, tries=3))
+    told = await evaluate(setup_, items, model, evaluation, effort=Effort(tries=3))
     assert (told["state"], told["done"], told["failed"], told["scored"]) == ("finished", 7, 1, 7)
     assert told["accuracy"] == 1.0 and told["items"] == 8
     done = [result.id for result in results_in(evaluation)]
     assert failed_in(evaluation, done)["5"]["message"] == "out of breath"
-    again = await evaluate(setup_, items, summing(lambda n: False), evaluation, effort=QUICK)
+    again = await evaluate(setup_, items, summing(lambda n: False), evaluation)
     assert (again["done"], again["failed"]) == (8, 0)
     assert failed_in(evaluation, [*done, "5"]) == {}
 
@@ -192,7 +198,7 @@ async def test_it_gives_up_when_the_server_is_gone(setup: Make, sums: Sums, eval
     setup_ = setup(sums(50))
     model = refusing(lambda n: 99)
     with pytest.raises(ServerError, match="5 items in a row failed, each tried 2 times") as caught:
-        await evaluate(setup_, items_of(setup_), model, evaluation, effort=Effort(2, tries=2, wait=0.0))
+        await evaluate(setup_, items_of(setup_), model, evaluation, effort=Effort(2, tries=2))
     assert "goes on where it stopped" in caught.value.hint
     assert len(model.requests) <= 2 * (5 + 2)
     assert evaluation.summary()["state"] == "failed"

@@ -244,6 +244,7 @@ async def _unknown(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("a request failed", exc_info=error)
     return _json(_unexpected_content(error), 500)
 
 

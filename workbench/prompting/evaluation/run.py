@@ -22,18 +22,18 @@ from workbench.store.json_lines import LinesWriter
 
 SUMMARY_SECONDS = 2.0
 """Between two summaries while it runs, or twenty times what one takes if that is more."""
+WAIT_SECONDS = 1.0
+"""Before an item is tried a second time; twice as long before each further time."""
 GIVE_UP_AFTER = 5
 """Items that fail one after the other, each as often as it may be tried: the server is not coming back."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard it is tried: requests' items at once, tries of each, and seconds before the second try,
-    which double after each."""
+    """How hard it is tried: how many items at once, and how often each."""
 
     concurrency: int = 8
     tries: int = 4
-    wait: float = 1.0
 
 
 Progress = Callable[[int, int, float | None], None]
@@ -136,7 +136,7 @@ class _Run:
         """One item, tried as often as it may be; what it came to is kept at once."""
         for number in range(self.effort.tries):
             if number:
-                await asyncio.sleep(self.effort.wait * 2 ** (number - 1))
+                await asyncio.sleep(WAIT_SECONDS * 2 ** (number - 1))
             try:
                 record = await self._ask(item)
             except ServerError as error:

@@ -107,7 +107,7 @@ class Catalog:
         asked = time.time()
         state = await asyncio.to_thread(launch.find_or_start, choice.model, choice.options)
         try:
-            state = await self._ready(state, say)
+            state = await self._ready(state, choice, say)
         except asyncio.CancelledError:
             if state.created >= asked and not self.closing:
                 # It was started for this alone.
@@ -116,7 +116,7 @@ class Catalog:
         self._engines[choice] = state.name
         return await self._client(launch.server_of(state)).model()
 
-    async def _ready(self, state: EngineState, say: Say) -> EngineState:
+    async def _ready(self, state: EngineState, choice: ModelChoice, say: Say) -> EngineState:
         """Wait until an engine serves. Raises `ServerError` with its own error when it ends instead."""
         from workbench.inference import launch
         from workbench.store import engines
@@ -124,7 +124,7 @@ class Catalog:
         while (seen := state.seen_state()) != "ready":
             if seen not in engines.ACTIVE:
                 raise launch.error_of(state)
-            say(state.message or f"starting an engine for {state.model}")
+            say(state.message.replace(choice.model, choice.label) or f"starting an engine for {choice.label}")
             await asyncio.sleep(launch.POLL_SECONDS)
             state = engines.read(state.name) or engines.EngineState(state.name, state.model, state="lost")
         return state

@@ -33,12 +33,13 @@ class Area(TextArea):
         Command("write.newline", "ctrl+o,alt+enter", "newline", "new line", "Begin a new line."),
         Command("write.next", "tab", "turn(1)", "next field", "Go to the next field of the prompt."),
         Command("write.before", "shift+tab", "turn(-1)", "before", "Go to the field before.", footer=False),
+        Command("write.leave", "escape", "leave", "leave", "Cancel the answer that goes on; stop writing."),
         Command("write.page_up", "pageup", "page(-1)", "page up", "Scroll the answer up.", footer=False),
         Command("write.page_down", "pagedown", "page(1)", "down", "Scroll the answer down.", footer=False),
     )
 
     class Wanted(Message):
-        """Something that concerns more than the text: send, turn, page or recall, by how much."""
+        """Something that concerns more than the text: send, leave, turn, page or recall, by how much."""
 
         def __init__(self, what: str, by: int = 0) -> None:
             super().__init__()
@@ -70,6 +71,9 @@ class Area(TextArea):
 
     def action_send(self) -> None:
         self.post_message(self.Wanted("send"))
+
+    def action_leave(self) -> None:
+        self.post_message(self.Wanted("leave"))
 
     def action_newline(self) -> None:
         self.insert("\n")

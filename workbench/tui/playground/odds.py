@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Container
 from textual.widgets import Static
 
@@ -32,7 +35,7 @@ LEGEND: Line = (
 SPECIAL = re.compile(r"<[|/]?[^<>\s]{1,40}[|]?>|\[/?[A-Z_]{2,20}\]|<0x[0-9A-F]{2}>")
 
 
-class OddsFlow(TokenFlow):
+class OddsFlow(TokenFlow, inherit_bindings=False):
     """A row of tokens, each in the colour of its probability, or of its part in the prompt."""
 
     DEFAULT_CSS = """
@@ -58,6 +61,12 @@ class OddsFlow(TokenFlow):
         "token--odd",
         "token--mark",
     }
+    # As everywhere in the Playground h is the history; the arrows move.
+    BINDINGS = [
+        replace(binding, key=",".join(key for key in binding.key.split(",") if key not in ("h", "l")))
+        for binding in TokenFlow.BINDINGS
+        if isinstance(binding, Binding)
+    ]
 
 
 def band(probability: float) -> str:
@@ -138,7 +147,9 @@ class OddsPane(Container):
 
     def _about(self) -> None:
         index = self.flow.cursor
-        lines = about_token(self._tokens, index, self.symbols) if index < len(self._tokens) else []
+        width = self.size.width - 3
+        known = index < len(self._tokens)
+        lines = about_token(self._tokens, index, self.symbols, width) if known else []
         about = self.query_one(TextLines)
         about.display = bool(lines)
         about.set_lines(lines)
@@ -154,17 +165,17 @@ def _why_empty(column: Column) -> str:
     return "The server told no probabilities, or the answer is from the history, which keeps none."
 
 
-def about_token(tokens: Sequence[TokenLogprob], index: int, symbols: str) -> list[Line]:
-    """A token in words, and what else could have stood in its place."""
+def about_token(tokens: Sequence[TokenLogprob], index: int, symbols: str, width: int = 0) -> list[Line]:
+    """A token in words, and what else could have stood in its place; the legend where there is room."""
     token = tokens[index]
-    lines: list[Line] = [
-        (
-            (f"token {index + 1} of {len(tokens)}  ", "key"),
-            (f"“{shown_token(token.token)}”", "title"),
-            (f"  {_percent(token.logprob)}  log-probability {token.logprob:.3f}   ", ""),
-            *LEGEND,
-        )
-    ]
+    head: Line = (
+        (f"token {index + 1} of {len(tokens)}  ", "key"),
+        (f"“{shown_token(token.token)}”", "title"),
+        (f"  {_percent(token.logprob)}  log {token.logprob:.3f}   ", ""),
+    )
+    used = sum(cell_len(text) for text, _ in head)
+    room = width - used - sum(cell_len(text) for text, _ in LEGEND)
+    lines: list[Line] = [(*head, (" " * room, ""), *LEGEND) if room > 0 else head]
     rivals = list(token.top) or [(token.token, token.logprob)]
     if all(text != token.token for text, _ in rivals):
         rivals.append((token.token, token.logprob))

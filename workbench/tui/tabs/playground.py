@@ -25,9 +25,9 @@ from workbench.tui.widgets.prompt import Prompt
 from workbench.tui.widgets.tab_strip import TabStrip
 
 LOOK_SECONDS = 0.1
+SETTLE_SECONDS = 0.5
 NARROWEST = 45
 """Columns of the terminal below which the columns stand one above the other."""
-TALL = 40
 
 
 class PlaygroundTab(PromptingActions):
@@ -44,7 +44,7 @@ class PlaygroundTab(PromptingActions):
     PlaygroundTab ColumnPane.-beside { border-left: solid $panel; }
     PlaygroundTab.-stacked ColumnPane.-beside, PlaygroundTab.-large ColumnPane.-beside { border-left: none; }
     """
-    BINDINGS = bindings(*APPROVAL, *COMMANDS)
+    BINDINGS = bindings(*COMMANDS, *APPROVAL)
 
     view: reactive[str] = reactive("answer", init=False)
     large: reactive[bool] = reactive(False, init=False)
@@ -58,6 +58,7 @@ class PlaygroundTab(PromptingActions):
 
     def on_mount(self) -> None:
         self._looking = self.set_interval(LOOK_SECONDS, self.look, pause=True)
+        self._settling = self.set_interval(SETTLE_SECONDS, self._settled, pause=True)
         self.watch(self.app, "symbols", self._symbols_changed)
         self.watch_view(self.view)
         self.begin()
@@ -196,6 +197,8 @@ class PlaygroundTab(PromptingActions):
                 self.action_send()
             case "turn":
                 self.turn_slot(message.by)
+            case "leave":
+                self.action_back()
             case "recall":
                 self.recall()
             case "page":
@@ -208,6 +211,18 @@ class PlaygroundTab(PromptingActions):
         self.question.put_away()
         self.place.focus()
         self.take_answer(message.value.strip())
+
+    @on(PromptEditor.Changed)
+    def _written(self, message: PromptEditor.Changed) -> None:
+        message.stop()
+        if self.view == "preview":
+            self._settling.reset()
+            self._settling.resume()
+
+    def _settled(self) -> None:
+        self._settling.pause()
+        if self.view == "preview":
+            self.look_ahead()
 
     def on_paste(self, event: Paste) -> None:
         if not isinstance(self.app.focused, Input | Area):
