@@ -256,8 +256,10 @@ def test_misuse_is_explained(
 
 
 def test_half_a_command_is_explained(data: str, capsys: Any) -> None:
-    assert main(["eval"]) == 2
-    assert "name a MODEL, or a --prompt" in capsys.readouterr().err
+    for words in ([], ["list"], ["compare", "a", "b"]):
+        assert main(["eval", *words]) == 2
+        err = capsys.readouterr().err
+        assert "name a MODEL, or a --prompt" in err and "workbench evals list" in err
     assert main(["eval", "--prompt", "qa"]) == 2
     assert "needs a data set" in capsys.readouterr().err
     assert main(["eval", "--data", data]) == 2

@@ -15,6 +15,8 @@ workbench eval mlm-1 data.eval_sources=[other.txt]
 workbench eval path/to/model recipe.yaml --json
 workbench eval --prompt gsm8k-zero-shot-cot --data test.jsonl --answer answer --model SmolLM2-135M-Instruct"""
 
+EVALS = ("list", "show", "compare")
+"""What people try here, and `workbench evals` does; a run of such a name is called by its folder."""
 RECIPE_SUFFIXES = (".yaml", ".yml")
 WIDEST_CONFUSION = 12
 
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.prompt is not None or args.data is not None:
         return prompt_eval.run(args)
-    if args.model is None:
+    if args.model is None or args.model in EVALS:
         raise _missing()
     result: dict[str, Any] = {}
     for event in prediction.ask(request_of(args), debug=args.debug):
@@ -121,7 +123,8 @@ def _missing() -> UsageError:
     return UsageError(
         "what is to be evaluated is missing",
         where="workbench eval",
-        hint="name a MODEL, or a --prompt with its --data; workbench evals list shows what was evaluated",
+        hint="name a MODEL, or a --prompt with its --data; workbench evals list, show and compare tell of "
+        "prompts that were evaluated",
     )
 
 

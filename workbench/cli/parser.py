@@ -120,6 +120,7 @@ def build() -> Parser:
     """The whole grammar."""
     from workbench.cli import (
         ask,
+        collections,
         data,
         doctor,
         estimate,
@@ -161,6 +162,7 @@ def build() -> Parser:
         evaluate,
         evals,
         prompts,
+        collections,
         serve,
         pull,
         models,

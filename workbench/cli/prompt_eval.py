@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> dict[str, Any]:
     from workbench.cli import models_of, render
+    from workbench.store.evaluations import evaluation_called
 
     if args.asked_model is not None and args.model is not None:
         raise UsageError("the model is given twice", where=args.model, hint="leave one out")
@@ -97,7 +98,7 @@ async def _run(args: argparse.Namespace) -> dict[str, Any]:
     found = await models_of.named(found)
     setup = _setup(args, prompt, technique, data, found)
     items = _items(args, setup)
-    evaluation = _evaluation(args.name or setup.name())
+    evaluation = evaluation_called(args.name or setup.name())
     summary = _complete(evaluation, setup, items)
     if summary is None:
         summary = await _do(args, setup, items, evaluation, found)
@@ -166,12 +167,6 @@ def _items(args: argparse.Namespace, setup: Setup) -> list[Item]:
 
     items = read_items(setup.data, setup.prompt, setup.compared_as, setup.variables, args.limit)
     return items if args.sample is None else sampled(items, args.sample, args.seed or 0)
-
-
-def _evaluation(name: str) -> Evaluation:
-    from workbench.store.evaluations import evaluation_called
-
-    return evaluation_called(name)
 
 
 def _complete(evaluation: Evaluation, setup: Setup, items: list[Item]) -> dict[str, Any] | None:

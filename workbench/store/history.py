@@ -7,6 +7,7 @@ newest file backwards, so that the latest is there at once however much there is
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import time
@@ -38,11 +39,21 @@ class HistoryEntry:
         return str(self.sent.get("question", ""))
 
     def holds(self, words: list[str]) -> bool:
-        """Whether every word, in small letters, is somewhere in it."""
+        """Whether every word, in small letters, is in what was sent, or in an answer."""
         if not words:
             return True
-        text = orjson.dumps([self.sent, list(self.answers.values())]).decode().casefold()
+        said = [answer.get(name) for answer in self.answers.values() for name in ("chains", "error")]
+        text = " ".join(_texts([self.sent, said])).casefold()
         return all(word in text for word in words)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in plain values; names of keys are none."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def history_dir() -> Path:
@@ -96,7 +107,7 @@ def entries(
 def _append(record: Mapping[str, Any]) -> None:
     folder = paths.ensure_dir(history_dir())
     path = folder / f"{time.strftime('%Y-%m')}.jsonl"
-    line = orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+    line = _line(record)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -108,6 +119,15 @@ def _append(record: Mapping[str, Any]) -> None:
             os.close(descriptor)
     except OSError as error:
         raise storage_error(error, path) from None
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        # Half a surrogate pair, which a model may well write, or a value that is not plain.
+        text = json.dumps(record, ensure_ascii=False, default=str) + "\n"
+        return text.encode("utf-8", "replace")
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def begin(evaluation: Evaluation, setup: Setup, items: int) -> None:
 
     Raises `UsageError`, `RunError`, `StorageError`.
     """
-    record = setup.record()
+    record = setup.record
     created = time.time()
     if evaluation.settings_path.exists():
         check_same(evaluation, record)

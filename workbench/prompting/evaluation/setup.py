@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,8 +82,9 @@ class Setup:
         column = few.columns.id  # type: ignore[union-attr]
         return str(item.row) if column is None else str(item.variables.get(column, item.id))
 
+    @cached_property
     def record(self) -> dict[str, Any]:
-        """All of it as plain JSON. Raises `DataError`."""
+        """All of it as plain JSON; files are read for it once. Raises `DataError`."""
         data = self.data
         return {
             "prompt": {
@@ -118,7 +120,7 @@ class Setup:
 
     def name(self) -> str:
         """A name that says what it is; another setup has another."""
-        text = json.dumps(flat(self.record()))
+        text = json.dumps(flat(self.record))
         parts = (self.prompt.name or "prompt", self.technique.name, Path(str(self.model["name"])).name)
         word = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(part for part in parts if part)).strip("-.")[:120]
         return f"{word}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"

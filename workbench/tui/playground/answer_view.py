@@ -74,9 +74,6 @@ def head_lines(column: Column) -> list[Line]:
 def tail_lines(column: Column) -> list[Line]:
     """What stands under the answer: what is waited for, how it ended, what it cites."""
     chain = column.shown
-    if column.pending is not None:
-        asked = reveal_control(f"{column.pending.name}({column.pending.arguments})")
-        return [plain(f"May it call {asked}?", "warn"), plain("y yes · n no · A yes to all", "warn")]
     if column.busy:
         if chain is not None and chain.log:
             return []

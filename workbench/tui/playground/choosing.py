@@ -63,10 +63,8 @@ class PromptingActions(Conversing):
         """Whether a command does something now."""
         column = self.column
         return {
-            "allow": column.pending is not None,
-            "allow_all": column.pending is not None,
-            "copy": column.pending is None and column.shown is not None,
-            "new": column.pending is None and column.state != "empty",
+            "copy": column.shown is not None,
+            "new": column.state != "empty",
             "resend": column.outgoing is not None and not self.busy,
             "remove": len(self.columns) > 1,
             "turn": len(self.columns) > 1,
@@ -357,6 +355,7 @@ class PromptingActions(Conversing):
             self.writing.fill("")
         self.editor.show()
         await self.fit_panes()
+        self.call_after_refresh(self.focus)
         if again:
             self.action_resend()
 

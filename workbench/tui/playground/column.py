@@ -71,6 +71,7 @@ class Column:
         self.outgoing: Outgoing | None = None
         self.warming: Opening | None = None
         self.gone = ""
+        self.waited_since = 0.0
         self.clear()
 
     def clear(self) -> None:
@@ -89,7 +90,7 @@ class Column:
         self.outcomes: list[Outcome] = []
         self.pending: ToolAsked | None = None
         self.chain = 0
-        self.began = self.first = self.last = 0.0
+        self.began = self.first = self.last = self.waited = 0.0
         self.known_rate: float | None = None
         self.known_first: float | None = None
         self.known_tokens: int | None = None
@@ -152,7 +153,7 @@ class Column:
             case Began(technique, at):
                 self.technique, self.began, self.state, self.words = technique, at, "running", ""
             case ToolAsked():
-                self.pending = event
+                self.pending, self.waited_since = event, time.monotonic()
             case Finished(outcomes, at):
                 self.outcomes = list(outcomes)
                 self._finish(at)
@@ -206,11 +207,19 @@ class Column:
         self.last = self.last or at
         self.notes = [step.title for step in self.steps if step.kind == "note"]
 
+    def leave(self) -> None:
+        """The interface ends: what has come so far is all there will be."""
+        for event in self.job.take() if self.job is not None else ():
+            self.take(event)
+        if self.busy:
+            self._end("cancelled", time.monotonic())
+
     def answer_pending(self, allowed: bool, *, always: bool = False) -> None:
         """Let a tool run, or not; `always` also whatever it asks from now on."""
         if self.pending is None:
             return
         asked, self.pending = self.pending, None
+        self.waited += time.monotonic() - self.waited_since
         if always and self.job is not None:
             self.job.allow_all = True
         asked.answer(allowed)
@@ -232,10 +241,10 @@ class Column:
 
     @property
     def rate(self) -> float | None:
-        """Tokens a second, of all chains together, behind the first."""
+        """Tokens a second, of all chains together, behind the first; a person's time to decide aside."""
         if self.known_rate is not None:
             return self.known_rate
-        seconds = self.last - self.first
+        seconds = self.last - self.first - self.waited
         return (self.num_tokens - 1) / seconds if seconds > 0 and self.num_tokens > 1 else None
 
     def seconds_running(self) -> float:

@@ -16,6 +16,7 @@ from workbench.tui.playground.column import Column
 from workbench.tui.playground.odds import OddsPane
 from workbench.tui.playground.passages import passage_lines
 from workbench.tui.playground.steps import step_lines
+from workbench.tui.playground.tool_question import ToolQuestion
 from workbench.tui.playground.votes import vote_lines
 from workbench.tui.text import reveal_control, short_number
 from workbench.tui.widgets.styles import part_style, row_style
@@ -80,6 +81,7 @@ class ColumnPane(Container):
 
     def compose(self) -> ComposeResult:
         yield HeadLine()
+        yield ToolQuestion(self.column)
         yield AnswerView().add_class("view")
         yield OddsPane().add_class("view")
         for name in ("votes", "passages", "steps"):
@@ -88,6 +90,8 @@ class ColumnPane(Container):
     @property
     def place(self) -> Widget:
         """What has the keys while this column is the active one."""
+        if self.column.pending is not None:
+            return self.query_one(ToolQuestion)
         if self.view == "answer":
             return self.query_one(AnswerView)
         if self.view == "tokens":
@@ -108,6 +112,7 @@ class ColumnPane(Container):
         head = self.query_one(HeadLine)
         head.active = active and several
         head.words = head_words(column, number if several else 0)
+        self.query_one(ToolQuestion).show()
         seen = (column.revision, column.chain, self.view, self.symbols, self.size)
         if seen == self._seen:
             return

@@ -47,9 +47,3 @@ COMMANDS = (
         for view in VIEWS
     ),
 )
-
-APPROVAL = (
-    Command("allow.yes", "y", "allow(True)", "allow", "Let the tool be called."),
-    Command("allow.no", "n", "allow(False)", "refuse", "Do not let the tool be called."),
-    Command("allow.all", "A", "allow_all", "allow all", "Let all tools be called in this answer."),
-)

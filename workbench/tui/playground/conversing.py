@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from textual import on
 from textual.containers import Container
 from textual.widget import Widget
 
@@ -19,6 +20,7 @@ from workbench.tui.playground.catalog import Catalog
 from workbench.tui.playground.column import Column
 from workbench.tui.playground.job import Job, Opening
 from workbench.tui.playground.setup import ModelChoice, Setup
+from workbench.tui.playground.tool_question import ToolQuestion
 from workbench.tui.playground.writing import Writing
 from workbench.tui.widgets.prompt import Prompt
 
@@ -237,28 +239,34 @@ class Conversing(Container):
         self._asked_at = time.monotonic()
         if self.column.pending is None:
             self.active = number
+        self.redraw()
         # Whoever is in the middle of a text is not interrupted: esc leads to the question.
-        if self.editor.active and not self.writing.slot.text:
+        if not (self.editor.active and self.writing.slot.text):
             self.place.focus()
 
-    def action_allow(self, allowed: bool, always: bool = False) -> None:
-        """Answer the question about a tool."""
+    @on(ToolQuestion.Answered)
+    def _tool_answered(self, message: ToolQuestion.Answered) -> None:
+        message.stop()
         if time.monotonic() - self._asked_at < self.ALLOW_AFTER:
             return
-        self.column.answer_pending(allowed, always=always)
-        waiting = [n for n, column in enumerate(self.columns) if column.pending is not None]
-        if waiting:
-            self.active = waiting[0]
-        self.redraw()
-
-    def action_allow_all(self) -> None:
-        self.action_allow(True, always=True)
+        message.column.answer_pending(message.allowed, always=message.always)
+        waiting = [column for column in self.columns if column.pending is not None]
+        self.activate(waiting[0] if waiting else message.column)
 
     def cancel(self) -> None:
         """Give up everything that goes on."""
         for column in self.columns:
             if column.job is not None:
                 column.job.cancel()
+
+    def end(self) -> None:
+        """The interface ends: keep what has come, and have servers end their work."""
+        for number, column in enumerate(self.columns):
+            if column.busy:
+                column.leave()
+                self._keep_answer(number, column)
+        self.backstage.close()
+        self._keeping.shutdown()
 
     # Conversations and columns.
 

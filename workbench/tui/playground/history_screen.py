@@ -57,6 +57,8 @@ class HistoryScreen(ModalScreen[Wish | None]):
         Command("history.copy", "y", "copy", "copy", "Copy its answer."),
         Command("history.copy_prompt", "Y", "copy_question", "prompt", "Copy what was sent.", footer=False),
         Command("history.down", "j", "move(1)", "down", "Go to the next line.", footer=False),
+        Command("history.below", "down", "move(1)", "down", "Go to the next line.", False, True),
+        Command("history.above", "up", "move(-1)", "up", "Go to the line before.", False, True),
         Command("history.up", "k", "move(-1)", "up", "Go to the line before.", footer=False),
         Command(
             "history.scroll", "space,pagedown", "scroll(1)", "scroll", "Scroll the answer.", footer=False

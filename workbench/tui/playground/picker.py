@@ -61,10 +61,10 @@ class Picker(ModalScreen[T | None]):
     Picker #picker-note { height: auto; max-height: 6; color: $text-muted; padding: 0 1; }
     """
     BINDINGS = bindings(
-        Command("pick.down", "down,ctrl+n", "move(1)", "down", "Go to the next line.", footer=False),
-        Command("pick.up", "up", "move(-1)", "up", "Go to the line before.", footer=False),
-        Command("pick.page_down", "pagedown", "move(10)", "page", "Go ten lines down.", footer=False),
-        Command("pick.page_up", "pageup", "move(-10)", "page", "Go ten lines up.", footer=False),
+        Command("pick.down", "down,ctrl+n", "move(1)", "down", "Go to the next line.", False, True),
+        Command("pick.up", "up", "move(-1)", "up", "Go to the line before.", False, True),
+        Command("pick.page_down", "pagedown", "move(10)", "page", "Go ten lines down.", False, True),
+        Command("pick.page_up", "pageup", "move(-10)", "page", "Go ten lines up.", False, True),
         Command("pick.take", "ctrl+j", "take", "take", "Take the line under the cursor; enter does too."),
         Command("pick.back", "escape", "back", "back", "Leave it as it is."),
         Command("pick.help", "f1", "app.help", "help", "Show every key.", footer=False),

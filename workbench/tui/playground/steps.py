@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from workbench.prompting.technique import Step
 
 NOTHING = [plain("Nothing was sent yet.", "dim")]
+LONGEST_TITLE = 160
 KINDS = {"tool_call": "call", "tool_result": "result", "demonstrations": "examples"}
 
 
@@ -32,7 +33,7 @@ def _lines_of(step: Step) -> list[Line]:
     seconds = f"  {step.seconds:.2f} s" if step.seconds else ""
     head: Line = (
         (f"{kind}{chain}  ", "key"),
-        (reveal_control(step.title), "title"),
+        (reveal_control(step.title[:LONGEST_TITLE]), "title"),
         (seconds, "dim"),
     )
     return [head, *_detail(step.kind, step.content), ()]

@@ -38,6 +38,7 @@ WITH_COMMANDS = (
     "workbench.tui.tabs.playground",
     "workbench.tui.playground.editor",
     "workbench.tui.playground.picker",
+    "workbench.tui.playground.tool_question",
     "workbench.tui.playground.settings_screen",
     "workbench.tui.playground.history_screen",
     "workbench.tui.train.new_run",

@@ -18,7 +18,7 @@ from textual.widgets import Input
 from workbench.tui.commands import bindings
 from workbench.tui.playground.choosing import PromptingActions
 from workbench.tui.playground.column_pane import ColumnPane
-from workbench.tui.playground.commands import APPROVAL, COMMANDS, VIEWS
+from workbench.tui.playground.commands import COMMANDS, VIEWS
 from workbench.tui.playground.editor import Area, PromptEditor
 from workbench.tui.playground.preview import PreviewPane
 from workbench.tui.widgets.prompt import Prompt
@@ -44,7 +44,7 @@ class PlaygroundTab(PromptingActions):
     PlaygroundTab ColumnPane.-beside { border-left: solid $panel; }
     PlaygroundTab.-stacked ColumnPane.-beside, PlaygroundTab.-large ColumnPane.-beside { border-left: none; }
     """
-    BINDINGS = bindings(*COMMANDS, *APPROVAL)
+    BINDINGS = bindings(*COMMANDS)
 
     view: reactive[str] = reactive("answer", init=False)
     large: reactive[bool] = reactive(False, init=False)
@@ -64,7 +64,7 @@ class PlaygroundTab(PromptingActions):
         self.begin()
 
     def on_unmount(self) -> None:
-        self.backstage.close()
+        self.end()
 
     def on_show(self) -> None:
         self.call_after_refresh(self.redraw)
