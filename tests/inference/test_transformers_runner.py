@@ -151,6 +151,7 @@ def test_greedy_text_is_that_of_generate(runner: TransformersRunner) -> None:
             text.append(token)
     for prompt, text in zip(prompts, texts, strict=True):
         assert text == generated(runner, prompt, new)
+    assert len({token for text in texts for token in text}) > 6, "they say more than one thing"
 
 
 def generated(runner: TransformersRunner, prompt: list[int], new: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import transformers
 from tiny_decoders import CONTEXT, DECODERS, ENCODER_DECODERS, MODELS, VOCABULARY, assert_close, some_ids
 
 from workbench.errors import ModelError
-from workbench.inference.engine.dense_cache import Block, DenseCache
+from workbench.inference.engine.dense_cache import Block, DenseCache, DenseLayer
 from workbench.inference.engine.dense_encoder_decoder import EncoderDecoderRunner
 from workbench.inference.engine.dense_positions import RowPositions
 from workbench.inference.engine.dense_runner import dense_runner
@@ -206,13 +207,52 @@ def test_bf16_is_served() -> None:
     assert runner.aligned and "bfloat16" in runner.name
 
 
-@pytest.mark.parametrize(
-    ("prompt", "said"),
-    [([], "empty"), (list(range(3, 3 + 8)) * 65, f"520 tokens, and the model takes {CONTEXT}")],
-)
-def test_prompts_that_cannot_be_read(llama: TransformersRunner, prompt: list[int], said: str) -> None:
-    with pytest.raises(ModelError, match=said):
-        llama.begin(prompt)
+def test_prompts_that_cannot_be_read(llama: TransformersRunner) -> None:
+    with pytest.raises(ModelError, match="empty"):
+        llama.begin([])
+    with pytest.raises(ModelError, match="520 tokens") as caught:
+        llama.begin([7] * 520)
+    assert "8 tokens" in caught.value.hint
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("fails_at", range(8))
+def test_memory_that_runs_out_takes_no_row_along(
+    llama: TransformersRunner, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    """There are two layers, each with keys and values, and two times to make room."""
+    prompts = [some_ids(30, seed=seed) for seed in range(3)]
+    readings = [read(llama, prompt)[0] for prompt in prompts]
+    rows = [llama.open(reading, 90) for reading in readings[:2]]
+    answer = some_ids(80)
+    made, new = 0, DenseLayer._new
+
+    def fail(self: DenseLayer, like: torch.Tensor) -> torch.Tensor:
+        nonlocal made
+        made += 1
+        if made == fails_at + 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return new(self, like)
+
+    monkeypatch.setattr(DenseLayer, "_new", fail)
+    while len(rows) < 3:
+        with suppress(torch.OutOfMemoryError):
+            rows.append(llama.open(readings[2], 90))
+    for token in answer:
+        while True:
+            with suppress(torch.OutOfMemoryError):
+                logits = llama.decode(rows, [token] * 3)
+                break
+    assert made == 9, "the failed one was made again, and all others once"
+    for prompt, found in zip(prompts, logits, strict=True):
+        assert_close(found, llama.reference(prompt, answer)[-1])
+    monkeypatch.setattr(DenseLayer, "_new", _refuse)
+    for row in rows:
+        llama.close(row)
+
+
+def _refuse(self: DenseLayer, like: torch.Tensor) -> torch.Tensor:
+    raise torch.OutOfMemoryError("out of memory")
 
 
 def test_an_encoder_decoder_has_no_logits_for_its_prompt() -> None:
@@ -224,6 +264,26 @@ def test_relative_positions_have_no_end(llama: TransformersRunner) -> None:
     assert llama.max_length == CONTEXT and llama.room(500) == 12
     assert dense_runner(DECODERS["bloom"]()).max_length > 100_000
     assert dense_runner(ENCODER_DECODERS["t5"]()).max_length > 100_000
+
+
+def test_an_encoder_decoder_has_a_context_for_each() -> None:
+    runner = dense_runner(ENCODER_DECODERS["bart"]())
+    assert runner.room(CONTEXT) == CONTEXT - 2, "the start and the forced first token are of the answer"
+    assert runner.room(CONTEXT + 3) == -3
+    torch.manual_seed(0)
+    layers = {
+        f"{side}_{part}": 2 for side in ("encoder", "decoder") for part in ("layers", "attention_heads")
+    }
+    config = transformers.LEDConfig(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        max_encoder_position_embeddings=300,
+        max_decoder_position_embeddings=100,
+        attention_window=8,
+        **layers,
+    )
+    led = dense_runner(transformers.LEDForConditionalGeneration(config).eval())
+    assert led.room(300) == 99 and led.room(301) == -1
 
 
 def test_models_that_keep_another_state_are_refused() -> None:

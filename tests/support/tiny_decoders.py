@@ -40,6 +40,8 @@ def _encoder_decoder(name: str, head: str = "ForConditionalGeneration", **values
         "pad_token_id": 2,
         "decoder_start_token_id": 1,
         "forced_eos_token_id": None,
+        # Tied to its input, a random output repeats the last token for ever.
+        "tie_word_embeddings": False,
     }
     return _model(name, head, **(common | values))
 
@@ -95,6 +97,7 @@ ENCODER_DECODERS: dict[str, Callable[[], Any]] = {
         num_layers=2,
         num_heads=4,
         decoder_start_token_id=0,
+        tie_word_embeddings=False,
     ),
     "bart": _encoder_decoder("Bart", forced_bos_token_id=0),
     "marian": _encoder_decoder("Marian", "MTModel", decoder_start_token_id=2),

@@ -148,9 +148,8 @@ async def test_other_settings_are_refused_with_the_difference(
         with pytest.raises(UsageError, match=f"other settings: {key}: .* → "):
             await evaluate(other, items, summing(lambda n: False), evaluation)
         assert other.name() != setup_.name()
-    sums(4)
     with pytest.raises(UsageError, match=r"data\.sha256"):
-        await evaluate(setup_, items, summing(lambda n: False), evaluation)
+        await evaluate(setup(sums(4)), items, summing(lambda n: False), evaluation)
 
 
 async def test_it_may_grow_and_not_shrink(setup: Make, sums: Sums, evaluation: Evaluation) -> None:

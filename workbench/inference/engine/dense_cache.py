@@ -97,8 +97,8 @@ class DenseLayer(CacheLayerMixin):  # type: ignore[misc]
         """Both tensors."""
         return self.keys, self.values
 
-    def resize(self, slots: int, rows: int) -> None:
-        """Take tensors of the window's capacity, keeping `rows` rows and the columns that fit."""
+    def resize(self, rows: int) -> None:
+        """Take tensors of the window's size, keeping `rows` rows and the columns that fit."""
         for name, old in (("keys", self.keys), ("values", self.values)):
             new = self._new(old)
             columns = min(old.shape[2], new.shape[2])
@@ -134,10 +134,17 @@ class DenseCache(Cache):  # type: ignore[misc]
 
     def resize(self, slots: int, capacity: int, rows: int) -> None:
         """Room for more or fewer rows and columns; the first `rows` rows are kept."""
-        self.window.slots, self.window.capacity = slots, capacity
-        for layer in self.layers:
-            if layer.is_initialized:
-                layer.resize(slots, rows)
+        window = self.window
+        before = window.slots, window.capacity
+        window.slots, window.capacity = slots, capacity
+        try:
+            for layer in self.layers:
+                if layer.is_initialized:
+                    layer.resize(rows)
+        except BaseException:
+            # Memory ran out half-way: there is as much room as in the smallest layer.
+            window.slots, window.capacity = min(slots, before[0]), min(capacity, before[1])
+            raise
 
     def write(self, block: Block, slot: int, start: int) -> None:
         """Copy a block into a row."""

@@ -69,14 +69,20 @@ class EncoderDecoderRunner(TransformersRunner):
         self._positions = RowPositions(model.get_decoder())
         self._source_prefix: torch.Tensor | None = None
         self._outputs_kind: Any = BaseModelOutput
+        self.max_prompt = context_of(model.config, encoder=True)
         super().__init__(model, kept_bytes=kept_bytes, max_length=max_length, prefix=prefix)
         if source_prefix is not None:
             self._source_prefix = source_prefix
-            self.max_length = min(self.max_length, context_of(model.config) - len(source_prefix))
+            self.max_prompt -= len(source_prefix)
+        self.max_prompt = min(self.max_prompt, max_length or self.max_prompt)
+
+    def room(self, prompt: int) -> int:
+        """Prompt and answer do not share a context here, so a prompt that fits takes nothing away."""
+        return min(self.max_prompt - prompt, 0) or self.max_length - len(self._start)
 
     def begin(self, prompt: Many[int], *, exact: bool = False, all_logits: bool = False) -> SourcePrompt:
-        """Raises `ModelError` for an empty prompt, one that is longer than the encoder's context, and
-        where the logits of a prompt's tokens are asked for: they have none."""
+        """Raises `ModelError` for an empty prompt, one that is longer than the encoder's context, and where
+        the logits of a prompt's tokens are asked for: they have none."""
         self._check_length(prompt)
         if all_logits:
             raise ModelError(

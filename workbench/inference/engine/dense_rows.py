@@ -7,8 +7,11 @@ right for each row. Rows that wait are left behind and moved up to the others wh
 from __future__ import annotations
 
 from collections.abc import Sequence as Many
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
+
+import torch
 
 from workbench.inference.engine.dense_cache import Block, DenseCache, rounded
 
@@ -84,11 +87,11 @@ class DenseBatch:
         if not self.rows:
             self.cache = self.cross = None
             return
-        slots = self.cache.window.slots
-        if slots >= 4 * len(self.rows):
-            for cache in (self.cache, self.cross):
-                if cache is not None:
-                    cache.resize(slots // 2, cache.window.capacity, len(self.rows))
+        for cache in (self.cache, self.cross):
+            if cache is not None and cache.window.slots >= 4 * len(self.rows):
+                # Where there is no memory for the smaller copy, the larger stays.
+                with suppress(torch.OutOfMemoryError):
+                    cache.resize(cache.window.slots // 2, cache.window.capacity, len(self.rows))
 
     def prepare(self, rows: Many[Row]) -> DenseCache:
         """Bring these rows into the first slots, all ending at one column with room behind it, and set the

@@ -81,6 +81,8 @@ class TransformersRunner:
         self.max_length = min(context, max_length or context)
         checked = check_model(self)
         self.aligned = checked.aligned
+        if not self.aligned:
+            self.name += ", rows of one length at a time"
         self.vocabulary = checked.vocabulary
         self.bytes_per_token = checked.bytes_per_token
 
@@ -113,9 +115,10 @@ class TransformersRunner:
     def _check_length(self, prompt: Many[int]) -> None:
         if not prompt:
             raise ModelError("the prompt is empty", hint="send at least one token")
-        if len(prompt) > self.max_length:
+        if self.room(len(prompt)) < 0:
             raise ModelError(
-                f"the prompt has {len(prompt):,} tokens, and the model takes {self.max_length:,}"
+                f"the prompt has {len(prompt):,} tokens",
+                hint=f"shorten it by at least {-self.room(len(prompt)):,} tokens",
             )
 
     def advance(self, prefill: Prompt) -> torch.Tensor | None:

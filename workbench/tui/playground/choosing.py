@@ -377,7 +377,7 @@ class PromptingActions(Conversing):
         def take(preview: Preview) -> None:
             self.preview.take(preview)
             if not self.editor.active:
-                self.place.focus()
+                self.take_keys()
 
         self.behind(
             self.backstage.run(look(outgoing, self.backstage)), take, lambda: self.preview.say("no preview")

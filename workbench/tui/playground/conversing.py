@@ -74,6 +74,10 @@ class Conversing(Container):
         """What has the keys when nothing is typed."""
         raise NotImplementedError
 
+    def take_keys(self) -> None:
+        """Have the keys go to `place`, at once."""
+        raise NotImplementedError
+
     def redraw(self) -> None:
         """Bring the screen in line with the columns."""
         raise NotImplementedError
@@ -242,7 +246,7 @@ class Conversing(Container):
         self.redraw()
         # Whoever is in the middle of a text is not interrupted: esc leads to the question.
         if not (self.editor.active and self.writing.slot.text):
-            self.place.focus()
+            self.take_keys()
 
     @on(ToolQuestion.Answered)
     def _tool_answered(self, message: ToolQuestion.Answered) -> None:
@@ -283,7 +287,7 @@ class Conversing(Container):
         """Make a column the active one."""
         self.active = self.columns.index(column)
         if not self.editor.active:
-            self.place.focus()
+            self.take_keys()
         self.redraw()
 
     def action_turn(self, by: int) -> None:

@@ -71,8 +71,12 @@ class PlaygroundTab(PromptingActions):
 
     def focus(self, scroll_visible: bool = True) -> PlaygroundTab:
         """What is shown has the keys, the tab itself has none."""
-        self.place.focus(scroll_visible)
+        self.take_keys()
         return self
+
+    def take_keys(self) -> None:
+        # Not `focus()`, which waits for the next turn of the event loop, when somebody else may have them.
+        self.screen.set_focus(self.place)
 
     @property
     def panes(self) -> list[ColumnPane]:
@@ -152,7 +156,7 @@ class PlaygroundTab(PromptingActions):
         self.set_class(self.size.width < NARROWEST * len(self.columns), "-stacked")
         self.large = self.large and len(self.columns) > 1
         if not self.editor.active:
-            self.place.focus()
+            self.take_keys()
         self.call_after_refresh(self.redraw)
 
     def _symbols_changed(self, symbols: str) -> None:
@@ -175,7 +179,7 @@ class PlaygroundTab(PromptingActions):
         """Another part is in sight: it is drawn, and has the keys unless something is typed."""
         self.redraw()
         if not isinstance(self.app.focused, Input | Area) and self.display:
-            self.place.focus()
+            self.take_keys()
 
     # What the parts say.
 
@@ -209,7 +213,7 @@ class PlaygroundTab(PromptingActions):
     def _answered(self, message: Input.Submitted) -> None:
         message.stop()
         self.question.put_away()
-        self.place.focus()
+        self.take_keys()
         self.take_answer(message.value.strip())
 
     @on(PromptEditor.Changed)
@@ -243,9 +247,9 @@ class PlaygroundTab(PromptingActions):
         """Out of the question, the answer that is on its way, the text, the view: one step each."""
         if self.question.asked:
             self.question.put_away()
-            self.place.focus()
+            self.take_keys()
         elif self.editor.active and (not self.busy or self.column.pending is not None):
-            self.place.focus()
+            self.take_keys()
         elif self.busy:
             self.cancel()
         elif self.column.warming is not None:
