@@ -12,8 +12,10 @@ import torch
 
 from workbench import recipe
 from workbench.cli.parser import Parser, build
+from workbench.inference.servers import configured
 from workbench.models.build import build_model
 from workbench.models.purpose import Purpose
+from workbench.prompting.prompts import load_prompt
 from workbench.training.checkpoint import STATE_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,11 +68,22 @@ def test_every_preset_is_documented_with_the_size_it_has(preset: str) -> None:
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(float(row[1]), abs=0.06)
 
 
-def test_recipes_in_the_readme_are_valid(tmp_path: Path) -> None:
-    for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)):
-        path = tmp_path / f"{number}.yaml"
+def test_files_in_the_readme_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    monkeypatch.setenv("BOX_KEY", "secret")
+    kinds = []
+    for text in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL):
+        kind = "servers" if "servers:" in text else "prompt" if "\nuser:" in text else "recipe"
+        path = tmp_path / f"{kind}.yaml"
         path.write_text(text)
-        recipe.load(str(path))
+        if kind == "servers":
+            assert len(configured()) == 2
+        elif kind == "prompt":
+            assert load_prompt(str(path)).variables
+        else:
+            recipe.load(str(path))
+        kinds.append(kind)
+    assert {"servers", "prompt", "recipe"} <= set(kinds)
 
 
 def test_files_that_the_readme_names_exist() -> None:

@@ -153,8 +153,10 @@ inline void soften(float* scores, std::size_t count, float scaling, Activation* 
     total = sum(added);
 }
 
-// Where the partial result of one query goes: [columns] unnormalised values, maximum, sum of weights.
+// Where the partial result of one query goes: [columns] unnormalised values, maximum, sum of weights; and how
+// many positions of the chunk it sees, the others being later than it.
 struct Partial {
+    std::size_t count;
     float* values;
     float* most;
     float* total;
@@ -181,7 +183,7 @@ inline void attend_queries(const Chunk<Weight>& chunk, float scaling,
     multiply_panel<Weight, Q, FETCH>(queries, chunk.head_dim / A::PAIR, chunk.keys, CHUNK,
                                      round_up(chunk.count, PANEL_STEP), to, chunk.next_keys);
     for (int q = 0; q < Q; ++q) {
-        soften(scores[q], chunk.count, scaling, weights[q], *partials[q].most, *partials[q].total);
+        soften(scores[q], partials[q].count, scaling, weights[q], *partials[q].most, *partials[q].total);
         from[q] = weights[q];
         to[q] = partials[q].values;
     }

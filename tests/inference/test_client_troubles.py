@@ -333,9 +333,9 @@ async def test_a_server_that_closes_at_once(tmp_path: Path) -> None:
 
 async def test_a_server_that_speaks_another_language(tmp_path: Path) -> None:
     async def greet(reader: Any, writer: Any) -> None:
-        writer.write(b"220 mail.example.org ESMTP ready\r\n")
+        writer.write(b"220 mail.example.org ESMTP ready\r\n\r\n")
         await writer.drain()
-        await reader.read()
+        await reader.read(10)
 
     async with behaving(greet, tmp_path) as server:
         error = await failure(Client(server))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from saved_models import WORDS, save, tokenizer_of, write_gguf
 
 from workbench import paths
@@ -94,6 +95,17 @@ def test_heads_have_labels(tmp_path: Path, labels: int, head: str) -> None:
     loaded = load(tmp_path)
     assert (loaded.kind, loaded.head) == ("encoder", head)
     assert loaded.labels == (("LABEL_0", "LABEL_1", "LABEL_2") if labels == 3 else ())
+
+
+def test_a_layer_that_only_a_head_asks_may_be_missing_where_there_is_none(tmp_path: Path) -> None:
+    for head in ("Model", "ForSequenceClassification"):
+        save(tmp_path / head, "Bert", head=head)
+        file = tmp_path / head / "model.safetensors"
+        kept = {name: part for name, part in load_file(file).items() if "pooler" not in name}
+        save_file(kept, file, metadata={"format": "pt"})
+    assert load(tmp_path / "Model").kind == "embedder"
+    with pytest.raises(ModelError, match="2 of its weights are missing"):
+        load(tmp_path / "ForSequenceClassification")
 
 
 def run_with(folder: str) -> Path:

@@ -195,6 +195,17 @@ def test_a_head_that_comes_with_adapters(tmp_path: Path, labels: str) -> None:
     assert torch.equal(*heads)
 
 
+def test_a_head_that_nobody_brings_is_not_drawn_at_random(tmp_path: Path) -> None:
+    save(tmp_path / "base", "Bert", head="ForMaskedLM")
+    bert = save(tmp_path / "whole", "Bert", head="ForSequenceClassification", num_labels=3)
+    bert.name_or_path = bert.config._name_or_path = str(tmp_path / "base")
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=4, modules_to_save=["classifier"])
+    peft.get_peft_model(bert, config).save_pretrained(str(tmp_path / "adapter"))
+    with pytest.raises(ModelError, match="missing") as caught:
+        load(tmp_path / "adapter")
+    assert "pooler" in caught.value.message and "classifier" not in caught.value.message
+
+
 def test_adapters_that_taught_new_tokens(tmp_path: Path) -> None:
     save(tmp_path / "base", "Llama")
     base = load(tmp_path / "base").model

@@ -77,6 +77,7 @@ def test_rows_join_wait_and_leave(runner: TransformersRunner, monkeypatch: pytes
         done["slots grow"] += slots > self.window.slots
         done["slots shrink"] += slots < self.window.slots
         done["columns grow"] += capacity > self.window.capacity
+        done["columns shrink"] += capacity < self.window.capacity
         resize(self, slots, capacity, rows)
 
     def counted_shift(self: DenseCache, first: int, last: int, start: int, end: int, by: int) -> None:
@@ -93,12 +94,12 @@ def test_rows_join_wait_and_leave(runner: TransformersRunner, monkeypatch: pytes
     chance = random.Random(3)
     live: list[tuple[Any, list[int], list[int], list[torch.Tensor], int]] = []
     opened = 0
-    while opened < 24 or live:
-        if opened < 24 and (not live or chance.random() < 0.25):
+    while opened < 32 or live:
+        if opened < 32 and (not live or chance.random() < 0.25):
             prompt = some_ids(chance.choice([3, 5, 17, 40, 90]), seed=opened)
             prefill, logits = read(runner, prompt)
             for _ in range(chance.choice([1, 1, 3])):
-                length = chance.choice([2, 8, 20, 60])
+                length = chance.choice([2, 8, 20, 60, 200])
                 live.append((runner.open(prefill, length), prompt, [], [logits], length))
                 opened += 1
             runner.forget(prefill)
@@ -117,7 +118,8 @@ def test_rows_join_wait_and_leave(runner: TransformersRunner, monkeypatch: pytes
             assert_close(torch.stack(found), truth(runner, prompt, answer))
             live.remove(entry)
             runner.close(row, [*prompt, *answer])
-    assert set(done) == {"slots grow", "slots shrink", "columns grow", "right", "left", "swaps"}
+    resized = {f"{what} {how}" for what in ("slots", "columns") for how in ("grow", "shrink")}
+    assert set(done) == resized | {"right", "left", "swaps"}
     assert all(done.values())
     assert runner._shared.cache is None
 
@@ -151,7 +153,6 @@ def test_greedy_text_is_that_of_generate(runner: TransformersRunner) -> None:
             text.append(token)
     for prompt, text in zip(prompts, texts, strict=True):
         assert text == generated(runner, prompt, new)
-    assert len({token for text in texts for token in text}) > 6, "they say more than one thing"
 
 
 def generated(runner: TransformersRunner, prompt: list[int], new: int) -> list[int]:

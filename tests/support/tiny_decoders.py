@@ -46,7 +46,7 @@ def _encoder_decoder(name: str, head: str = "ForConditionalGeneration", **values
     return _model(name, head, **(common | values))
 
 
-def _model(name: str, head: str, **values: Any) -> Callable[[], Any]:
+def _model(name: str, head: str, *, forced_first: int | None = None, **values: Any) -> Callable[[], Any]:
     def build() -> Any:
         torch.manual_seed(0)
         # Of these, Gemma's model of text alone has a configuration of another name.
@@ -57,6 +57,8 @@ def _model(name: str, head: str, **values: Any) -> Callable[[], Any]:
                 if weights.dim() > 1:
                     # As drawn, attention looks at everything alike, and a wrong mask hardly shows.
                     weights.mul_(3)
+        if forced_first is not None:
+            model.generation_config.forced_bos_token_id = forced_first
         return model
 
     return build
@@ -97,9 +99,8 @@ ENCODER_DECODERS: dict[str, Callable[[], Any]] = {
         num_layers=2,
         num_heads=4,
         decoder_start_token_id=0,
-        tie_word_embeddings=False,
     ),
-    "bart": _encoder_decoder("Bart", forced_bos_token_id=0),
+    "bart": _encoder_decoder("Bart", forced_first=5),
     "marian": _encoder_decoder("Marian", "MTModel", decoder_start_token_id=2),
 }
 MODELS = DECODERS | ENCODER_DECODERS

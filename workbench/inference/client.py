@@ -210,7 +210,10 @@ class RemoteModel:
         else:
             body |= {"messages": list(request.messages), "tools": list(request.tools) or None}
         told = await self.client.post("/tokenize", body)
-        return list(zip(told["tokens"], told.get("token_strs") or [""] * len(told["tokens"]), strict=True))
+        with explained(self.client.server):
+            ids = [int(token) for token in told["tokens"]]
+            texts = [str(text) for text in told.get("token_strs") or [""] * len(ids)]
+            return list(zip(ids, texts, strict=True))
 
 
 class _Filling:

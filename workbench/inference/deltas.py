@@ -40,7 +40,7 @@ def chat_delta(choice: Any) -> tuple[Delta, Any]:
         )
         for entry in tokens or ()
     )
-    delta = Delta(choice.index, choice.delta.content or "", logprobs, _reason(choice.finish_reason))
+    delta = Delta(choice.index, _text(choice.delta.content), logprobs, _reason(choice.finish_reason))
     return delta, choice.delta.tool_calls
 
 
@@ -54,7 +54,16 @@ def completion_delta(choice: Any) -> tuple[Delta, Any]:
             TokenLogprob(token, value or 0.0, _bytes_of(token), tuple((top or {}).items()))
             for token, value, top in zip(told.tokens, told.token_logprobs or (), rivals, strict=False)
         )
-    return Delta(choice.index, choice.text or "", logprobs, _reason(choice.finish_reason)), None
+    return Delta(choice.index, _text(choice.text), logprobs, _reason(choice.finish_reason)), None
+
+
+def _text(given: Any) -> str:
+    """The text of a chunk, perhaps none. The official client takes whatever a server sends."""
+    if given is None:
+        return ""
+    if not isinstance(given, str):
+        raise TypeError(f"a text is a {type(given).__name__}")
+    return given
 
 
 def _bytes_of(token: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from workbench.errors import ModelError
+from workbench.inference.loading.explain import explain, is_out_of_memory
 
 if TYPE_CHECKING:
     from workbench.inference.engine.transformers_runner import TransformersRunner
@@ -46,6 +47,8 @@ def check_model(runner: TransformersRunner) -> Checked:
             truth = [runner.reference(prompt, answer) for prompt in (long, short)]
             alone, bytes_per_token = _alone(runner, long, answer)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise explain(error, type(runner.model).__name__) from error
             # Models that keep another state fail in as many ways as there are of them.
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(

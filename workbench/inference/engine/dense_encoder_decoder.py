@@ -37,7 +37,7 @@ class Source:
     @property
     def bytes(self) -> int:
         """The memory it takes."""
-        return self.encoded.bytes + self.started.bytes
+        return self.encoded.bytes + self.started.bytes + self.logits.nbytes
 
 
 @dataclass(eq=False)

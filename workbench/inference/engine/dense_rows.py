@@ -87,11 +87,26 @@ class DenseBatch:
         if not self.rows:
             self.cache = self.cross = None
             return
-        for cache in (self.cache, self.cross):
-            if cache is not None and cache.window.slots >= 4 * len(self.rows):
-                # Where there is no memory for the smaller copy, the larger stays.
-                with suppress(torch.OutOfMemoryError):
-                    cache.resize(cache.window.slots // 2, cache.window.capacity, len(self.rows))
+        # Where there is no memory for the smaller copy, the larger stays.
+        with suppress(torch.OutOfMemoryError):
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Keep at most four times the slots and columns that the rows that are left need."""
+        assert self.cache is not None
+        longest = rounded(max(row.width for row in self.rows))
+        if self.cache.window.capacity >= 4 * longest:
+            self._move(self.rows, longest)
+        self._shrink(self.cache, longest)
+        if self.cross is not None:
+            self._shrink(self.cross, rounded(max(row.source for row in self.rows)))
+
+    def _shrink(self, cache: DenseCache, columns: int) -> None:
+        slots, capacity = cache.window.slots, cache.window.capacity
+        fewer = slots // 2 if slots >= 4 * len(self.rows) else slots
+        narrower = 2 * columns if capacity >= 4 * columns else capacity
+        if (fewer, narrower) != (slots, capacity):
+            cache.resize(fewer, narrower, len(self.rows))
 
     def prepare(self, rows: Many[Row]) -> DenseCache:
         """Bring these rows into the first slots, all ending at one column with room behind it, and set the
@@ -104,16 +119,21 @@ class DenseBatch:
             end = width
             if 2 * width > self.cache.window.capacity:
                 self.cache.resize(self.cache.window.slots, 2 * self.cache.window.capacity, len(self.rows))
-        for old_end, run in groupby(self.rows[: len(rows)], key=lambda row: row.end):
+        self._move(self.rows[: len(rows)], end)
+        window = self.cache.window
+        window.rows, window.start, window.end = len(rows), end - width, end
+        return self.cache
+
+    def _move(self, rows: Many[Row], end: int) -> None:
+        """Shift rows, in the order of their slots, until they end at a column."""
+        assert self.cache is not None
+        for old_end, run in groupby(rows, key=lambda row: row.end):
             moved = list(run)
             if old_end != end:
                 first, longest = moved[0].slot, max(row.width for row in moved)
                 self.cache.shift(first, first + len(moved), old_end - longest, old_end, end - old_end)
                 for row in moved:
                     row.end = end
-        window = self.cache.window
-        window.rows, window.start, window.end = len(rows), end - width, end
-        return self.cache
 
     def _bring_forward(self, rows: Many[Row]) -> None:
         wanted = {row.slot for row in rows}

@@ -81,10 +81,11 @@ class Encoder:
         return getattr(self._model, self._model.base_model_prefix, self._model)
 
     @staticmethod
-    def _known(model: Any, batch: TextBatch) -> dict[str, torch.Tensor]:
-        """The inputs that a model takes: not all tell the segments of a text apart."""
+    def _known(model: Any, batch: TextBatch) -> dict[str, Any]:
+        """The inputs that a model takes: not all tell the segments of a text apart, or keep a cache."""
         known = inspect.signature(model.forward).parameters
-        return {name: tensor for name, tensor in batch.inputs.items() if name in known}
+        inputs = {**batch.inputs, "use_cache": False}
+        return {name: value for name, value in inputs.items() if name in known}
 
     def fill_mask(self, texts: Sequence[str], top_k: int = 5) -> list[Any]:
         """For each text a list for each of its masks: see `filled`. A mask is written as the tokenizer does,

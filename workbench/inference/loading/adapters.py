@@ -17,6 +17,9 @@ from workbench.inference.loading.soft_prompt import SoftPrompt
 WEIGHTS = "adapter_model.safetensors"
 EMBEDDINGS = ("PROMPT_TUNING", "P_TUNING")
 KEYS_VALUES = ("PREFIX_TUNING",)
+INSIDE = "base_model.model."
+"""How PEFT's names for a model's weights begin."""
+LAST_LAYERS = ("classifier.weight", "score.weight", "out_proj.weight", "summary.weight")
 UNMERGED = ("ADAPTION_PROMPT", "CPT", "MULTITASK_PROMPT_TUNING", "POLY", "XLORA")
 """Kinds whose work depends on the input: they cannot become part of the weights."""
 
@@ -59,26 +62,28 @@ def read_adapter(folder: Path) -> Adapter:
     return adapter
 
 
-def outputs_of(adapter: Adapter) -> int | None:
-    """How many outputs the head has that was saved with adapters; None where there is none."""
-    sizes = [
-        rows
-        for name, rows in _rows(adapter).items()
-        if "lora_" not in name and name.rpartition(".")[0].endswith(("classifier", "score", "out_proj"))
-    ]
-    return min(sizes, default=None)
+def brought_by(adapter: Adapter) -> dict[str, tuple[int, ...]]:
+    """The weights that were saved whole with the adapters, by the model's names for them: their shapes.
 
-
-def _rows(adapter: Adapter) -> dict[str, int]:
-    """The first size of every weight matrix that was saved."""
+    Raises `ModelError` when the file is damaged.
+    """
     try:
         with safe_open(adapter.folder / WEIGHTS, "np") as file:
-            names = [name for name in file.keys() if name.endswith("weight")]  # noqa: SIM118 - it is no mapping
-            return {name: int(file.get_slice(name).get_shape()[0]) for name in names}
+            return {
+                name.removeprefix(INSIDE): tuple(file.get_slice(name).get_shape())
+                for name in file.keys()  # noqa: SIM118 - it is no mapping
+                if "lora_" not in name
+            }
     except SafetensorError as error:
         raise ModelError(
             f"the weight file is damaged or cut short: {error}", where=str(adapter.folder / WEIGHTS)
         ) from None
+
+
+def outputs_of(adapter: Adapter) -> int | None:
+    """How many outputs the head has that was saved with adapters; None where there is none."""
+    found = [shape[0] for name, shape in brought_by(adapter).items() if name.endswith(LAST_LAYERS)]
+    return min(found, default=None)
 
 
 def apply(model: Any, adapter: Adapter) -> tuple[Any, SoftPrompt | None]:
@@ -111,10 +116,9 @@ def _grow_vocabulary(model: Any, adapter: Adapter) -> None:
     """Adapters that taught new tokens were saved with the whole table of embeddings."""
     table = model.get_input_embeddings()
     path = next((name for name, module in model.named_modules() if module is table), "")
-    for name, rows in _rows(adapter).items():
-        if path and name.endswith(f"{path.rpartition('.')[2]}.weight") and rows != table.weight.shape[0]:
-            model.resize_token_embeddings(rows, mean_resizing=False)
-            return
+    shape = brought_by(adapter).get(f"{path}.weight")
+    if shape is not None and shape[0] != table.weight.shape[0]:
+        model.resize_token_embeddings(shape[0], mean_resizing=False)
 
 
 def _soft_prompt(wrapped: Any, adapter: Adapter, model: Any) -> SoftPrompt:

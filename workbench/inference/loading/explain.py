@@ -10,11 +10,17 @@ CONVERT = "where you trust it, convert it: AutoModel….from_pretrained(…).sav
 MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of the machine or of its GPU."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or any(word in str(error) for word in MEMORY)
+
+
 def explain(error: Exception, name: str) -> ModelError:
     """The libraries raise some twenty kinds between them; their first line says why."""
     text = str(error).strip()
     first = (text.splitlines() or [type(error).__name__])[0][:300]
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in text for word in MEMORY):
+    if is_out_of_memory(error):
         return ModelError(
             f"there is not enough memory for it: {first}",
             where=name,

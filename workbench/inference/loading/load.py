@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.data.tokenizer import load_tokenizer
 from workbench.errors import ModelError
-from workbench.inference.loading.adapters import Adapter, apply, outputs_of, read_adapter
+from workbench.inference.loading.adapters import Adapter, apply, brought_by, outputs_of, read_adapter
 from workbench.inference.loading.context import context_of
 from workbench.inference.loading.device import device_of, dtype_of
 from workbench.inference.loading.explain import explain
@@ -60,7 +60,7 @@ def load_for_inference(
         precision,
         where,
         code=trust_remote_code,
-        new_head=any(outputs_of(part) is not None for part in adapters),
+        brought=frozenset(name for part in adapters for name in brought_by(part)),
     )
     prefix = None
     for part in adapters:

@@ -16,7 +16,7 @@ CONFIG = "config.json"
 STATUS = "status.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 FETCHED = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]
-LEFT = ["onnx/*", "openvino/*", "original/*", "*/*.onnx"]
+LEFT = ["onnx/*", "openvino/*", "original/*", "consolidated*"]
 """What a hub's folder may hold beside the model: the same weights for other programs."""
 
 
@@ -118,7 +118,7 @@ def _checked(folder: Path) -> Place:
         )
     if any(path.suffix.lower() == ".gguf" for path in folder.iterdir()):
         return _gguf_in(folder)
-    raise ModelError("the folder holds no model.safetensors", where=str(folder))
+    raise ModelError("the folder holds no model.safetensors", where=str(folder), hint=CONVERT)
 
 
 def _fetched(name: str, revision: str | None, code: bool) -> Path:

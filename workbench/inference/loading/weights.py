@@ -11,12 +11,15 @@ from transformers import AutoConfig
 
 from workbench.errors import MissingExtraError, ModelError
 from workbench.inference.loading.explain import explain
+from workbench.inference.loading.kinds import AUTO_CLASSES
 
 if TYPE_CHECKING:
     from workbench.inference.loading.places import Place
 
-UNUSED = ("pooler.", ".pooler.", "position_ids", "attn.bias", "masked_bias")
-"""Weights that a model may lack: those of a layer that nothing here asks, and constants."""
+CONSTANTS = ("position_ids", "attn.bias", "masked_bias")
+"""Weights that are none: old files have them, newer ones need not."""
+POOLER = "pooler."
+"""A layer that embedders were trained with, and that nothing asks when vectors are made of all tokens."""
 ALIGNED = 64
 
 
@@ -38,9 +41,9 @@ def read_model(
     device: torch.device,
     *,
     code: bool = False,
-    new_head: bool = False,
+    brought: frozenset[str] = frozenset(),
 ) -> Any:
-    """The model on its device, in evaluation mode. Its head may be missing in the files with `new_head`.
+    """The model on its device, in evaluation mode. Weights that are `brought` by adapters may be missing.
 
     Raises `ModelError` for weights that are missing, damaged, or not those of the configuration.
     """
@@ -57,15 +60,17 @@ def read_model(
             dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=new_head,
+            ignore_mismatched_sizes=bool(brought),
             **options,
         )
     except Exception as error:
         raise explain(error, _where(place)) from error
-    missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in UNUSED))
-    if missing and not new_head:
+    optional = (*CONSTANTS, POOLER) if class_name == AUTO_CLASSES["embedder"] else CONSTANTS
+    odd = {*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])} - brought
+    missing = sorted(key for key in odd if not any(part in key for part in optional))
+    if missing:
         raise ModelError(
-            f"{len(missing)} of its weights are missing: {', '.join(missing[:3])}",
+            f"{len(missing)} of its weights are missing or of another shape: {', '.join(missing[:3])}",
             where=_where(place),
             hint="was it copied or downloaded completely?",
         )

@@ -34,6 +34,7 @@ QUESTIONS = {
     "embed": "a model that embeds them, as one names it for m; empty: words alone",
 }
 FREE_TEXT = "free text"
+NO_EVALUATIONS = "No evaluations yet. In a shell: workbench eval --prompt qa --data FILE --model MODEL"
 
 
 class PromptingActions(Conversing):
@@ -358,6 +359,29 @@ class PromptingActions(Conversing):
         self.call_after_refresh(self.focus)
         if again:
             self.action_resend()
+
+    def action_evaluations(self) -> None:
+        """Choose an evaluation to look at, item by item."""
+
+        def find() -> list[Entry[str]]:
+            from workbench.store.evaluations import list_evaluations
+            from workbench.tui.playground.transcripts_screen import evaluation_words
+
+            return [Entry(one.name, one.name, evaluation_words(one)[0]) for one in list_evaluations()]
+
+        def show(entries: list[Entry[str]]) -> None:
+            picker: Picker[str] = Picker("Evaluations", "words of a name, prompt, model", entries)
+            if not entries:
+                picker.note = NO_EVALUATIONS
+            self.app.push_screen(picker, self._evaluation_chosen)
+
+        self.in_thread(find, show)
+
+    def _evaluation_chosen(self, name: str | None) -> None:
+        from workbench.tui.playground.transcripts_screen import TranscriptsScreen
+
+        if name is not None:
+            self.app.push_screen(TranscriptsScreen(name))
 
     def action_copy(self) -> None:
         """Copy the answer in sight."""

@@ -207,6 +207,13 @@ class Column:
         self.last = self.last or at
         self.notes = [step.title for step in self.steps if step.kind == "note"]
 
+    def turn_chain(self, by: int) -> None:
+        """Have another chain in sight."""
+        numbers = list(self.chains)
+        if len(numbers) > 1:
+            here = numbers.index(self.chain) if self.chain in numbers else 0
+            self.chain = numbers[(here + by) % len(numbers)]
+
     def leave(self) -> None:
         """The interface ends: what has come so far is all there will be."""
         for event in self.job.take() if self.job is not None else ():

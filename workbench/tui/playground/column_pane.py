@@ -99,6 +99,10 @@ class ColumnPane(Container):
             return flow if flow.display else self.query_one(AnswerView)
         return self.query_one(f".{self.view}", TextLines)
 
+    def set_column(self, column: Column) -> None:
+        """Show another column."""
+        self.column, self._seen = column, ()
+
     def set_view(self, view: str) -> None:
         """Show another view."""
         self.remove_class(f"-{self.view}")

@@ -317,11 +317,8 @@ class Conversing(Container):
 
     def action_chain(self, by: int) -> None:
         """Show another chain of the active column."""
-        numbers = list(self.column.chains)
-        if len(numbers) > 1:
-            here = numbers.index(self.column.chain) if self.column.chain in numbers else 0
-            self.column.chain = numbers[(here + by) % len(numbers)]
-            self.redraw()
+        self.column.turn_chain(by)
+        self.redraw()
 
     def turn_slot(self, by: int) -> None:
         """Write in the next slot."""

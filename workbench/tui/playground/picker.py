@@ -77,12 +77,14 @@ class Picker(ModalScreen[T | None]):
         self.shown: list[Entry[T]] = []
         self.at: T | None = None
         """The value that the cursor begins at."""
+        self.note = ""
+        """What stands under the list at first."""
 
     def compose(self) -> ComposeResult:
         yield Static(self._title, id="picker-title", markup=False)
         yield Prompt(self._placeholder, id="picker-words")
         yield PickList(compact=True)
-        yield Static("", id="picker-note", markup=False)
+        yield Static(self.note, id="picker-note", markup=False)
         yield KeyBar()
 
     def on_mount(self) -> None:

@@ -39,6 +39,8 @@ WITH_COMMANDS = (
     "workbench.tui.playground.editor",
     "workbench.tui.playground.picker",
     "workbench.tui.playground.tool_question",
+    "workbench.tui.playground.transcript_list",
+    "workbench.tui.playground.transcripts_screen",
     "workbench.tui.playground.settings_screen",
     "workbench.tui.playground.history_screen",
     "workbench.tui.train.new_run",
