@@ -8,6 +8,7 @@ tokens nobody has seen before, 64 new tokens for each sample, top-k 50, the end 
 
 from __future__ import annotations
 
+import atexit
 import json
 import random
 import sys
@@ -54,6 +55,7 @@ def ours(model: str, precision: str, samples: int) -> Any:
     del loaded
     engine = Engine(runner, AutoTokenizer.from_pretrained(model), frozenset(), Limits())
     engine.start()
+    atexit.register(engine.close)  # Python must not end while its thread is at work in torch
 
     def request(seed: int) -> tuple[float, float]:
         ended, times = threading.Event(), [0.0]

@@ -68,9 +68,7 @@ async def test_an_answer_is_what_the_official_client_gets(model: RemoteModel, pa
         expected = official.chat.completions.create(
             model="tiny", messages=list(HI), max_tokens=20, seed=5, n=2
         )
-    assert [one.text for one in answer.completions] == [
-        choice.message.content for choice in expected.choices
-    ]
+    assert [one.text for one in answer.completions] == [choice.message.content for choice in expected.choices]
     assert [one.finish_reason for one in answer.completions] == ["length", "length"]
     assert answer.usage.completion_tokens == 40
     assert answer.usage.prompt_tokens == expected.usage.prompt_tokens

@@ -3,12 +3,13 @@ from __future__ import annotations
 import string
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 from fake_runner import EOS, ByteTokenizer, FakeRunner
 
+from workbench.errors import ModelError
 from workbench.inference.engine.engine import Engine, Ticket
 from workbench.inference.engine.requests import (
     Ended,
@@ -159,12 +160,14 @@ def test_a_request_cancelled_while_its_prompt_is_read_leaves_nothing(start: Star
 
 def test_what_cannot_fit_is_refused_with_the_numbers(start: Start) -> None:
     engine = start(FakeRunner(max_length=50), memory_bytes=40 * 1024)
-    with pytest.raises(RequestRefused, match="30 tokens and max_tokens 21 make 51.* holds 50") as refused:
+    with pytest.raises(
+        RequestRefused, match="30 tokens this model has room for 20, and max_tokens is 21"
+    ) as refused:
         engine.submit(request("x" * 30, max_tokens=21), Heard())
     assert refused.value.hint == "ask for at most 20 tokens"
-    with pytest.raises(RequestRefused, match="holds 50") as refused:
+    with pytest.raises(RequestRefused, match="60 tokens leave no room") as refused:
         engine.submit(request("x" * 60, max_tokens=1), Heard())
-    assert refused.value.hint == "shorten the prompt by at least 11 tokens"
+    assert refused.value.hint == "shorten it by at least 11 tokens"
     with pytest.raises(RequestRefused, match="45 tokens of 1,024 bytes") as refused:
         engine.submit(request("x" * 30, max_tokens=15), Heard())
     assert "at most 40 tokens fit" in refused.value.hint
@@ -215,6 +218,27 @@ def test_a_step_that_fails_tells_those_it_served_and_the_next_are_served(start: 
     _, after = ask(engine, request("x"))
     assert after.wait() == Ended()
     assert after.text() == "yz"
+
+
+def test_what_a_model_cannot_do_for_one_request_ends_that_one(start: Start) -> None:
+    runner = FakeRunner(seconds=0.001)
+    begin = runner.begin
+
+    def refuse(prompt: Sequence[int], **options: bool) -> Any:
+        if len(prompt) == 3:
+            raise ModelError("not that one", hint="another")
+        return begin(prompt, **options)
+
+    runner.begin = refuse  # type: ignore[method-assign]
+    engine = start(runner)
+    _, kept = ask(engine, request("a"))
+    _, refused = ask(engine, request("abc"))
+    _, after = ask(engine, request("b"))
+    error = refused.wait().error
+    assert isinstance(error, RequestRefused)
+    assert (error.message, error.hint) == ("not that one", "another")
+    assert (kept.wait(), after.wait()) == (Ended(), Ended())
+    assert (kept.text(), after.text()) == (LETTERS[1:], LETTERS[2:])
 
 
 def test_a_listener_that_fails_hurts_nobody_else(start: Start) -> None:

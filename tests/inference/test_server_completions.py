@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 import torch
-from served import openai_client, plain_client, service, serving, tiny_llama
+from served import blank_tokenizer, openai_client, plain_client, service, serving, tiny_llama
 
 from workbench.inference.server.service import Service
 
@@ -204,8 +204,28 @@ def test_null_is_as_good_as_not_there(path: Path) -> None:
 
 
 def test_one_of_several_prompts_that_cannot_fit_refuses_them_all(client: Any, served: Service) -> None:
-    with pytest.raises(openai.BadRequestError, match="this model holds"):
+    with pytest.raises(openai.BadRequestError, match="leave no room"):
         ask(client, ["the", "the " * 3000], max_tokens=50)
     assert served.engine is not None
     assert ask(client).choices[0].text
     assert served.engine.load["running"] == 0
+
+
+def test_the_blank_between_the_prompt_and_the_answer_is_kept(tmp_path: Path) -> None:
+    tokenizer = blank_tokenizer()
+    word, letter = tokenizer.convert_tokens_to_ids(["▁t", "b"])
+    bias = {str(word): 100, str(letter): 99}
+    served = service(tokenizer=tokenizer)
+    with serving(served, tmp_path) as path, openai_client(path) as client:
+        settings = {"temperature": 0, "max_tokens": 3, "logit_bias": bias, "logprobs": 1}
+        whole = ask(client, "a cat", **settings).choices[0]
+        streamed = "".join(chunk.choices[0].text for chunk in ask(client, "a cat", stream=True, **settings))
+        echoed = ask(client, "a cat", echo=True, **settings).choices[0]
+        answer = client.chat.completions.create(
+            model="tiny", messages=[{"role": "user", "content": "a"}], max_tokens=2, logit_bias=bias
+        )
+    assert whole.text == streamed == " t t t"
+    assert whole.logprobs.tokens == [" t"] * 3
+    assert whole.logprobs.text_offset == [0, 2, 4]
+    assert echoed.text == "a cat t t t"
+    assert answer.choices[0].message.content == "t t"

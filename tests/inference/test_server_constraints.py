@@ -29,7 +29,10 @@ ORDER: dict[str, Any] = {
     "$defs": {
         "line": {
             "type": "object",
-            "properties": {"name": {"type": "string", "maxLength": 6}, "count": {"type": "integer", "maximum": 99}},
+            "properties": {
+                "name": {"type": "string", "maxLength": 6},
+                "count": {"type": "integer", "maximum": 99},
+            },
             "required": ["name", "count"],
             "additionalProperties": False,
         }

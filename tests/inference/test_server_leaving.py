@@ -205,9 +205,7 @@ def _said(choice: Any, part: str) -> str:
     message = getattr(choice, part, None)
     if message is None:
         return str(choice.text)
-    calls = "".join(
-        f"{call.function.name}({call.function.arguments})" for call in message.tool_calls or ()
-    )
+    calls = "".join(f"{call.function.name}({call.function.arguments})" for call in message.tool_calls or ())
     return (message.content or "") + calls
 
 

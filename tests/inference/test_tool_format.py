@@ -67,7 +67,11 @@ def conversation(*calls: dict[str, Any], result: str = "3") -> list[dict[str, An
                 True,
             ),
         ),
-        (TAGS, TAG_TOKENS, ToolFormat("<|call|>", "<|/call|>", "<|/call|><|call|>", "name", "arguments", True)),
+        (
+            TAGS,
+            TAG_TOKENS,
+            ToolFormat("<|call|>", "<|/call|>", "<|/call|><|call|>", "name", "arguments", True),
+        ),
         (MISTRAL, MISTRAL_TOKENS, ToolFormat("[TOOL_CALLS] [", "]", ", ", "name", "arguments", True)),
         (LLAMA, (), ToolFormat("", "", "", "name", "parameters", True)),
         (CHATML, (), COMMON),

@@ -203,9 +203,20 @@ def test_a_soft_prompt_stands_before_every_prompt() -> None:
     assert prefill.cached == 2 * CHUNK
 
 
-def test_bf16_is_served() -> None:
-    runner = dense_runner(DECODERS["llama"]().to(torch.bfloat16))
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["llama", "mistral", "gemma3", "gpt2"])
+def test_bf16_errs_no_more_than_the_model_does_without_a_cache(name: str) -> None:
+    prompt, answer = some_ids(2 * CHUNK + 3), some_ids(6, seed=1)
+    truth = dense_runner(DECODERS[name]()).reference(prompt, answer)
+    runner = dense_runner(DECODERS[name]().to(torch.bfloat16), chunk=CHUNK)
     assert runner.aligned and "bfloat16" in runner.name
+    shares = name != "gpt2"
+    assert (runner.model.config._attn_implementation == "workbench_grouped") == shares
+    prefill, logits = read(runner, prompt)
+    rows = [runner.open(prefill, len(answer)) for _ in range(3)]
+    found = torch.stack([logits, *(runner.decode(rows, [token] * 3)[1] for token in answer)])
+    error = (found - truth).abs().max()
+    assert error <= 2 * (runner.reference(prompt, answer) - truth).abs().max()
 
 
 def test_prompts_that_cannot_be_read(llama: TransformersRunner) -> None:

@@ -45,10 +45,10 @@ def test_a_level_agrees_with_the_best_and_with_itself(level: str) -> None:
         weights = decoders.weights_of(decoders.tiny_decoder(family, head_dim=head_dim, dtype=dtype))
         decoder = NativeDecoder(weights, library)
         tokens, rows = batch(weights)
-        logits = decoder.step(tokens, rows, threads=2)
+        logits = decoder.decode(tokens, rows, threads=2)
         best = decode_step(weights, *batch(weights))
         torch.testing.assert_close(logits, best, rtol=0, atol=tolerance)
         for place in range(5):
             tokens, rows = batch(weights)
-            alone = decoder.step(tokens[place : place + 1], rows[place : place + 1], threads=1)
+            alone = decoder.decode(tokens[place : place + 1], rows[place : place + 1], threads=1)
             assert torch.equal(alone[0], logits[place])

@@ -27,6 +27,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "cpu" / "answer.h").write_text("#define ANSWER 42\n")
     monkeypatch.setattr(native, "resources", lambda name: folder)
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv(native.FLAGS, raising=False)
     return folder
 
 

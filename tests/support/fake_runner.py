@@ -71,6 +71,9 @@ class FakeRunner:
         logits[following] = self.sharpness
         return logits
 
+    def room(self, prompt: int) -> int:
+        return self.max_length - prompt
+
     def begin(self, prompt: Sequence[int], *, exact: bool = False, all_logits: bool = False) -> FakePrefill:
         prefill = FakePrefill(list(prompt), 0, len(prompt))
         self.prefills.append(prefill)

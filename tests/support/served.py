@@ -15,7 +15,7 @@ import torch
 import uvicorn
 from chat_templates import CHATML
 from decoders import tiny_decoder
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from workbench.inference.engine.engine import Engine
@@ -47,6 +47,33 @@ def byte_tokenizer(template: str | None = CHATML, special: Sequence[str] = ()) -
     return tokenizer
 
 
+def blank_tokenizer() -> PreTrainedTokenizerFast:
+    """In the manner of sentencepiece: a blank belongs to the word after it, other bytes are pieces."""
+    words = [
+        *SPECIAL,
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        "▁",
+        *"abcdefghijklmnopqrstuvwxyz",
+        "▁t",
+        "▁a",
+    ]
+    merges = [("▁", "t"), ("▁", "a")]
+    vocabulary = {word: place for place, word in enumerate(words)}
+    inner = Tokenizer(models.BPE(vocabulary, merges, byte_fallback=True, unk_token="<|endoftext|>"))
+    inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    inner.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHATML
+    )
+
+
 def tiny_llama(vocabulary: int) -> Any:
     """A random Llama of some 100 kB, the same each time."""
     return tiny_decoder(
@@ -61,9 +88,15 @@ def tiny_llama(vocabulary: int) -> Any:
     )
 
 
-def service(template: str | None = CHATML, *, special: Sequence[str] = (), **limits: int) -> Service:
-    """The model and the tokenizer above, ready to be served."""
-    tokenizer = byte_tokenizer(template, special)
+def service(
+    template: str | None = CHATML,
+    *,
+    special: Sequence[str] = (),
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    **limits: int,
+) -> Service:
+    """The model above with a tokenizer, the first one if none is given, ready to be served."""
+    tokenizer = tokenizer or byte_tokenizer(template, special)
     model = tiny_llama(len(tokenizer))
     with torch.inference_mode():
         runner = PagedRunner(fuse(model, MAX_LENGTH))

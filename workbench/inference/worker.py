@@ -42,7 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
         report.tell("loading", f"loading {args.model}")
         share_cores()
         # Heavy imports, and only now: whoever waits sees first that something is going on.
+        from transformers.utils import logging as messages
+
         from workbench.inference.server.opening import open_service
+
+        messages.set_verbosity_error()
+        messages.disable_progress_bar()
 
         service = open_service(args, report.say)
         report.details = service.details

@@ -1,20 +1,23 @@
-"""One decode step of a Llama-shaped decoder: one new token for each row of a batch.
+"""Decoding and reading prompts with a Llama-shaped decoder whose keys and values are kept.
 
-`decode_step` takes the native path where there is one, the definition in plain PyTorch elsewhere;
-`choose` says which, and why. On SmolLM2-135M in bf16 a step is bounded by reading the weights (one row)
-or by bf16 arithmetic (sixteen); eager PyTorch reaches a third of either.
+`decode_step` reads one new token for each row of a batch, `prefill` many for one row. Both take the native
+path where there is one, the definition in plain PyTorch elsewhere; `choose` says which, and why. With
+SmolLM2-135M in bf16, decoding is bounded by reading the weights (one row) or by bf16 arithmetic (sixteen);
+eager PyTorch reaches a third of either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from workbench.ops.decode_native import native_decoder
-from workbench.ops.decode_reference import decode_reference
+from workbench.ops.decode_reference import decode_reference, prefill_reference
 from workbench.ops.decoder import DecoderLayer, DecoderWeights, Row, Segment
+from workbench.ops.native import has_matrix_unit
 
 __all__ = [
     "Choice",
@@ -25,23 +28,30 @@ __all__ = [
     "choose",
     "decode_reference",
     "decode_step",
+    "prefill",
+    "prefill_reference",
 ]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The path that `decode_step` takes: native or the reference, and the reason in words."""
+    """The path that steps take: native or the reference, and the reason in words.
+
+    `prefill`: whether the native path reads prompts faster than PyTorch's products of the same weights
+    would. It does not where the processor has a unit for bf16 matrices, which PyTorch uses.
+    """
 
     native: bool
     reason: str
+    prefill: bool = False
 
 
 def choose(weights: DecoderWeights) -> Choice:
-    """Which path these weights take. Compiles the native one on the first call of a machine (some 10 s)."""
+    """Which path these weights take. The first call on a machine compiles the native one, for some 10 s."""
     decoder = native_decoder(weights)
     if isinstance(decoder, str):
         return Choice(False, decoder)
-    return Choice(True, decoder.instructions)
+    return Choice(True, decoder.instructions, prefill=not has_matrix_unit())
 
 
 def decode_step(
@@ -63,4 +73,28 @@ def decode_step(
     if isinstance(decoder, str):
         logits = decode_reference(weights, tokens, rows)
         return logits if out is None else out.copy_(logits)
-    return decoder.step(tokens, rows, out=out, threads=threads)
+    return decoder.decode(tokens, rows, out=out, threads=threads)
+
+
+def prefill(
+    weights: DecoderWeights,
+    tokens: Tensor,
+    row: Row,
+    *,
+    logits: Literal["last", "all", "none"] = "last",
+    threads: int | None = None,
+) -> Tensor:
+    """Logits in fp32, [1, V] after the last of `tokens` [n] (int64), [n, V] after each, or none [0, V].
+
+    Writes all keys and values from position `length` of the row's last segment on; the caller then adds n
+    to that length. On the native path they and the logits are, to the last bit, those of n decode steps:
+    a prompt may be read in parts of any size, and its beginning may come from a cache. Working memory grows
+    with n times the length of the row (4 (hd + 2) bytes a head for each 64 positions): parts of 128 or 256
+    are as fast as larger ones.
+    """
+    count = len(tokens)
+    wanted = {"last": range(count)[-1:], "all": range(count), "none": range(0)}[logits]
+    decoder = native_decoder(weights)
+    if isinstance(decoder, str):
+        return prefill_reference(weights, tokens, row, wanted)
+    return decoder.prefill(tokens, row, wanted, threads=threads)

@@ -1,4 +1,4 @@
-"""The native decode step, `kernels/decode.cpp`, behind ctypes: one call a step."""
+"""The native decoder, `kernels/decode.cpp`, behind ctypes: one call a step."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ctypes import c_double, c_int, c_int64, c_void_p
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.ops.decoder import DecoderWeights, Row
@@ -16,6 +17,7 @@ from workbench.ops.native import NativeCodeError, load_library
 
 LAYER_FIELDS = ("input_norm", "post_norm", "q_norm", "k_norm", "qkv_bias", "output_bias")
 LAYER_MATRICES = ("qkv", "output", "gate_up", "down")
+MOST_THREADS = 256
 
 
 class _Layer(ctypes.Structure):
@@ -32,9 +34,15 @@ class _Shape(ctypes.Structure):
 
 
 
+class _Step(ctypes.Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("rows", "wanted_count", "threads")),
+        *((name, c_void_p) for name in ("tokens", "token_ends", "row_ends", "wanted", "segments", "logits")),
+    ]
+
+
 class NativeDecoder:
-    """A decoder over weights whose tensors it keeps alive. Steps may come from different threads, one
-    after another."""
+    """A decoder over weights whose tensors it keeps alive. Steps of several Python threads take turns."""
 
     def __init__(self, weights: DecoderWeights, library: ctypes.CDLL) -> None:
         self.instructions = _declare(library)
@@ -75,43 +83,62 @@ class NativeDecoder:
         self._alive.append(tensor)
         return tensor.data_ptr()
 
-    def step(
+    def decode(
         self, tokens: Tensor, rows: Sequence[Row], *, out: Tensor | None = None, threads: int | None = None
     ) -> Tensor:
         """See `decode_step`."""
-        batch = len(rows)
-        if tokens.shape != (batch,) or tokens.dtype != torch.int64 or not tokens.is_contiguous():
-            raise ValueError(f"tokens must be {batch} contiguous int64, one a row")
+        each = np.arange(len(rows), dtype=np.int64)
+        return self._step(tokens, rows, each + 1, each, out, threads)
+
+    def prefill(
+        self, tokens: Tensor, row: Row, wanted: Sequence[int], *, threads: int | None = None
+    ) -> Tensor:
+        """Logits [len(wanted), V] of the tokens with these numbers, after `tokens` [n] of one row."""
+        end = np.array([len(tokens)], dtype=np.int64)
+        return self._step(tokens, [row], end, np.array(wanted, dtype=np.int64), None, threads)
+
+    def _step(
+        self,
+        tokens: Tensor,
+        rows: Sequence[Row],
+        token_ends: NDArray[np.int64],
+        wanted: NDArray[np.int64],
+        out: Tensor | None,
+        threads: int | None,
+    ) -> Tensor:
+        count = int(token_ends[-1]) if len(rows) else 0
+        shape = (len(wanted), self._vocabulary)
+        if tokens.shape != (count,) or tokens.dtype != torch.int64 or not tokens.is_contiguous():
+            raise ValueError(f"tokens must be {count} contiguous int64")
         if out is None:
-            out = torch.empty(batch, self._vocabulary)
-        elif out.shape != (batch, self._vocabulary) or out.dtype != torch.float32 or not out.is_contiguous():
-            raise ValueError(f"out must be contiguous fp32 [{batch}, {self._vocabulary}]")
-        if not batch:
+            out = torch.empty(shape)
+        elif out.shape != shape or out.dtype != torch.float32 or not out.is_contiguous():
+            raise ValueError(f"out must be contiguous fp32 {list(shape)}")
+        if not count:
             return out
         numbers: list[tuple[int, ...]] = []
-        ends: list[int] = []
-        for row in rows:
-            self._check(row)
+        row_ends: list[int] = []
+        for row, new in zip(rows, np.diff(token_ends, prepend=0), strict=True):
+            self._check(row, int(new))
             numbers.extend((*segment.address, segment.length) for segment in row.segments)
-            ends.append(len(numbers))
-        segments = np.array(numbers, dtype=np.int64)
-        row_ends = np.array(ends, dtype=np.int64)
-        failed = self._library.workbench_decoder_step(
-            self._handle,
-            batch,
+            row_ends.append(len(numbers))
+        arrays = (token_ends, np.array(row_ends, dtype=np.int64), wanted, np.array(numbers, dtype=np.int64))
+        step = _Step(
+            len(rows),
+            len(wanted),
+            min(threads or torch.get_num_threads(), MOST_THREADS),
             tokens.data_ptr(),
-            row_ends.ctypes.data,
-            segments.ctypes.data,
+            *(array.ctypes.data for array in arrays),
             out.data_ptr(),
-            threads or torch.get_num_threads(),
         )
+        failed = self._library.workbench_decoder_step(self._handle, ctypes.byref(step))
         if failed == 1:
             raise ValueError(f"a token outside the vocabulary of {self._vocabulary}")
         if failed:
-            raise MemoryError("no memory, or no thread to be had, for a decode step")
+            raise MemoryError("no memory, or no thread to be had, for a step of a decoder")
         return out
 
-    def _check(self, row: Row) -> None:
+    def _check(self, row: Row, new: int) -> None:
         """Refuse whatever would make the native code read or write elsewhere."""
         if not row.segments:
             raise ValueError("a row with no segment to write to")
@@ -119,11 +146,11 @@ class NativeDecoder:
         for segment in row.segments:
             if segment.layout != self._layout:
                 raise ValueError(f"a segment of {segment.layout} in a decoder of {self._layout}")
-            if not 0 <= segment.length <= segment.room - (segment is last):
-                raise ValueError(f"length {segment.length} in a segment with room for {segment.room}")
+            if not 0 <= segment.length <= segment.room - (new if segment is last else 0):
+                raise ValueError(f"length {segment.length} and {new} new in room for {segment.room}")
             total += segment.length
-        if total >= self._positions:
-            raise ValueError(f"position {total} in a decoder of {self._positions} positions")
+        if total + new > self._positions:
+            raise ValueError(f"position {total + new - 1} in a decoder of {self._positions} positions")
 
 
 _known: weakref.WeakKeyDictionary[DecoderWeights, NativeDecoder | str] = weakref.WeakKeyDictionary()
@@ -198,6 +225,6 @@ def _declare(library: ctypes.CDLL) -> str:
     library.workbench_decoder_new.restype = c_void_p
     library.workbench_decoder_free.argtypes = (c_void_p,)
     library.workbench_decoder_free.restype = None
-    library.workbench_decoder_step.argtypes = (c_void_p, c_int64, *[c_void_p] * 4, c_int64)
+    library.workbench_decoder_step.argtypes = (c_void_p, c_void_p)
     library.workbench_decoder_step.restype = c_int
     return str(library.workbench_instructions().decode())

@@ -1,4 +1,7 @@
-"""The decode step in plain PyTorch: its definition, and what runs where the native one cannot."""
+"""Steps of a decoder in plain PyTorch: their definition, and what runs where the native ones cannot.
+
+Any device and floating type; activations are of the weights' type. Follows transformers' Llama.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, rms_norm, silu
 
-from workbench.ops.decoder import DecoderWeights, Row, Segment
+from workbench.ops.decoder import DecoderLayer, DecoderWeights, Row, Segment
 
 
 def decode_reference(weights: DecoderWeights, tokens: Tensor, rows: Sequence[Row]) -> Tensor:
-    """Logits [B, V] in fp32 after one more token [B] for each row, whose keys and values are written.
-
-    Any device and floating type; activations are of the weights' type. Follows transformers' Llama.
-    """
-    heads, kv_heads, head_dim = weights.heads, weights.kv_heads, weights.head_dim
-    batch = len(rows)
-    positions = torch.tensor([row.length for row in rows], device=weights.cos.device)
-    cos = weights.cos[positions][:, None].to(weights.dtype)
-    sin = weights.sin[positions][:, None].to(weights.dtype)
+    """See `decode_step`."""
+    angles = _angles(weights, [row.length for row in rows])
     chains = _chains(rows)
     x = weights.embedding[tokens]
-    size = [x.shape[-1]]
     for number, layer in enumerate(weights.layers):
-        qkv = linear(rms_norm(x, size, layer.input_norm, weights.eps), layer.qkv, layer.qkv_bias)
-        query, key, value = qkv.view(batch, -1, head_dim).split([heads, kv_heads, kv_heads], 1)
-        if layer.q_norm is not None:
-            query = rms_norm(query, [head_dim], layer.q_norm, weights.eps)
-        if layer.k_norm is not None:
-            key = rms_norm(key, [head_dim], layer.k_norm, weights.eps)
-        query, key = _rotate(query, cos, sin), _rotate(key, cos, sin)
+        query, key, value = _project(weights, layer, x, angles)
         for index, row in enumerate(rows):
             own = row.segments[-1]
             own.keys[number, :, own.length] = key[index]
@@ -40,11 +29,76 @@ def decode_reference(weights: DecoderWeights, tokens: Tensor, rows: Sequence[Row
         attended = torch.empty_like(query)
         for shared, members in chains:
             own_segments = [rows[index].segments[-1] for index in members]
-            attended[members] = _attend(query[members], shared, own_segments, number, weights.scaling)
-        x = x + linear(attended.reshape(batch, -1), layer.output, layer.output_bias)
-        gate, up = linear(rms_norm(x, size, layer.post_norm, weights.eps), layer.gate_up).chunk(2, -1)
-        x = x + linear(silu(gate) * up, layer.down)
-    return linear(rms_norm(x, size, weights.norm, weights.eps), weights.head).float()
+            attended[members] = _attend_shared(
+                query[members], shared, own_segments, number, weights.scaling
+            )
+        x = _finish(weights, layer, x, attended)
+    return _logits(weights, x)
+
+
+def prefill_reference(weights: DecoderWeights, tokens: Tensor, row: Row, wanted: Sequence[int]) -> Tensor:
+    """See `prefill`; the logits are those of the tokens with the numbers `wanted`."""
+    count, past, own = len(tokens), row.length, row.segments[-1]
+    angles = _angles(weights, range(past, past + count))
+    future = torch.ones(count, past + count, dtype=torch.bool, device=tokens.device).triu(past + 1)
+    x = weights.embedding[tokens]
+    for number, layer in enumerate(weights.layers):
+        query, key, value = _project(weights, layer, x, angles)
+        place = slice(own.length, own.length + count)
+        own.keys[number, :, place] = key.transpose(0, 1)
+        own.values[number, :, place] = value.transpose(0, 1)
+        lengths = [segment.length for segment in row.segments]
+        lengths[-1] += count
+        keys, values = (
+            torch.cat([tensor[number, :, :n] for tensor, n in zip(tensors, lengths, strict=True)], 1)
+            for tensors in ([s.keys for s in row.segments], [s.values for s in row.segments])
+        )
+        # [KV, group, n, hd], a key/value head's queries together.
+        query = query.view(count, weights.kv_heads, -1, weights.head_dim).permute(1, 2, 0, 3)
+        scores = (query @ keys[:, None].transpose(2, 3)).masked_fill(future, -torch.inf)
+        attended = _softmax(scores, weights.scaling) @ values[:, None]
+        x = _finish(weights, layer, x, attended.permute(2, 0, 1, 3))
+    return _logits(weights, x[list(wanted)])
+
+
+def _angles(weights: DecoderWeights, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
+    places = torch.tensor(positions, device=weights.cos.device)
+    cos, sin = (table[places][:, None].to(weights.dtype) for table in (weights.cos, weights.sin))
+    return cos, sin
+
+
+def _project(
+    weights: DecoderWeights, layer: DecoderLayer, x: Tensor, angles: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [n, H, hd] and keys [n, KV, hd] with their positions turned in, and values [n, KV, hd]."""
+    qkv = linear(rms_norm(x, x.shape[-1:], layer.input_norm, weights.eps), layer.qkv, layer.qkv_bias)
+    heads, kv_heads = weights.heads, weights.kv_heads
+    query, key, value = qkv.view(len(x), -1, weights.head_dim).split([heads, kv_heads, kv_heads], 1)
+    if layer.q_norm is not None:
+        query = rms_norm(query, query.shape[-1:], layer.q_norm, weights.eps)
+    if layer.k_norm is not None:
+        key = rms_norm(key, key.shape[-1:], layer.k_norm, weights.eps)
+    return _rotate(query, *angles), _rotate(key, *angles), value
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = x.chunk(2, -1)
+    return x * cos + torch.cat((-second, first), -1) * sin
+
+
+def _softmax(scores: Tensor, scaling: float) -> Tensor:
+    return (scores.float() * scaling).softmax(-1).to(scores.dtype)
+
+
+def _finish(weights: DecoderWeights, layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
+    """The hidden state [n, D] after a layer, from that before it and the heads' results."""
+    x = x + linear(attended.reshape(len(x), -1), layer.output, layer.output_bias)
+    gate, up = linear(rms_norm(x, x.shape[-1:], layer.post_norm, weights.eps), layer.gate_up).chunk(2, -1)
+    return x + linear(silu(gate) * up, layer.down)
+
+
+def _logits(weights: DecoderWeights, x: Tensor) -> Tensor:
+    return linear(rms_norm(x, x.shape[-1:], weights.norm, weights.eps), weights.head).float()
 
 
 def _chains(rows: Sequence[Row]) -> list[tuple[list[Segment], list[int]]]:
@@ -56,12 +110,7 @@ def _chains(rows: Sequence[Row]) -> list[tuple[list[Segment], list[int]]]:
     return list(chains.values())
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    first, second = x.chunk(2, -1)
-    return x * cos + torch.cat((-second, first), -1) * sin
-
-
-def _attend(
+def _attend_shared(
     query: Tensor, shared: list[Segment], own: list[Segment], layer: int, scaling: float
 ) -> Tensor:
     """[b, H, hd] of queries [b, H, hd] to segments that all share, and to each one's own with the new token."""
@@ -82,7 +131,7 @@ def _attend(
     for index, segment in enumerate(own):
         keys = segment.keys[layer, :, : segment.length + 1]
         scores[:, index, :, common : common + segment.length + 1] = apart[:, index] @ keys.transpose(1, 2)
-    probabilities = (scores.float() * scaling).softmax(-1).to(query.dtype)
+    probabilities = _softmax(scores, scaling)
     attended = torch.zeros_like(apart)
     for segment, (start, end) in zip(shared, pairwise(starts), strict=True):
         of_segment = probabilities[..., start:end].reshape(kv_heads, batch * group, -1)

@@ -110,3 +110,9 @@ def processor() -> str:
         return platform.processor() or platform.machine()
     wanted = ("model name", "cpu family", "model", "flags", "Features", "CPU part")
     return platform.machine() + "".join(f"\n{key}: {lines[key]}" for key in wanted if key in lines)
+
+
+@cache
+def has_matrix_unit() -> bool:
+    """Whether the processor multiplies bf16 matrices in one instruction (Intel's AMX)."""
+    return "amx_bf16" in processor().split()

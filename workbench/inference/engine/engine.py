@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from workbench.errors import ServerError
+from workbench.errors import ModelError, ServerError
 from workbench.inference.engine.grammar import Grammars
 from workbench.inference.engine.requests import (
     Ended,
@@ -75,7 +75,7 @@ class Engine:
         self._tokenizer = tokenizer
         self._eos = eos
         self._grammars = Grammars(tokenizer, runner.vocabulary, eos)
-        self._scheduler = Scheduler(limits, runner.max_length, runner.bytes_per_token, runner.shares_prompt)
+        self._scheduler = Scheduler(limits, runner.room, runner.bytes_per_token, runner.shares_prompt)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closing = False
         self._lock = threading.Lock()
@@ -197,11 +197,17 @@ class Engine:
         request = job.request
         if job.prefill is None:
             self.runner.shrink(max(0, self.limits.memory_bytes - self._scheduler.promised))
-            job.prefill = self.runner.begin(
-                request.prompt,
-                exact=request.params.seed is not None,
-                all_logits=request.prompt_logprobs,
-            )
+            try:
+                job.prefill = self.runner.begin(
+                    request.prompt,
+                    exact=request.params.seed is not None,
+                    all_logits=request.prompt_logprobs,
+                )
+            except ModelError as error:
+                # What a model cannot do for one request is no matter of the others.
+                self.counters.failed += 1
+                self._end(job, Ended(RequestRefused(error.message, hint=error.hint)))
+                return
             self.counters.prompt_tokens += len(request.prompt)
             self.counters.cached_tokens += job.prefill.cached
         logits = self.runner.advance(job.prefill)

@@ -68,6 +68,10 @@ class PagedRunner:
     def _segment(self, tokens: int) -> Segment:
         return Segment(self._new(tokens), self._new(tokens), 0)
 
+    def room(self, prompt: int) -> int:
+        """See `Runner.room`."""
+        return self.max_length - prompt
+
     def begin(self, prompt: Many[int], *, exact: bool = False, all_logits: bool = False) -> _Prefill:
         """See `Runner.begin`. The last token is always read, for its logits are what is wanted."""
         keys = block_keys(prompt[:-1], BLOCK)

@@ -40,7 +40,8 @@ class EngineRequest:
 
     `logprobs` is how many rivals of each token to report, None for no log-probabilities at all;
     `prompt_logprobs` reports those of the prompt too. `grammar` constrains what is written (a grammar of
-    llguidance). `skip_special` leaves special tokens out of the text.
+    llguidance). `skip_special` leaves special tokens out of the text. Where the answer `continues` the
+    prompt's text, a blank between the two is a part of it.
     """
 
     prompt: tuple[int, ...]
@@ -50,6 +51,7 @@ class EngineRequest:
     prompt_logprobs: bool = False
     grammar: str | None = None
     skip_special: bool = True
+    continues: bool = False
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ class Runner(Protocol[PrefillKind, HandleKind]):
     name: str
     """How it runs, for people: `native bf16, 2 threads`."""
 
+    def room(self, prompt: int) -> int:
+        """How many tokens may follow a prompt of so many; none or fewer when it is too long itself."""
+        ...
+
     def begin(self, prompt: Many[int], *, exact: bool = False, all_logits: bool = False) -> PrefillKind:
         """Start on a prompt. With `exact` (seeded requests) only such parts of the cache are used as give
         the same bits that reading would. With `all_logits`, `advance` returns them for every token.

@@ -7,6 +7,7 @@ need is there, so that nothing that has begun is ever thrown out again.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -57,9 +58,12 @@ class Job:
 class Scheduler:
     """Waiting and running jobs, and the memory they hold or have been promised."""
 
-    def __init__(self, limits: Limits, max_length: int, bytes_per_token: int, shares_prompt: bool) -> None:
+    def __init__(
+        self, limits: Limits, room: Callable[[int], int], bytes_per_token: int, shares_prompt: bool
+    ) -> None:
+        """`room` tells how many tokens may follow a prompt of so many."""
         self.limits = limits
-        self.max_length = max_length
+        self.room = room
         self.bytes_per_token = bytes_per_token
         self.shares_prompt = shares_prompt
         self.waiting: deque[Job] = deque()
@@ -71,13 +75,17 @@ class Scheduler:
         prompt, new = len(request.prompt), request.params.max_tokens
         if not prompt:
             raise RequestRefused("the prompt is empty", hint="send at least one token")
-        if prompt + new > self.max_length:
+        room = self.room(prompt)
+        if room < min(1, new):
             raise RequestRefused(
-                f"the prompt's {prompt:,} tokens and max_tokens {new:,} make {prompt + new:,}, "
-                f"and this model holds {self.max_length:,}",
-                hint=f"ask for at most {self.max_length - prompt:,} tokens"
-                if prompt < self.max_length
-                else f"shorten the prompt by at least {prompt - self.max_length + 1:,} tokens",
+                f"the prompt's {prompt:,} tokens leave no room in this model",
+                hint=f"shorten it by at least {1 - room:,} tokens",
+            )
+        if new > room:
+            raise RequestRefused(
+                f"after the prompt's {prompt:,} tokens this model has room for {room:,}, "
+                f"and max_tokens is {new:,}",
+                hint=f"ask for at most {room:,} tokens",
             )
         needed, there = self._needed(request), self.limits.memory_bytes
         if needed > there:

@@ -32,7 +32,7 @@ class Sample:
         self.ids: list[int] = []
         self.handle: Handle | None = None
         self.finish_reason: str | None = None
-        self._detokenizer = Detokenizer(decode)
+        self._detokenizer = Detokenizer(decode, request.prompt if request.continues else ())
         self._stops = StopStrings(request.params.stop, include=request.params.include_stop)
 
     @property

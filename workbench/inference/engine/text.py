@@ -18,15 +18,16 @@ fallback (a character of several) and in sentencepiece (the blank before a word)
 class Detokenizer:
     """The text of a growing sequence, piece by piece; the pieces together are the decoding of the whole.
 
-    A character whose bytes are not all there yet is held back.
+    A character whose bytes are not all there yet is held back. `before` are tokens that stand before the
+    sequence and are written already: sentencepiece drops the blank of a first word, and keeps it of others.
     """
 
-    def __init__(self, decode: Decode) -> None:
+    def __init__(self, decode: Decode, before: Many[int] = ()) -> None:
         self._decode = decode
-        self._ids: list[int] = []
+        self._ids = list(before[-LOOK_BACK:])
         self._start = 0
         """Where decoding begins: what lies before it is written and no longer has any influence."""
-        self._read = 0
+        self._read = len(self._ids)
         """Tokens whose text was given out."""
 
     def add(self, token: int) -> str:

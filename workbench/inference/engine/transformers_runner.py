@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from workbench.errors import ModelError
+from workbench.inference.engine.dense_attention import use_grouped_attention
 from workbench.inference.engine.dense_cache import Block, DenseCache, rounded
 from workbench.inference.engine.dense_checks import check_model
 from workbench.inference.engine.dense_prefixes import Prefixes, chain
@@ -75,6 +76,7 @@ class TransformersRunner:
         self._accepts = frozenset(inspect.signature(model.forward).parameters)
         self._prefixes: Prefixes[Block] = Prefixes(kept_bytes)
         self._shared = DenseBatch()
+        use_grouped_attention(model)
         self.aligned = True
         """Whether rows of different lengths may lie in one batch."""
         context = context_of(model.config) - self._columns_before

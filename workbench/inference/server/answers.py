@@ -38,8 +38,11 @@ class TokenNames:
         self._tokenizer = tokenizer
 
     def text(self, token: int) -> str:
-        """The token by itself as text; part of a character is U+FFFD."""
+        """The token by itself as text, with its blank if it begins a word; part of a character is U+FFFD."""
         text: str = self._tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        piece = self._tokenizer.convert_ids_to_tokens(token)
+        if isinstance(piece, str) and piece.startswith("▁") and not text.startswith(" "):
+            return f" {text}"
         return text
 
     def bytes(self, token: int) -> list[int]:
@@ -85,12 +88,14 @@ class CompletionLogprobs:
     """`logprobs` of a completion's choice, in one piece or in several.
 
     A token that is a part of a character is called `bytes:\\xe2`, so that it is no other's equal; such parts
-    all begin where their character does.
+    all begin where their character does. `before` are tokens before the text, which count as none of it.
     """
 
-    def __init__(self, names: TokenNames, decode: Callable[[list[int]], str]) -> None:
+    def __init__(
+        self, names: TokenNames, decode: Callable[[list[int]], str], before: Sequence[int] = ()
+    ) -> None:
         self._names = names
-        self._detokenizer = Detokenizer(decode)
+        self._detokenizer = Detokenizer(decode, before)
         self._offset = 0
 
     def of(self, tokens: Sequence[TokenInfo]) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def plan(asked: ChatRequest, service: Service) -> _Plan:
         grammar=grammar,
         # Calls may begin with a special token, which has to be seen to be understood.
         skip_special=asked.skip_special_tokens and form is None,
+        continues=asked.continue_final_message and service.continues_prompts,
     )
     return _Plan(request, tools, form)
 

@@ -78,6 +78,7 @@ def plan(asked: CompletionRequest, service: Service) -> list[EngineRequest]:
                 prompt_logprobs=asked.echo and asked.logprobs is not None,
                 grammar=grammar,
                 skip_special=asked.skip_special_tokens,
+                continues=service.continues_prompts,
             )
         )
     return requests
@@ -91,6 +92,13 @@ def _decoder(request: EngineRequest, service: Service) -> Callable[[list[int]], 
         return text
 
     return decode
+
+
+def _logprobs(
+    asked: CompletionRequest, request: EngineRequest, names: TokenNames, decode: Callable[[list[int]], str]
+) -> CompletionLogprobs:
+    before = request.prompt if request.continues and not asked.echo else ()
+    return CompletionLogprobs(names, decode, before)
 
 
 async def _steps(request: EngineRequest, service: Service) -> AsyncGenerator[PromptRead | Progress, None]:
@@ -128,7 +136,7 @@ async def whole(asked: CompletionRequest, requests: list[EngineRequest], service
             written += len(answer.tokens)
             told = None
             if asked.logprobs is not None:
-                told = CompletionLogprobs(names, decode).of([*read.tokens, *answer.tokens])
+                told = _logprobs(asked, request, names, decode).of([*read.tokens, *answer.tokens])
             choices.append(
                 _choice(place * asked.n + answer.index, echoed + answer.text, told, answer.finish_reason)
             )
@@ -172,7 +180,7 @@ async def stream(
     cached = written = 0
     for place, request in enumerate(requests):
         decode = _decoder(request, service)
-        logprobs = [CompletionLogprobs(names, decode) for _ in range(request.n)]
+        logprobs = [_logprobs(asked, request, names, decode) for _ in range(request.n)]
         async with aclosing(_steps(request, service)) as steps:
             async for event in steps:
                 if isinstance(event, PromptRead):

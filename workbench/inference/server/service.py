@@ -39,6 +39,11 @@ class Service:
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property
+    def continues_prompts(self) -> bool:
+        """Whether what the model writes follows its prompt, as that of an encoder–decoder does not."""
+        return self.details.get("kind") != "encoder_decoder"
+
+    @property
     def vocabulary(self) -> int:
         """How many tokens there are: ids are smaller."""
         return len(self.renderer.tokenizer) if self.engine is None else self.engine.runner.vocabulary
@@ -64,7 +69,7 @@ class Service:
 
         stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
         return SamplingParams(
-            max_tokens=max(1, min(MAX_TOKENS, self.max_length - prompt_length))
+            max_tokens=max(1, min(MAX_TOKENS, self.writer().runner.room(prompt_length)))
             if max_tokens is None
             else max_tokens,
             temperature=float(setting("temperature", 1.0)),

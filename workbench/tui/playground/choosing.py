@@ -367,7 +367,7 @@ class PromptingActions(Conversing):
             from workbench.store.evaluations import list_evaluations
             from workbench.tui.playground.transcripts_screen import evaluation_words
 
-            return [Entry(one.name, one.name, evaluation_words(one)[0]) for one in list_evaluations()]
+            return [Entry(evaluation_words(one), one.name, one.name) for one in list_evaluations()]
 
         def show(entries: list[Entry[str]]) -> None:
             picker: Picker[str] = Picker("Evaluations", "words of a name, prompt, model", entries)

@@ -95,8 +95,7 @@ class ColumnPane(Container):
         if self.view == "answer":
             return self.query_one(AnswerView)
         if self.view == "tokens":
-            flow = self.query_one(OddsPane).flow
-            return flow if flow.display else self.query_one(AnswerView)
+            return self.query_one(OddsPane).place
         return self.query_one(f".{self.view}", TextLines)
 
     def set_column(self, column: Column) -> None:

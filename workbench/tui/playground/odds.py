@@ -13,7 +13,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
-from textual.widgets import Static
+from textual.widget import Widget
 
 from workbench.tui.data.token_flow import Cell, TokenFlow
 from workbench.tui.playground.column import Column
@@ -105,8 +105,8 @@ class OddsPane(Container):
     DEFAULT_CSS = """
     OddsPane { height: 1fr; }
     OddsPane OddsFlow { padding: 0 1; }
-    OddsPane TextLines { height: auto; max-height: 8; background: $surface; padding: 0 1; }
-    OddsPane .odds-empty { color: $text-muted; padding: 0 1; height: auto; }
+    OddsPane .odds-about { height: auto; max-height: 8; background: $surface; padding: 0 1; }
+    OddsPane .odds-empty { padding: 0 1; height: 1fr; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -116,14 +116,19 @@ class OddsPane(Container):
         self.symbols = "braille"
 
     def compose(self) -> ComposeResult:
-        yield Static("", classes="odds-empty", markup=False)
+        yield TextLines().add_class("odds-empty")
         yield OddsFlow()
-        yield TextLines()
+        yield TextLines().add_class("odds-about")
 
     @property
     def flow(self) -> OddsFlow:
         """The tokens."""
         return self.query_one(OddsFlow)
+
+    @property
+    def place(self) -> Widget:
+        """What has the keys."""
+        return self.flow if self._tokens else self.query_one(".odds-empty", TextLines)
 
     def show(self, column: Column) -> None:
         """Bring it in line with the column; while an answer grows only the first look counts, for drawing
@@ -134,8 +139,9 @@ class OddsPane(Container):
         if drawn == self._drawn:
             return
         self._drawn, self._tokens = drawn, list(tokens)
-        self.query_one(Static).update("" if tokens else _why_empty(column))
-        self.query_one(Static).display = not tokens
+        empty = self.query_one(".odds-empty", TextLines)
+        empty.display = not tokens
+        empty.set_lines([] if tokens else [plain(_why_empty(column), "dim")])
         self.flow.display = bool(tokens)
         self.flow.show(odds_cells(tokens))
         self._about()
@@ -150,7 +156,7 @@ class OddsPane(Container):
         width = self.size.width - 3
         known = index < len(self._tokens)
         lines = about_token(self._tokens, index, self.symbols, width) if known else []
-        about = self.query_one(TextLines)
+        about = self.query_one(".odds-about", TextLines)
         about.display = bool(lines)
         about.set_lines(lines)
 
@@ -192,8 +198,3 @@ def about_token(tokens: Sequence[TokenLogprob], index: int, symbols: str, width:
 
 def _percent(logprob: float) -> str:
     return f"{math.exp(min(0.0, logprob)):>6.1%}"
-
-
-def no_tokens(reason: str) -> list[Line]:
-    """Why tokens cannot be shown."""
-    return [plain(reveal_control(reason), "warn")]

@@ -68,6 +68,8 @@ class SettingsDraft(Draft):
                 self._key_of(name, model, problem["loc"]): _words(problem["msg"])
                 for problem in error.errors(include_url=False)
             }
+        except PromptError as error:
+            return {self._key_of(name, model, ()): error.message}
         return {}
 
     @staticmethod
@@ -98,8 +100,8 @@ class TechniqueDraft(SettingsDraft):
             if field.section == USE:
                 self.set_value(field, field.name in parts)
             elif field.section in parts:
-                given = parts[field.section]
-                self.set_value(field, given.get(field.name, field.default))
+                usual = _defaults(self._models[field.section])
+                self.set_value(field, parts[field.section].get(field.name, usual[field.name]))
 
     def _switches(self) -> list[FormField]:
         return [

@@ -36,7 +36,8 @@ def _lines_of(step: Step) -> list[Line]:
         (reveal_control(step.title[:LONGEST_TITLE]), "title"),
         (seconds, "dim"),
     )
-    return [head, *_detail(step.kind, step.content), ()]
+    detail = _detail(step.kind, step.content)
+    return [head, *detail, ()] if detail else [head]
 
 
 def _detail(kind: str, content: Mapping[str, Any]) -> list[Line]:

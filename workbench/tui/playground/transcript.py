@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.tui.playground.column import Column
-from workbench.tui.playground.setup import Setup
+from workbench.tui.playground.setup import ModelChoice, Setup
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.text_lines import Line
 
 RIGHT, WRONG, NEITHER = "✓", "✗", "·"
 
 
-def column_of(transcript: Mapping[str, Any], technique: str = "") -> Column:
+def column_of(transcript: Mapping[str, Any], technique: str = "", model: str = "") -> Column:
     """All that was sent and came back for one item. What is damaged in it is left out."""
     trace = [step for step in transcript.get("trace") or () if isinstance(step, Mapping)]
     steps = [
@@ -40,8 +40,10 @@ def column_of(transcript: Mapping[str, Any], technique: str = "") -> Column:
             "finish": details.get("finish_reason") or "",
         }
     cost = transcript.get("cost") or {}
-    column = Column(Setup())
+    setup = Setup(model=ModelChoice("local", model) if model else None)
+    column = Column(setup)
     record = {
+        "setup": setup.as_json(),
         "state": "done",
         "technique": technique,
         "chains": list(chains.values()),
@@ -55,17 +57,18 @@ def column_of(transcript: Mapping[str, Any], technique: str = "") -> Column:
 
 def _asked_chains(trace: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
     """The texts of all chains, those too that only voted."""
+    answers = {
+        step.get("chain"): step["content"].get("answer") for step in trace if step.get("kind") == "extraction"
+    }
     chains: dict[int, dict[str, Any]] = {}
     for step in trace:
-        if step.get("kind") == "request":
-            for number, completion in enumerate(
-                step["content"].get("completions") or (), step.get("chain") or 0
-            ):
-                chain = chains.setdefault(number, {"number": number, "log": [], "answer": None})
-                chain["log"].append([str(completion.get("text") or ""), ""])
-                chain["finish"] = completion.get("finish_reason") or ""
-        elif step.get("kind") == "extraction" and step.get("chain") in chains:
-            chains[step["chain"]]["answer"] = step["content"].get("answer")
+        if step.get("kind") != "request":
+            continue
+        for number, completion in enumerate(step["content"].get("completions") or (), step.get("chain") or 0):
+            fresh: dict[str, Any] = {"number": number, "log": [], "answer": answers.get(number)}
+            chain = chains.setdefault(number, fresh)
+            chain["log"].append([str(completion.get("text") or ""), ""])
+            chain["finish"] = completion.get("finish_reason") or ""
     return dict(sorted(chains.items()))
 
 

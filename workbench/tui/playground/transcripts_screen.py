@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -72,7 +73,7 @@ class TranscriptsScreen(ModalScreen[None]):
         self.name_of_evaluation = name
         self.only_wrong = False
         self.text = ""
-        self._technique = ""
+        self._asked: tuple[str, str] = ("", "")
         self._superseded = threading.Event()
 
     def compose(self) -> ComposeResult:
@@ -121,12 +122,12 @@ class TranscriptsScreen(ModalScreen[None]):
                 evaluation = find_evaluation(self.name_of_evaluation)
                 transcripts = evaluation.transcripts()
                 numbers = _matching(transcripts, text, only_wrong, superseded)
-                title, technique = _title(evaluation)
+                title, asked = f"{evaluation_words(evaluation)} · {evaluation.name}", asked_of(evaluation)
             except WorkbenchError as error:
                 notify_error(self.app, error)
                 return
             if not superseded.is_set():
-                self._technique = technique
+                self._asked = asked
                 self.call_later(self._take, transcripts, numbers, title)
 
         self.run_worker(work, thread=True, group="transcripts")
@@ -146,7 +147,7 @@ class TranscriptsScreen(ModalScreen[None]):
         transcript = self.items.transcript
         about = self.query_one("#transcript-about", TextLines)
         about.set_lines([about_line(transcript)] if transcript else [])
-        self.pane.set_column(column_of(transcript, self._technique))
+        self.pane.set_column(column_of(transcript, *self._asked))
         self._draw()
 
     def _draw(self) -> None:
@@ -223,20 +224,13 @@ def _matching(
     return numbers
 
 
-def _title(evaluation: Evaluation) -> tuple[str, str]:
-    """What an evaluation is, in a line, and its technique."""
-    words, technique = evaluation_words(evaluation)
-    return f"{evaluation.name} · {words}", technique
-
-
-def evaluation_words(evaluation: Evaluation) -> tuple[str, str]:
-    """What came of an evaluation, in a line, and its technique."""
+def evaluation_words(evaluation: Evaluation) -> str:
+    """What came of an evaluation, in a line."""
     try:
         settings = evaluation.settings()
     except WorkbenchError as error:
-        return error.message, ""
+        return error.message
     summary = evaluation.summary()
-    technique = str(_inside(settings, "technique", "name"))
     parts = []
     if isinstance(summary.get("accuracy"), (int, float)):
         interval = summary.get("interval") or {}
@@ -246,11 +240,21 @@ def evaluation_words(evaluation: Evaluation) -> tuple[str, str]:
         parts.append(f"accuracy {summary['accuracy']:.1%}{span}")
     if summary.get("items") is not None:
         parts.append(f"{summary.get('done', 0):,} of {summary['items']:,}")
-    parts += [str(summary.get("state", "not run")), str(_inside(settings, "prompt", "name")), technique]
-    parts.append(str(_inside(settings, "model", "name")).rstrip("/").rpartition("/")[2])
-    return " · ".join(part for part in parts if part), technique
+    parts.append(str(summary.get("state", "not run")))
+    parts += [_inside(settings, "prompt"), _inside(settings, "technique")]
+    parts.append(_inside(settings, "model").rstrip("/").rpartition("/")[2])
+    return " · ".join(part for part in parts if part)
 
 
-def _inside(settings: dict[str, object], section: str, key: str) -> object:
+def asked_of(evaluation: Evaluation) -> tuple[str, str]:
+    """The technique of an evaluation, and the model it asked."""
+    try:
+        settings = evaluation.settings()
+    except WorkbenchError:
+        return "", ""
+    return _inside(settings, "technique"), _inside(settings, "model")
+
+
+def _inside(settings: dict[str, Any], section: str) -> str:
     inner = settings.get(section)
-    return inner.get(key, "") if isinstance(inner, dict) else ""
+    return str(inner.get("name", "")) if isinstance(inner, dict) else ""

@@ -129,6 +129,9 @@ class PlaygroundTab(PromptingActions):
             if pane.display:
                 pane.refresh_column(number + 1, active=active, several=several)
         self.strip.note = self.note()
+        # What had the keys may have gone out of sight: a question that was answered, tokens of before.
+        if self.screen.focused is None and self.display:
+            self.take_keys()
         self.refresh_bindings()
 
     def look(self) -> None:
