@@ -39,6 +39,7 @@ def turns(contestants: dict[str, Step], rounds: int, tokens: int) -> dict[str, d
     own: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 2):
         for name, step in contestants.items():
+            time.sleep(0.02)  # the threads of the one before spin for some milliseconds more
             start, busy = time.perf_counter(), time.process_time()
             step()
             if turn >= 2:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,6 @@ async def test_a_plain_text_is_continued(model: RemoteModel) -> None:
 @pytest.mark.parametrize("is_chat", [True, False])
 async def test_log_probabilities_come_with_their_rivals(model: RemoteModel, is_chat: bool) -> None:
     base = chat() if is_chat else Request(prompt="the", sampling=Sampling(max_tokens=20, seed=5))
-    from dataclasses import replace
-
     one = (await model.generate(replace(base, logprobs=3))).completions[0]
     assert len(one.logprobs) == 20
     assert all(token.logprob < 0 and len(token.top) == 3 for token in one.logprobs)

@@ -208,7 +208,7 @@ async def test_chunks_that_are_none_are_one_clear_error(tmp_path: Path, chunk: A
 
 
 async def test_chunks_without_choices_are_passed_over(tmp_path: Path) -> None:
-    chunks = ({"choices": []}, {"choices": None}, {}, piece("yes", "stop"))
+    chunks: tuple[Any, ...] = ({"choices": []}, {"choices": None}, {}, piece("yes", "stop"))
     with fake(lambda body: events(*chunks), tmp_path) as client:
         async with client:
             assert (await (await client.model("m")).generate(ASK)).text == "yes"
@@ -283,6 +283,13 @@ async def test_tokens_that_are_none_are_one_clear_error(
     with fake(lambda body: response(), tmp_path) as client:
         async with client:
             with pytest.raises(ServerError, match="not of the protocol"):
+                await (await client.model("m")).tokens(ASK)
+
+
+async def test_a_gateway_that_answers_for_the_server_is_told_by_its_status(tmp_path: Path) -> None:
+    with fake(lambda body: HTMLResponse("<html>Bad gateway</html>", 502), tmp_path) as client:
+        async with client:
+            with pytest.raises(ServerError, match="status 502"):
                 await (await client.model("m")).tokens(ASK)
 
 

@@ -11,7 +11,7 @@ import openai
 import pytest
 from served import openai_client, plain_client, service, serving
 
-from workbench.inference.server import app
+from workbench.inference.server.exchange import LARGEST_BODY
 from workbench.inference.server.service import Service
 
 HI = [{"role": "user", "content": "hi"}]
@@ -145,7 +145,7 @@ def test_fields_that_change_nothing_are_taken(http: Any) -> None:
 
 
 def test_a_request_that_is_too_large_is_refused_and_the_client_hears_it(client: Any, http: Any) -> None:
-    text = "x" * (app.LARGEST_BODY + 1)
+    text = "x" * (LARGEST_BODY + 1)
     assert_is_error(http.post("/tokenize", json={"prompt": text}), 413)
     with pytest.raises(openai.APIStatusError, match="more than 32 MiB") as raised:
         client.completions.create(model="maker/tiny", prompt=text)
@@ -189,7 +189,7 @@ def test_keys_are_compared_in_constant_time(locked: Path, monkeypatch: pytest.Mo
         compared.append((one, other))
         return original(one, other)
 
-    monkeypatch.setattr(app.hmac, "compare_digest", compare)
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     with plain_client(locked) as http:
         http.get("/v1/models", headers={"Authorization": "Bearer guess"})
     assert [(one, len(other)) for one, other in compared] == [(b"guess", len("open sésame".encode()))]

@@ -14,9 +14,9 @@ from workbench.inference.server.service import Service
 TEXT = "the cat and the hat"
 
 
-@pytest.fixture(scope="module")
-def served() -> Service:
-    return service()
+@pytest.fixture(scope="module", params=["fused", "dense"])
+def served(request: pytest.FixtureRequest) -> Service:
+    return service(is_fused=request.param == "fused")
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +222,11 @@ def test_the_blank_between_the_prompt_and_the_answer_is_kept(tmp_path: Path) -> 
         streamed = "".join(chunk.choices[0].text for chunk in ask(client, "a cat", stream=True, **settings))
         echoed = ask(client, "a cat", echo=True, **settings).choices[0]
         answer = client.chat.completions.create(
-            model="tiny", messages=[{"role": "user", "content": "a"}], max_tokens=2, logit_bias=bias
+            model="tiny",
+            messages=[{"role": "user", "content": "a"}],
+            max_tokens=2,
+            temperature=0,
+            logit_bias=bias,
         )
     assert whole.text == streamed == " t t t"
     assert whole.logprobs.tokens == [" t"] * 3

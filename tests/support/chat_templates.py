@@ -69,7 +69,8 @@ Respond with JSON {"name": ..., "parameters": ...}.
 {{ raise_exception('This model only supports single tool-calls at once!') }}
 {%- endif -%}
 <|im_start|>assistant
-{"name": "{{ message.tool_calls[0].function.name }}", "parameters": {{ message.tool_calls[0].function.arguments | tojson }}}<|im_end|>
+{% set called = message.tool_calls[0].function -%}
+{"name": "{{ called.name }}", "parameters": {{ called.arguments | tojson }}}<|im_end|>
 {% else -%}
 <|im_start|>{{ 'ipython' if message.role == 'tool' else message.role }}
 {{ message.content }}<|im_end|>

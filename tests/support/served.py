@@ -18,9 +18,11 @@ from decoders import tiny_decoder
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from workbench.inference.engine.dense_runner import dense_runner
 from workbench.inference.engine.engine import Engine
 from workbench.inference.engine.fused_weights import fuse
 from workbench.inference.engine.paged_runner import PagedRunner
+from workbench.inference.engine.runner import Runner
 from workbench.inference.limits import Limits
 from workbench.inference.server.app import make_app
 from workbench.inference.server.rendering import Renderer
@@ -93,13 +95,17 @@ def service(
     *,
     special: Sequence[str] = (),
     tokenizer: PreTrainedTokenizerFast | None = None,
+    is_fused: bool = True,
     **limits: int,
 ) -> Service:
-    """The model above with a tokenizer, the first one if none is given, ready to be served."""
+    """The model above with a tokenizer, the first one if none is given, ready to be served: with fused
+    weights, or by transformers' own forward."""
     tokenizer = tokenizer or byte_tokenizer(template, special)
     model = tiny_llama(len(tokenizer))
     with torch.inference_mode():
-        runner = PagedRunner(fuse(model, MAX_LENGTH))
+        runner: Runner[Any, Any] = (
+            PagedRunner(fuse(model, MAX_LENGTH)) if is_fused else dense_runner(model, max_length=MAX_LENGTH)
+        )
     eos = frozenset({int(tokenizer.eos_token_id)})
     engine = Engine(runner, tokenizer, eos, Limits(**limits))
     return Service("tiny", Renderer(tokenizer), runner.max_length, engine=engine)

@@ -9,6 +9,7 @@ import pytest
 from playing import Held, play
 from scripted_catalog import choice
 from scripted_model import ScriptedModel
+from textual import events
 
 from workbench.inference.generation import Completion, Delta, OnDelta, Request, Response
 from workbench.tui.playground.answer_view import AnswerView
@@ -221,3 +222,15 @@ async def test_idle_costs_nothing() -> None:
         await playing.until(lambda: not playing.tab._looking._active.is_set())
         assert not playing.tab._settling._active.is_set()
         assert not playing.tab.editor.area.cursor_blink
+
+
+async def test_what_is_typed_ahead_goes_where_it_was_meant() -> None:
+    model = ScriptedModel(lambda request, index: "ok")
+    async with play({"smol": model}) as playing:
+        # As fast as a terminal delivers what was pasted or typed while the program was busy.
+        keys = ["enter", *"gone", "ctrl+u", *"one", "enter", *"two"]
+        for key in keys:
+            playing.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await playing.done()
+        assert [request.messages[-1]["content"] for request in model.requests] == ["one"]
+        await playing.until(lambda: playing.tab.writing.question == "two")

@@ -110,10 +110,11 @@ class Client:
             answer = await self._http.post(f"{base}{path}", json=body, headers=headers)
             if answer.status_code == 404:
                 raise ServerError(f"the server has no {path}", where=self.server.where)
-            content = answer.json()
             if answer.status_code >= 400:
-                raise ServerError(message_in(content, answer.status_code), where=self.server.where)
-            return dict(content)
+                is_json = "json" in answer.headers.get("content-type", "")
+                words = message_in(answer.json() if is_json else answer.text, answer.status_code)
+                raise ServerError(words, where=self.server.where)
+            return dict(answer.json())
 
 
 class RemoteModel:

@@ -103,19 +103,24 @@ class PromptingActions(Conversing):
 
     def action_model(self) -> None:
         """Choose the model of the active column."""
-        self.app.push_screen(ModelPicker(self.backstage, self.column.setup.model), self._model_chosen)
+        self.choose_model(self.warm)
 
-    def _model_chosen(self, chosen: ModelChoice | str | None) -> None:
+    def choose_model(self, then: Callable[[Column], object]) -> None:
+        """Have a model chosen for the active column, and go on with that."""
         column = self.column
-        if isinstance(chosen, str):
-            typed = chosen
-            self.in_thread(lambda: choice_of(typed), lambda choice: self._take_model(column, choice))
-        elif chosen is not None:
-            self._take_model(column, chosen)
 
-    def _take_model(self, column: Column, choice: ModelChoice) -> None:
-        column.setup = replace(column.setup, model=choice)
-        self.warm(column)
+        def take(choice: ModelChoice) -> None:
+            column.setup = replace(column.setup, model=choice)
+            then(column)
+
+        def chosen(choice: ModelChoice | str | None) -> None:
+            if isinstance(choice, str):
+                typed = choice
+                self.in_thread(lambda: choice_of(typed), take)
+            elif choice is not None:
+                take(choice)
+
+        self.app.push_screen(ModelPicker(self.backstage, column.setup.model), chosen)
 
     # Techniques and sampling.
 

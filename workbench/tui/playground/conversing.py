@@ -90,8 +90,8 @@ class Conversing(Container):
         """Have one pane a column."""
         raise NotImplementedError
 
-    def action_model(self) -> None:
-        """Have a model chosen."""
+    def choose_model(self, then: Callable[[Column], object]) -> None:
+        """Have a model chosen for the active column, and go on with that."""
         raise NotImplementedError
 
     @property
@@ -136,7 +136,7 @@ class Conversing(Container):
         elif missing:
             self._ask_for(missing)
         elif self.column.setup.model is None:
-            self.action_model()
+            self.choose_model(lambda column: self.action_send())
         else:
             ask = self.writing.outgoing
             goes_on = self.writing.goes_on
@@ -159,7 +159,7 @@ class Conversing(Container):
             notify(self.app, "an answer is still on its way; esc cancels it")
             return
         if self.column.setup.model is None:
-            self.action_model()
+            self.choose_model(lambda column: self.action_resend())
             return
         last = self.column.outgoing
         if last is None:

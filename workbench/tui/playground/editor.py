@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -17,6 +20,9 @@ from workbench.tui.text import reveal_control
 from workbench.tui.widgets.styles import part_style
 
 FEWEST, MOST = 2, 12
+Act: TypeAlias = Callable[[str, int], None]
+"""Does what a key means beside the text: send, leave, turn, page or recall, by how much."""
+
 PLACEHOLDERS = {
     "input": "enter to write; then enter sends, ctrl+o makes a new line, esc leaves",
     "variable": "empty",
@@ -33,21 +39,16 @@ class Area(TextArea):
         Command("write.newline", "ctrl+o,alt+enter", "newline", "new line", "Begin a new line."),
         Command("write.next", "tab", "turn(1)", "next field", "Go to the next field of the prompt."),
         Command("write.before", "shift+tab", "turn(-1)", "before", "Go to the field before.", footer=False),
-        Command("write.leave", "escape", "leave", "leave", "Cancel the answer that goes on; stop writing."),
+        Command("write.leave", "escape", "leave", "stop", "Cancel the answer that goes on; stop writing."),
         Command("write.page_up", "pageup", "page(-1)", "page up", "Scroll the answer up.", footer=False),
         Command("write.page_down", "pagedown", "page(1)", "down", "Scroll the answer down.", footer=False),
     )
 
-    class Wanted(Message):
-        """Something that concerns more than the text: send, leave, turn, page or recall, by how much."""
-
-        def __init__(self, what: str, by: int = 0) -> None:
-            super().__init__()
-            self.what, self.by = what, by
-
-    def __init__(self) -> None:
+    def __init__(self, act: Act) -> None:
+        """`act` does at once what concerns more than the text."""
         super().__init__(compact=True, highlight_cursor_line=False)
         self.cursor_blink = False
+        self._act = act
 
     def get_line(self, line_index: int) -> Text:
         """See `TextArea`; one character for one, so that the cursor stands where it seems to."""
@@ -65,24 +66,30 @@ class Area(TextArea):
         elif event.key == "up" and self.cursor_location[0] == 0 and not self.text:
             event.stop()
             event.prevent_default()
-            self.post_message(self.Wanted("recall", 1))
+            self._act("recall", 1)
+        elif found := self._bindings.key_to_bindings.get(event.key):
+            # Bindings run once the key has travelled up to the app, when what was typed behind it is there
+            # already. Here they run in the order in which they were typed.
+            event.stop()
+            event.prevent_default()
+            await self.run_action(found[0].action)
         else:
             await super()._on_key(event)
 
     def action_send(self) -> None:
-        self.post_message(self.Wanted("send"))
+        self._act("send", 0)
 
     def action_leave(self) -> None:
-        self.post_message(self.Wanted("leave"))
+        self._act("leave", 0)
 
     def action_newline(self) -> None:
         self.insert("\n")
 
     def action_turn(self, by: int) -> None:
-        self.post_message(self.Wanted("turn", by))
+        self._act("turn", by)
 
     def action_page(self, by: int) -> None:
-        self.post_message(self.Wanted("page", by))
+        self._act("page", by)
 
 
 class SlotStrip(Widget):
@@ -134,14 +141,15 @@ class PromptEditor(Container):
     class Changed(Message):
         """What is written is another."""
 
-    def __init__(self, writing: Writing) -> None:
+    def __init__(self, writing: Writing, act: Act) -> None:
         super().__init__()
         self.writing = writing
         self.most = MOST
+        self._act = act
 
     def compose(self) -> ComposeResult:
         yield SlotStrip(self.writing)
-        yield Area()
+        yield Area(self._do)
 
     def on_mount(self) -> None:
         self.show()
@@ -166,6 +174,11 @@ class PromptEditor(Container):
             area.move_cursor(area.document.end)
         self._fit()
         self.query_one(SlotStrip).refresh()
+
+    def _do(self, what: str, by: int) -> None:
+        # The message that the text has changed may still be on its way.
+        self.writing.slot.text = self.area.text
+        self._act(what, by)
 
     def write(self) -> None:
         """Take the keys, at once."""

@@ -9,20 +9,22 @@ from workbench.tui.widgets.text_lines import Line, plain
 NO_MODEL = """\
 Try prompts on a model, side by side, and see every token.
 
-m        choose a model: of this machine, of a server, or any that you can name
+m      choose a model: of this machine, of a server, or any you can name
 
 No model yet? In a shell:
   workbench pull SmolLM2-135M-Instruct
-fetches a small one that answers on any CPU. Or choose a run of yours that has finished.
+fetches a small one that answers on any CPU. Or choose a run of yours
+that has finished.
 
 ? shows every key."""
 
 READY = """\
-enter    write, then enter again to send
-t        techniques: examples, chain of thought, votes, tools, your own documents
-r        temperature, length, number of answers
-+        another column, to compare models or techniques on one prompt
-o        prompts that are there already; h what was sent before"""
+enter  write, then enter again to send
+t      techniques: examples, reasoning, votes, tools, your own documents
+r      temperature, length, number of answers
++      another column, to compare models or techniques on one prompt
+o      prompts that are there already
+h      what was sent before"""
 
 
 def empty_lines(column: Column) -> list[Line]:

@@ -54,7 +54,7 @@ class PlaygroundTab(PromptingActions):
         yield Container(*(ColumnPane(column) for column in self.columns), id="columns")
         yield PreviewPane()
         yield Prompt("", id="play-question")
-        yield PromptEditor(self.writing)
+        yield PromptEditor(self.writing, self.act)
 
     def on_mount(self) -> None:
         self._looking = self.set_interval(LOOK_SECONDS, self.look, pause=True)
@@ -196,21 +196,20 @@ class PlaygroundTab(PromptingActions):
         message.stop()
         self.activate(message.column)
 
-    @on(Area.Wanted)
-    def _wanted(self, message: Area.Wanted) -> None:
-        message.stop()
-        match message.what:
+    def act(self, what: str, by: int) -> None:
+        """Do what a key means that was pressed while writing."""
+        match what:
             case "send":
                 self.action_send()
             case "turn":
-                self.turn_slot(message.by)
+                self.turn_slot(by)
             case "leave":
                 self.action_back()
             case "recall":
                 self.recall()
             case "page":
                 place = self.place
-                place.scroll_relative(y=message.by * max(1, place.size.height - 1), animate=False)
+                place.scroll_relative(y=by * max(1, place.size.height - 1), animate=False)
 
     @on(Input.Submitted, "#play-question")
     def _answered(self, message: Input.Submitted) -> None:
