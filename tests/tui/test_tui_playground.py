@@ -183,11 +183,17 @@ async def test_a_long_answer_costs_few_refreshes(monkeypatch: pytest.MonkeyPatch
 
         monkeypatch.setattr(playing.tab._looking, "_callback", count_look)
         drawn["whole"] = 0
+
+        async def beat() -> None:
+            nonlocal beats
+            while True:
+                await asyncio.sleep(0.01)
+                beats += 1
+
+        heart = asyncio.create_task(beat())
         await playing.send("x")
-        while playing.tab.busy:
-            await playing.pilot.pause(0.01)
-            beats += 1
         await playing.done()
+        heart.cancel()
         assert playing.answers[0].split()[-1] == f"w{words - 1}"
         assert playing.tab.column.num_tokens == words
         # As often as one looks, ten times a second, and never for every token.

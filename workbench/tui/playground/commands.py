@@ -15,7 +15,8 @@ VIEWS = (
 )
 
 COMMANDS = (
-    Command("play.write", "enter", "write", "write", "Write a prompt."),
+    # At once, so that what is typed behind it is written too.
+    Command("play.write", "enter", "write", "write", "Write a prompt.", priority=True),
     Command("play.send", "ctrl+j,f5", "send", "send", "Send what is written, to all columns at once."),
     Command("play.model", "m", "model", "model", "Choose the model of the column."),
     Command("play.technique", "t", "technique", "technique", "Choose techniques and their settings."),
