@@ -1,6 +1,7 @@
 """A decode step and the reading of a prompt: native, the definition in PyTorch, transformers' forward.
 
-    python tests/benchmarks/decode_step.py MODEL [--dtype bfloat16] [--threads 2] [--context 512] [--rounds 20]
+    python tests/benchmarks/decode_step.py MODEL [--dtype bfloat16] [--threads 2] [--context 512]
+        [--rounds 20]
 
 MODEL is a transformers folder of a Llama, Qwen2 or Qwen3. The contestants take turns, step by step, in this
 process: the native step on pages of 4 KiB and on huge pages, `decode_reference`, and the model's forward
@@ -45,7 +46,9 @@ def turns(contestants: dict[str, Step], rounds: int, tokens: int) -> dict[str, d
             if turn >= 2:
                 wall[name].append(time.perf_counter() - start)
                 own[name].append(time.process_time() - busy)
-    best = {kind: statistics.median(times["native, huge pages"]) for kind, times in (("wall", wall), ("own", own))}
+    best = {
+        kind: statistics.median(times["native, huge pages"]) for kind, times in (("wall", wall), ("own", own))
+    }
     return {
         name: {
             "wall_ms": round(statistics.median(wall[name]) * 1e3, 2),
@@ -62,7 +65,9 @@ def turns(contestants: dict[str, Step], rounds: int, tokens: int) -> dict[str, d
 class Rows:
     """Rows that share a context, and the step of one contestant over them."""
 
-    def __init__(self, weights: DecoderWeights, step: Callable[..., Tensor], ids: Tensor, batch: int, room: int) -> None:
+    def __init__(
+        self, weights: DecoderWeights, step: Callable[..., Tensor], ids: Tensor, batch: int, room: int
+    ) -> None:
         shared = decoders.segment(weights, len(ids))
         prefill(weights, ids, Row([shared]), logits="none")
         shared.length = len(ids)

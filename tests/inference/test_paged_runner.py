@@ -125,6 +125,7 @@ def test_seeded_prompts_give_the_same_bits_whatever_the_cache_holds(dtype: torch
 
 def test_a_sequence_that_is_written_gives_the_same_bits_in_any_company() -> None:
     _, runner = pair(dtype=torch.bfloat16)
+
     def answer(company: int) -> torch.Tensor:
         prefill, _ = read(runner, random_ids(140), exact=True)
         one = runner.open(prefill, 30)

@@ -75,7 +75,9 @@ def test_a_shared_prompt_is_read_as_if_each_row_had_its_own(dtype: torch.dtype) 
     for row, reference in zip(rows, references, strict=True):
         mine, other = row.segments[-1], reference.segments[-1]
         for written, expected in ((mine.keys, other.keys), (mine.values, other.values)):
-            torch.testing.assert_close(written, expected, rtol=0, atol=1e-4 if dtype == torch.float32 else 0.05)
+            torch.testing.assert_close(
+                written, expected, rtol=0, atol=1e-4 if dtype == torch.float32 else 0.05
+            )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -22,10 +22,10 @@ def prompts(weights: DecoderWeights) -> tuple[Segment, list[tuple[Tensor, Tensor
     return shared, own
 
 
-def rows_of(weights: DecoderWeights, shared: Segment, own: list[tuple[Tensor, Tensor]], which: list[int]) -> list[Row]:
-    return [
-        Row([shared, decoders.segment(weights, own[row][0].shape[2] + 1, *own[row])]) for row in which
-    ]
+def rows_of(
+    weights: DecoderWeights, shared: Segment, own: list[tuple[Tensor, Tensor]], which: list[int]
+) -> list[Row]:
+    return [Row([shared, decoders.segment(weights, own[row][0].shape[2] + 1, *own[row])]) for row in which]
 
 
 @pytest.mark.parametrize("dtype", KINDS)
@@ -57,7 +57,14 @@ def test_the_batch_its_order_and_the_threads_do_not_matter(family: str, dtype: t
 def test_the_cut_into_segments_does_not_matter(length: int, dtype: torch.dtype) -> None:
     weights = decoders.weights_of(decoders.tiny_decoder(dtype=dtype))
     keys, values = decoders.random_cache(weights, length)
-    cuts = [[], [length], [length // 2], [length // 3, 0, length // 3], [1] * min(length, 9), [min(length, 64)]]
+    cuts = [
+        [],
+        [length],
+        [length // 2],
+        [length // 3, 0, length // 3],
+        [1] * min(length, 9),
+        [min(length, 64)],
+    ]
     rows = [decoders.cut(weights, keys, values, lengths) for lengths in cuts]
     # Once together, where the rows of a batch might share chunks, and once each.
     together = decode_step(weights, torch.full((len(rows),), 5), rows)

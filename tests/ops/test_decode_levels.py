@@ -13,7 +13,7 @@ from workbench.ops.decode import DecoderWeights, Row, decode_step
 from workbench.ops.decode_native import NativeDecoder
 from workbench.ops.native import load_library
 
-LEVELS = {
+LEVELS: dict[str, tuple[str, ...]] = {
     "without bf16 dot products": ("-DWORKBENCH_NO_BF16_DOT",),
     "portable, this processor": ("-DWORKBENCH_PORTABLE",),
 }

@@ -11,7 +11,7 @@ import decoders
 import torch
 from torch import Tensor
 
-from workbench.ops.decode import DecoderWeights, Row, decode_step
+from workbench.ops.decode import DecoderWeights, decode_step
 
 
 def generated(weights: DecoderWeights, seed: int, threads: int, steps: int = 20) -> Tensor:

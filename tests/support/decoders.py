@@ -25,7 +25,9 @@ MODELS = {
 }
 
 
-def tiny_decoder(family: str = "llama", *, dtype: torch.dtype = torch.float32, seed: int = 0, **options: Any) -> Any:
+def tiny_decoder(
+    family: str = "llama", *, dtype: torch.dtype = torch.float32, seed: int = 0, **options: Any
+) -> Any:
     """A random model of odd sizes. Norms and biases are random too, or nothing would test them."""
     torch.manual_seed(seed)
     settings: dict[str, Any] = {
@@ -103,7 +105,9 @@ def weights_of(model: Any) -> DecoderWeights:
     )
 
 
-def segment(weights: DecoderWeights, room: int, keys: Tensor | None = None, values: Tensor | None = None) -> Segment:
+def segment(
+    weights: DecoderWeights, room: int, keys: Tensor | None = None, values: Tensor | None = None
+) -> Segment:
     """A segment with room for so many positions; holds `keys` and `values` [L, KV, n, hd] if given."""
     shape = (len(weights.layers), weights.kv_heads, room, weights.head_dim)
     made = Segment(torch.zeros(shape, dtype=weights.dtype), torch.zeros(shape, dtype=weights.dtype), 0)

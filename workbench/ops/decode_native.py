@@ -33,7 +33,6 @@ class _Shape(ctypes.Structure):
     ]
 
 
-
 class _Step(ctypes.Structure):
     _fields_ = [
         *((name, c_int64) for name in ("rows", "wanted_count", "threads")),

@@ -29,9 +29,7 @@ def decode_reference(weights: DecoderWeights, tokens: Tensor, rows: Sequence[Row
         attended = torch.empty_like(query)
         for shared, members in chains:
             own_segments = [rows[index].segments[-1] for index in members]
-            attended[members] = _attend_shared(
-                query[members], shared, own_segments, number, weights.scaling
-            )
+            attended[members] = _attend_shared(query[members], shared, own_segments, number, weights.scaling)
         x = _finish(weights, layer, x, attended)
     return _logits(weights, x)
 
@@ -113,7 +111,7 @@ def _chains(rows: Sequence[Row]) -> list[tuple[list[Segment], list[int]]]:
 def _attend_shared(
     query: Tensor, shared: list[Segment], own: list[Segment], layer: int, scaling: float
 ) -> Tensor:
-    """[b, H, hd] of queries [b, H, hd] to segments that all share, and to each one's own with the new token."""
+    """[b, H, hd] of queries [b, H, hd] to segments that all share, and to each one's own and new token."""
     batch, heads, head_dim = query.shape
     kv_heads = own[0].keys.shape[1]
     group = heads // kv_heads

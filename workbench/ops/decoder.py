@@ -59,7 +59,9 @@ class Segment:
     values: Tensor
     length: int
     # Of both tensors, read once: asking torch takes 4 µs, which every step would pay for every segment.
-    address: tuple[int, ...] = field(init=False, repr=False)  # of keys, of values; strides of L, KV, n of each
+    address: tuple[int, ...] = field(
+        init=False, repr=False
+    )  # of keys, of values; strides of L, KV, n of each
     room: int = field(init=False, repr=False)  # n
     layout: tuple[int, int, int, dtype] = field(init=False, repr=False)  # L, KV, hd, type
 

@@ -10,6 +10,7 @@ import contextlib
 import mmap
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ def move_to_huge_pages(weights: DecoderWeights) -> None:
     An original goes as soon as nobody else has it, so there are never two of everything. To be called before
     the first step: a native decoder keeps the tensors that it was made of.
     """
-    holders = [weights, *weights.layers]
+    holders: list[Any] = [weights, *weights.layers]
     places = [
         (holder, field.name)
         for holder in holders
@@ -49,7 +50,7 @@ def move_to_huge_pages(weights: DecoderWeights) -> None:
 
 
 class _Mapping:
-    """Room for these tensors, each at the beginning of a cache line. Memory is taken when it is written to."""
+    """Room for these tensors, each at the beginning of a cache line. Memory is taken when it is written."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self._starts: dict[tuple[object, ...], int] = {}

@@ -82,8 +82,7 @@ def tail_lines(column: Column) -> list[Line]:
     if column.error is not None:
         error = column.error
         lines += [(), plain(f"{error.title}: {reveal_control(error.message)}", "bad")]
-        lines += [plain(f"where: {reveal_control(part)}") for part in error.where.splitlines()]
-        lines += [plain(f"try: {reveal_control(part)}") for part in error.hint.splitlines()]
+        lines += _named("where: ", error.where) + _named("try: ", error.hint)
         lines.append(plain("R sends it again", "dim"))
     elif column.state == "cancelled":
         lines += [(), plain("cancelled; R sends it again", "warn")]
@@ -92,6 +91,12 @@ def tail_lines(column: Column) -> list[Line]:
     if column.gone:
         lines += [(), plain(reveal_control(column.gone), "warn"), plain(STARTS_AGAIN, "dim")]
     return lines
+
+
+def _named(name: str, text: str) -> list[Line]:
+    """The lines of a text behind a name, the second below the first."""
+    parts = [reveal_control(part) for part in text.splitlines()]
+    return [plain((" " * len(name) if number else name) + part) for number, part in enumerate(parts)]
 
 
 def _outcome_lines(column: Column) -> list[Line]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.app import ComposeResult
@@ -21,6 +23,8 @@ from workbench.tui.playground.votes import vote_lines
 from workbench.tui.text import reveal_control, short_number
 from workbench.tui.widgets.styles import part_style, row_style
 from workbench.tui.widgets.text_lines import TextLines
+
+HEAD_SECONDS = 0.5
 
 
 class HeadLine(Widget):
@@ -78,6 +82,7 @@ class ColumnPane(Container):
         self.view = "answer"
         self.symbols = "braille"
         self._seen: tuple[object, ...] = ()
+        self._head_drawn = 0.0
 
     def compose(self) -> ComposeResult:
         yield HeadLine()
@@ -114,7 +119,10 @@ class ColumnPane(Container):
         column = self.column
         head = self.query_one(HeadLine)
         head.active = active and several
-        head.words = head_words(column, number if several else 0)
+        # Speeds change all the time; twice a second is as often as one reads them.
+        if column.state != "running" or time.monotonic() - self._head_drawn > HEAD_SECONDS:
+            head.words = head_words(column, number if several else 0)
+            self._head_drawn = time.monotonic()
         self.query_one(ToolQuestion).show()
         seen = (column.revision, column.chain, self.view, self.symbols, self.size)
         if seen == self._seen:

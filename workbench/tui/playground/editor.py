@@ -106,6 +106,16 @@ class SlotStrip(Widget):
     def __init__(self, writing: Writing) -> None:
         super().__init__()
         self.writing = writing
+        self._shown: object = None
+
+    def mark(self) -> None:
+        """Draw it anew where that makes a difference, which with most keys it does not."""
+        writing = self.writing
+        slots = [(slot.name, slot.text == slot.usual, bool(slot.text.strip())) for slot in writing.slots]
+        shown = (slots, writing.current, writing.goes_on, writing.name)
+        if shown != self._shown:
+            self._shown = shown
+            self.refresh()
 
     def render(self) -> Text:
         writing, base = self.writing, self.rich_style
@@ -173,7 +183,7 @@ class PromptEditor(Container):
                 area.text = slot.text
             area.move_cursor(area.document.end)
         self._fit()
-        self.query_one(SlotStrip).refresh()
+        self.query_one(SlotStrip).mark()
 
     def _do(self, what: str, by: int) -> None:
         # The message that the text has changed may still be on its way.
@@ -194,7 +204,7 @@ class PromptEditor(Container):
         message.stop()
         self.writing.slot.text = self.area.text
         self._fit()
-        self.query_one(SlotStrip).refresh()
+        self.query_one(SlotStrip).mark()
         self.post_message(self.Changed())
 
     def on_resize(self) -> None:

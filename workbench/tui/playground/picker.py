@@ -40,11 +40,12 @@ class Entry(Generic[T]):
 
 
 class PickList(OptionList):
-    """A list whose cursor is seen without colours too."""
+    """A list whose cursor is seen without colours, and with few, too."""
 
     def render_line(self, y: int) -> Strip:
         strip = super().render_line(y)
-        if int(self.scroll_offset.y) + y == self.highlighted and (self.app.no_color or self.app.ansi_color):
+        plain = self.app.no_color or self.app.native_ansi_color
+        if plain and int(self.scroll_offset.y) + y == self.highlighted:
             return Strip([Segment(strip.text, Style(reverse=True, bold=True))])
         return strip
 

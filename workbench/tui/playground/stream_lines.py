@@ -9,6 +9,9 @@ from textual.geometry import Region, Size
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.text_lines import Line, Span, TextLines, wrap
 
+ROWS_AHEAD = 3
+"""Of the height of the widget, the part that stays empty below a growing text when it has scrolled."""
+
 
 def literal(text: str) -> str:
     """Text as it is, its line breaks kept, control characters as pictures; tabs become blanks.
@@ -60,9 +63,19 @@ class StreamLines(TextLines):
                 lines[-1] = add_span(lines[-1], text, role)
                 rows[-1:] = wrap(add_span(rows[-1], text, role), width)
         self.lines, self._rows = lines, rows
-        self.virtual_size = Size(width, len(rows))
+        self._make_room(at_end)
+        top = max(0, first_changed - int(self.scroll_offset.y))
+        bottom = min(self.size.height, len(rows) - int(self.scroll_offset.y))
+        if top < bottom:
+            self.refresh(Region(0, top, self.size.width, bottom - top))
+
+    def _make_room(self, at_end: bool) -> None:
+        """Grow and scroll by several rows at once: each time the terminal is sent the whole widget, which at
+        every new row is more than a slow link carries."""
+        rows, height = len(self._rows), self.size.height
+        if rows <= self.virtual_size.height:
+            return
+        room = height if rows <= height else rows + max(1, height // ROWS_AHEAD)
+        self.virtual_size = Size(self.scrollable_content_region.width, room)
         if self.follow and at_end:
             self.scroll_end(animate=False)
-        top = max(0, first_changed - int(self.scroll_offset.y))
-        if top < self.size.height:
-            self.refresh(Region(0, top, self.size.width, self.size.height - top))
