@@ -8,7 +8,7 @@ from pathlib import Path
 from playing import FEW_SHOT, TOOLS, VOTE, play
 from scripted_model import ScriptedModel, calls
 
-from workbench.inference.generation import Completion, OnDelta, Request, Response
+from workbench.inference.generation import Completion, OnDelta, Request, Response, ToolCall
 from workbench.tui.form.editor import FormEditor
 from workbench.tui.playground.settings_screen import SettingsScreen
 from workbench.tui.widgets.text_lines import TextLines
@@ -200,3 +200,32 @@ async def test_sampling_goes_with_the_request_and_is_shown() -> None:
         assert request.n == 3 and len(playing.tab.column.chains) == 3
         await playing.press("escape", "v")
         await playing.until_shown("chains")
+
+
+def calling_twice(request: Request, index: int) -> str | Completion:
+    """Makes two calls at once, and then says what they said."""
+    results = [message["content"] for message in request.messages if message["role"] == "tool"]
+    if results:
+        return " and ".join(results)
+    two = [ToolCall(f"call-{n}", "calculator", f'{{"expression": "{n} + 1"}}') for n in (1, 2)]
+    return Completion(tool_calls=two)
+
+
+async def test_calls_that_are_made_at_once_are_asked_for_one_after_the_other() -> None:
+    async with play({"smol": ScriptedModel(calling_twice)}) as playing:
+        await playing.use(TOOLS)
+        await playing.press("escape")
+        await playing.send("both")
+        await playing.until(lambda: len(playing.tab.column.asked) == 2)
+        await playing.until_shown('May it call calculator({"expression": "1 + 1"})?')
+        await playing.press("y")
+        await playing.until_shown('May it call calculator({"expression": "2 + 1"})?')
+        await playing.press("n")
+        await playing.done()
+        statuses = [step.content["status"] for step in playing.tab.column.steps if step.kind == "tool_result"]
+        assert sorted(statuses) == ["denied", "ok"]
+        await playing.press("R")
+        await playing.until(lambda: len(playing.tab.column.asked) == 2)
+        await playing.press("A")
+        await playing.done()
+        assert "2 and 3" in playing.answers[0]

@@ -46,6 +46,7 @@ class Catalog:
     def __init__(self) -> None:
         self._clients: dict[str, Client] = {}
         self._engines: dict[ModelChoice, str] = {}
+        self._finding = asyncio.Lock()
         self.closing = False
         """Whether everything is about to end, and engines are to go on."""
 
@@ -105,7 +106,9 @@ class Catalog:
         from workbench.inference import launch
 
         asked = time.time()
-        state = await asyncio.to_thread(launch.find_or_start, choice.model, choice.options)
+        async with self._finding:
+            # One after the other: two columns with the same model need one engine.
+            state = await asyncio.to_thread(launch.find_or_start, choice.model, choice.options)
         try:
             state = await self._ready(state, choice, say)
         except asyncio.CancelledError:

@@ -20,7 +20,7 @@ from workbench.tui.playground.history_screen import HistoryScreen, Wish, columns
 from workbench.tui.playground.model_picker import ModelPicker
 from workbench.tui.playground.picker import Entry, Picker
 from workbench.tui.playground.preview import Preview, PreviewPane, look
-from workbench.tui.playground.setup import ModelChoice, Specification
+from workbench.tui.playground.setup import ModelChoice, Specification, technique_name
 from workbench.tui.playground.writing import OpenedPrompt
 from workbench.tui.text import reveal_control
 
@@ -219,6 +219,7 @@ class PromptingActions(Conversing):
         self.writing.open(prompt)
         for column in self.columns:
             column.setup = replace(column.setup, technique=None, sampling={})
+            column.usual_technique = technique_name(self._usual_technique)
         self.editor.show()
         self.editor.write()
         self.redraw()
@@ -356,6 +357,7 @@ class PromptingActions(Conversing):
         self.columns = columns_of(entry) or [Column(self.column.setup)]
         self.active = 0
         for column in self.columns:
+            column.usual_technique = technique_name(self._usual_technique)
             column.outgoing = self.writing.outgoing(column.setup, column.earlier)
         if self.writing.goes_on:
             self.writing.fill("")

@@ -71,6 +71,8 @@ class Column:
         self.outgoing: Outgoing | None = None
         self.warming: Opening | None = None
         self.gone = ""
+        self.usual_technique = ""
+        """What the prompt says, where nothing was chosen instead."""
         self.waited_since = 0.0
         self.clear()
 
@@ -88,7 +90,7 @@ class Column:
         self.chains: dict[int, Chain] = {}
         self.steps: list[Step] = []
         self.outcomes: list[Outcome] = []
-        self.pending: ToolAsked | None = None
+        self.asked: list[ToolAsked] = []
         self.chain = 0
         self.began = self.first = self.last = self.waited = 0.0
         self.known_rate: float | None = None
@@ -153,7 +155,8 @@ class Column:
             case Began(technique, at):
                 self.technique, self.began, self.state, self.words = technique, at, "running", ""
             case ToolAsked():
-                self.pending, self.waited_since = event, time.monotonic()
+                self.waited_since = self.waited_since if self.asked else time.monotonic()
+                self.asked.append(event)
             case Finished(outcomes, at):
                 self.outcomes = list(outcomes)
                 self._finish(at)
@@ -203,7 +206,8 @@ class Column:
         self._end("done", at)
 
     def _end(self, state: ColumnState, at: float) -> None:
-        self.state, self.pending, self.job = state, None, None
+        self.state, self.job = state, None
+        self.asked.clear()
         self.last = self.last or at
         self.notes = [step.title for step in self.steps if step.kind == "note"]
 
@@ -221,15 +225,21 @@ class Column:
         if self.busy:
             self._end("cancelled", time.monotonic())
 
+    @property
+    def pending(self) -> ToolAsked | None:
+        """The call that waits to be allowed; others may wait behind it."""
+        return self.asked[0] if self.asked else None
+
     def answer_pending(self, allowed: bool, *, always: bool = False) -> None:
-        """Let a tool run, or not; `always` also whatever it asks from now on."""
-        if self.pending is None:
-            return
-        asked, self.pending = self.pending, None
-        self.waited += time.monotonic() - self.waited_since
+        """Let a tool run, or not; `always` also whatever else is asked, now or later."""
         if always and self.job is not None:
             self.job.allow_all = True
-        asked.answer(allowed)
+        answered = self.asked if always else self.asked[:1]
+        for asked in answered:
+            asked.answer(allowed)
+        self.asked = self.asked[len(answered) :]
+        if not self.asked:
+            self.waited += time.monotonic() - self.waited_since
         self.revision += 1
 
     # What is measured.

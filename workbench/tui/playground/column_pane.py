@@ -149,22 +149,12 @@ class ColumnPane(Container):
 
 def head_words(column: Column, number: int) -> tuple[str, str, str]:
     """The line above a column: left, right, and the role of the right."""
-    setup = column.setup
-    parts = [setup.model.label if setup.model is not None else "no model (m)"]
-    technique = setup.technique_words or column.technique
-    if technique and technique != "zero_shot":
-        parts.append(technique)
-    parts += [f"{name} {_value(value)}" for name, value in setup.sampling.items()]
-    if setup.samples > 1:
-        parts.append(f"n {setup.samples}")
+    used = column.technique if column.state != "empty" else ""
+    parts = [column.setup.in_words(used or column.usual_technique)]
     if len(column.chains) > 1:
         parts.append(f"chain {column.chain + 1} of {len(column.chains)}")
     left = f"{number} " if number else ""
     return left + reveal_control(" · ".join(parts)), *_state_words(column)
-
-
-def _value(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _state_words(column: Column) -> tuple[str, str]:

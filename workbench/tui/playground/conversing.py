@@ -301,6 +301,7 @@ class Conversing(Container):
             return
         column = Column(self.column.setup)
         column.messages, column.outgoing = self.column.messages, self.column.outgoing
+        column.usual_technique = self.column.usual_technique
         self.columns.insert(self.active + 1, column)
         self.active += 1
         await self.fit_panes()

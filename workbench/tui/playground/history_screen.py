@@ -30,7 +30,7 @@ from workbench.tui.widgets.prompt import Prompt
 from workbench.tui.widgets.text_lines import Line, TextLines, plain
 
 Wish = tuple[Literal["open", "send"], HistoryEntry]
-MOST = 500
+MOST = 200
 NOTHING = "Nothing was sent yet. What you send is kept here."
 NO_MATCH = "Nothing holds all these words."
 
@@ -217,7 +217,8 @@ def _title(entry: HistoryEntry) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{clock(entry.time)[5:]}  ", "dim")
     text.append(reveal_control(" ".join(entry.question.split()) or "(empty)"), "bold")
-    names = [name for column in columns_of(entry) if (name := head_words(column, 0)[0])]
+    setups = entry.sent.get("setups")
+    names = [Setup.from_json(kept).in_words() for kept in setups] if isinstance(setups, list) else []
     text.append(f"  {reveal_control(' | '.join(names))}", "dim")
     return text
 

@@ -71,6 +71,15 @@ class Setup:
         """The technique's name, empty where the prompt decides."""
         return "" if self.technique is None else technique_name(self.technique)
 
+    def in_words(self, technique: str = "") -> str:
+        """It in a line; `technique` is the name of the one that is used where none was chosen."""
+        name = self.technique_words or technique
+        parts = [self.model.label if self.model is not None else "no model (m)"]
+        parts += [name] if name and name != "zero_shot" else []
+        parts += [f"{key} {_short(value)}" for key, value in self.sampling.items()]
+        parts += [f"n {self.samples}"] if self.samples > 1 else []
+        return " · ".join(parts)
+
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
@@ -93,13 +102,20 @@ def technique_name(specification: Specification) -> str:
     return "+".join(name for part in specification for name in part) or "zero_shot"
 
 
-def _fits(name: str, value: object) -> bool:
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _fits(name: str, value: Any) -> bool:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return {
-        "technique": value is None
-        or (isinstance(value, list) and all(isinstance(part, dict) for part in value)),
-        "sampling": isinstance(value, Mapping),
-        "samples": whole and 1 <= int(str(value)) <= MOST_SAMPLES if whole else False,
-        "alternatives": value is None or (whole and 0 <= int(str(value)) <= MOST_ALTERNATIVES),
-        "approve": isinstance(value, bool),
-    }[name]
+    match name:
+        case "technique":
+            parts = value if isinstance(value, list) else [None]
+            return value is None or all(isinstance(part, dict) for part in parts)
+        case "sampling":
+            return isinstance(value, Mapping)
+        case "samples":
+            return whole and 1 <= value <= MOST_SAMPLES
+        case "alternatives":
+            return value is None or (whole and 0 <= value <= MOST_ALTERNATIVES)
+    return isinstance(value, bool)
