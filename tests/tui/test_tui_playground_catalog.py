@@ -49,6 +49,11 @@ class Engines:
         latest.write()
 
 
+async def opened(catalog: Catalog, choice: ModelChoice) -> Any:
+    """What opening gives: here the name of the server, and of the model that was asked for."""
+    return await catalog.open(choice, lambda words: None)
+
+
 class FakeClient:
     """Says where it was connected to."""
 
@@ -76,15 +81,16 @@ async def test_an_engine_is_started_once_and_found_again(processes: Engines) -> 
     while "loading weights of smol" not in words:
         await asyncio.sleep(0.01)
     processes.say("ready")
-    assert await asyncio.gather(*both) == [("engine-0", None)] * 2
-    assert await catalog.open(LOCAL, words.append) == ("engine-0", None)
+    found: list[Any] = await asyncio.gather(*both)
+    assert found == [("engine-0", None)] * 2
+    assert await opened(catalog, LOCAL) == ("engine-0", None)
     assert len(processes.started) == 1 and words[0] == "loading smol"
     assert catalog.trouble(LOCAL) is None
 
 
 async def test_an_engine_that_fails_tells_its_own_error(processes: Engines) -> None:
     catalog = Catalog()
-    opening = asyncio.ensure_future(catalog.open(LOCAL, lambda words: None))
+    opening = asyncio.ensure_future(opened(catalog, LOCAL))
     while not processes.started:
         await asyncio.sleep(0.01)
     error = {"title": "Model", "message": "no such file", "where": "/models/smol", "hint": "look again"}
@@ -96,7 +102,7 @@ async def test_an_engine_that_fails_tells_its_own_error(processes: Engines) -> N
 
 async def test_giving_up_ends_an_engine_that_was_started_for_it(processes: Engines) -> None:
     catalog = Catalog()
-    opening = asyncio.ensure_future(catalog.open(LOCAL, lambda words: None))
+    opening = asyncio.ensure_future(opened(catalog, LOCAL))
     while not processes.started:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
@@ -115,7 +121,7 @@ async def test_leaving_ends_no_engine_nor_does_giving_up_somebody_elses(processe
     earlier.write()
     for leaving in (False, True):
         catalog.closing = leaving
-        opening = asyncio.ensure_future(catalog.open(LOCAL, lambda words: None))
+        opening = asyncio.ensure_future(opened(catalog, LOCAL))
         await asyncio.sleep(0.1)
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
@@ -127,7 +133,7 @@ async def test_an_engine_whose_process_is_gone_is_missed_and_started_anew(
 ) -> None:
     monkeypatch.setattr("workbench.tui.playground.catalog.WATCH_SECONDS", 0.01)
     catalog, told = Catalog(), list[tuple[ModelChoice, str]]()
-    opening = asyncio.ensure_future(catalog.open(LOCAL, lambda words: None))
+    opening = asyncio.ensure_future(opened(catalog, LOCAL))
     while not processes.started:
         await asyncio.sleep(0.01)
     processes.say("ready")
@@ -143,7 +149,7 @@ async def test_an_engine_whose_process_is_gone_is_missed_and_started_anew(
     await asyncio.sleep(0.05)
     watching.cancel()
     assert told == [(LOCAL, "the engine's process ended without a word")]
-    opening = asyncio.ensure_future(catalog.open(LOCAL, lambda words: None))
+    opening = asyncio.ensure_future(opened(catalog, LOCAL))
     while len(processes.started) < 2:
         await asyncio.sleep(0.01)
     processes.say("ready")
@@ -161,7 +167,7 @@ async def test_servers_that_are_away_are_a_line_and_not_an_error(processes: Engi
     assert [(one.choice.label, one.problem) for one in found] == [("smol", ""), ("box", "nobody answers")]
     with pytest.raises(ServerError, match="no server called"):
         await Catalog().open(ModelChoice("server", "m", "gone"), lambda words: None)
-    assert await Catalog().open(ModelChoice("server", "m", "box"), lambda words: None) == ("box", "m")
+    assert await opened(Catalog(), ModelChoice("server", "m", "box")) == ("box", "m")
 
 
 async def test_a_running_engine_is_listed_once_and_first(processes: Engines, home: Path) -> None:

@@ -12,7 +12,7 @@ from playing import play
 from workbench.prompting.technique import Step
 from workbench.store.evaluations import evaluation_called
 from workbench.tui.playground.picker import Picker
-from workbench.tui.playground.transcript import column_of, mark
+from workbench.tui.playground.transcript import column_from, mark
 from workbench.tui.playground.transcripts_screen import TranscriptsScreen
 
 
@@ -107,7 +107,7 @@ async def test_without_evaluations_it_says_how_to_make_one() -> None:
 
 
 def test_damaged_transcripts_are_shown_as_far_as_they_go() -> None:
-    assert column_of({}).chains == {}
+    assert column_from({}).chains == {}
     assert mark({}) == ("·", "dim") and mark({"score": 0.5})[1] == "warn"
-    column = column_of({"question": 3, "trace": [7, {"kind": "note"}], "samples": ["x", {"text": None}]})
+    column = column_from({"question": 3, "trace": [7, {"kind": "note"}], "samples": ["x", {"text": None}]})
     assert column.question == "3" and len(column.steps) == 1

@@ -7,6 +7,7 @@ from scripted_catalog import choice
 from scripted_model import ScriptedModel
 
 from workbench.store import history
+from workbench.tui.playground.column_record import record_of
 from workbench.tui.playground.history_screen import HistoryScreen
 
 
@@ -51,7 +52,7 @@ async def test_columns_come_back_as_they_stood() -> None:
         await playing.press("escape")
         await playing.send("x")
         await playing.done()
-        before = [column.as_record() for column in playing.tab.columns]
+        before = [record_of(column) for column in playing.tab.columns]
         await playing.press("escape", "minus")
         await playing.until(lambda: len(playing.tab.panes) == 1)
         await playing.press("n", "h")
@@ -59,7 +60,7 @@ async def test_columns_come_back_as_they_stood() -> None:
         await playing.until(lambda: screen.entries and len(screen.entries[0].answers) == 2)
         await playing.press("enter")
         await playing.until(lambda: len(playing.tab.panes) == 2)
-        after = [column.as_record() for column in playing.tab.columns]
+        after = [record_of(column) for column in playing.tab.columns]
         for old, new in zip(before, after, strict=True):
             for key in ("setup", "state", "technique", "chain", "tokens", "steps"):
                 assert new[key] == old[key], key

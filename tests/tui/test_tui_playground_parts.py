@@ -21,6 +21,7 @@ from workbench.tui.form.schema import FormField
 from workbench.tui.playground.catalog import choice_of
 from workbench.tui.playground.column import Column
 from workbench.tui.playground.column_pane import head_words
+from workbench.tui.playground.column_record import column_of, record_of
 from workbench.tui.playground.events import Began, Failed, Finished, Grew, Said, Stepped
 from workbench.tui.playground.job import Job
 from workbench.tui.playground.odds import about_token, band, odds_cells, prompt_cells
@@ -271,15 +272,14 @@ def test_a_column_goes_to_disk_and_back() -> None:
         Finished([Outcome("so.", answer="so", messages=({"role": "user", "content": "why?"},))], 12.0)
     )
     assert column.state == "done" and column.messages
-    again = Column(Setup())
-    again.restore("why?", column.as_record())
-    assert again.as_record() == column.as_record()
+    again = column_of("why?", record_of(column))
+    assert record_of(again) == record_of(column)
     assert again.shown is not None and again.shown.answer == "so"
     roles = [role for _, role in again.shown.log]
     assert roles == ["", "key", "warn", ""]
     failed = running_column()
     failed.take(Failed(WorkbenchError("no", where="here", hint="that"), 11.0))
-    again.restore("why?", failed.as_record())
+    again = column_of("why?", record_of(failed))
     assert again.state == "failed" and again.error is not None and again.error.hint == "that"
 
 

@@ -66,7 +66,7 @@ async def test_a_prompt_is_edited_and_saved(
         seen.append(text)
         return next(texts)
 
-    monkeypatch.setattr("workbench.tui.playground.choosing.edit", edit)
+    monkeypatch.setattr("workbench.tui.playground.prompt_files.edit", edit)
     model = ScriptedModel(["ok"])
     async with play({"smol": model}, (120, 40)) as playing:
         await playing.press("e")

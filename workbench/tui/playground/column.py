@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.errors import WorkbenchError
@@ -53,13 +52,6 @@ class Chain:
             self.log.append((text, role))
 
 
-def joined(log: list[Span]) -> list[Span]:
-    """The same text in as few pieces as its roles allow."""
-    return [
-        ("".join(text for text, _ in group), role) for role, group in groupby(log, key=lambda span: span[1])
-    ]
-
-
 class Column:
     """Takes the events of its job, in order; `revision` grows whenever something is to be drawn anew."""
 
@@ -79,10 +71,11 @@ class Column:
     def clear(self) -> None:
         """A conversation that has not begun."""
         self.messages: tuple[Message, ...] = ()
-        self._begin("", ())
+        self.begin("", ())
         self.state: ColumnState = "empty"
 
-    def _begin(self, question: str, earlier: tuple[Message, ...]) -> None:
+    def begin(self, question: str, earlier: tuple[Message, ...]) -> None:
+        """Nothing has come yet in answer to a question."""
         self.question, self.earlier = question, earlier
         self.state = "opening"
         self.words, self.technique = "", ""
@@ -103,7 +96,7 @@ class Column:
         """A job that is about to start."""
         self.job, self.outgoing = job, job.outgoing
         self.gone = ""
-        self._begin(question, job.outgoing.earlier)
+        self.begin(question, job.outgoing.earlier)
 
     def warm(self, opening: Opening | None) -> None:
         """The model is being opened."""
@@ -140,7 +133,7 @@ class Column:
             case Grew(delta, at):
                 self.first = self.first or at
                 self.last = at
-                chain = self._chain(delta.index)
+                chain = self.chain_of(delta.index)
                 chain.write(delta.text)
                 chain.text += delta.text
                 chain.tokens.extend(delta.logprobs)
@@ -166,7 +159,8 @@ class Column:
             case Cancelled(at):
                 self._end("cancelled", at)
 
-    def _chain(self, number: int) -> Chain:
+    def chain_of(self, number: int) -> Chain:
+        """A chain by number, made where there is none."""
         if number not in self.chains:
             self.chains[number] = Chain(number)
             self.chains = dict(sorted(self.chains.items()))
@@ -174,7 +168,7 @@ class Column:
 
     def _step(self, step: Step) -> None:
         self.steps.append(step)
-        chain = self._chain(step.chain or 0) if step.kind in ("tool_call", "tool_result") else None
+        chain = self.chain_of(step.chain or 0) if step.kind in ("tool_call", "tool_result") else None
         if chain is not None and step.kind == "tool_call":
             broken = bool(chain.log) and not chain.log[-1][0].endswith("\n")
             call = f"{step.content.get('name')}({step.content.get('arguments')})"
@@ -183,10 +177,10 @@ class Column:
             role = "dim" if step.content.get("status") == "ok" else "warn"
             chain.write(f"← {step.content.get('text')}\n", role)
         elif step.kind == "extraction" and step.chain is not None:
-            self._chain(step.chain).answer = step.content.get("answer")
+            self.chain_of(step.chain).answer = step.content.get("answer")
 
     def _heard(self, number: int, outcome: Outcome) -> None:
-        chain = self._chain(number)
+        chain = self.chain_of(number)
         if not chain.log:
             chain.write(outcome.text)
         chain.complete = True
@@ -279,56 +273,3 @@ class Column:
         """The vote as it stands."""
         step = self.last_step("vote")
         return step.content if step is not None else None
-
-    def as_record(self) -> dict[str, Any]:
-        """All of it as plain values, for the history."""
-        return {
-            "setup": self.setup.as_json(),
-            "earlier": list(self.earlier),
-            "state": self.state,
-            "technique": self.technique,
-            "chains": [
-                {
-                    "number": chain.number,
-                    "log": joined(chain.log),
-                    "answer": chain.answer,
-                    "finish": chain.finish,
-                }
-                for chain in self.chains.values()
-            ],
-            "chain": self.chain,
-            "messages": list(self.messages),
-            "steps": [
-                [step.kind, step.title, dict(step.content), step.chain, step.seconds] for step in self.steps
-            ],
-            "tokens": self.num_tokens,
-            "first_seconds": self.first_seconds,
-            "rate": self.rate,
-            "error": self.error.as_dict() if self.error else None,
-        }
-
-    def restore(self, question: str, record: Mapping[str, Any]) -> None:
-        """Show what was kept, as it stood at its end."""
-        from workbench.prompting.technique import Step
-
-        self.job = None
-        self.setup = Setup.from_json(record.get("setup"))
-        self._begin(question, tuple(record.get("earlier") or ()))
-        self.messages = tuple(record.get("messages") or ())
-        state = record.get("state")
-        self.state = state if state in ("done", "cancelled", "failed") else "cancelled"
-        self.technique = str(record.get("technique") or "")
-        for kept in record.get("chains") or ():
-            chain = self._chain(int(kept["number"]))
-            chain.log = [(str(text), str(role)) for text, role in kept.get("log") or ()]
-            chain.text = "".join(text for text, role in chain.log if not role)
-            chain.answer, chain.finish = kept.get("answer"), str(kept.get("finish") or "")
-            chain.complete = True
-        self.chain = int(record.get("chain") or 0)
-        self.steps = [Step(*kept) for kept in record.get("steps") or ()]
-        self.known_tokens, self.known_rate = record.get("tokens"), record.get("rate")
-        self.known_first = record.get("first_seconds")
-        if error := record.get("error"):
-            self.error = WorkbenchError(error["message"], where=error["where"], hint=error["hint"])
-            self.error.title = error["title"]
-        self.notes = [step.title for step in self.steps if step.kind == "note"]

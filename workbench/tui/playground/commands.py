@@ -7,22 +7,22 @@ from workbench.tui.pane import Pane
 
 VIEWS = (
     Pane("answer", "a", "answer", "Show the answers."),
-    Pane("tokens", "i", "tokens", "Show the answer's tokens by their probability, with their rivals."),
+    Pane("tokens", "i", "tokens", "Show the answer's tokens with their odds."),
     Pane("votes", "v", "votes", "Show the vote of the chains."),
-    Pane("passages", "d", "passages", "Show the passages that were retrieved, and which are cited."),
+    Pane("passages", "d", "passages", "Show passages, and which of them are cited."),
     Pane("steps", "s", "steps", "Show every request, call and result."),
-    Pane("preview", "p", "preview", "Show the exact tokens that the model will see."),
+    Pane("preview", "p", "preview", "Show the exact tokens of the next prompt."),
 )
 
 COMMANDS = (
     # At once, so that what is typed behind it is written too.
     Command("play.write", "enter", "write", "write", "Write a prompt.", priority=True),
-    Command("play.send", "ctrl+j,f5", "send", "send", "Send what is written, to all columns at once."),
+    Command("play.send", "ctrl+j,f5", "send", "send", "Send what is written, to every column."),
     Command("play.model", "m", "model", "model", "Choose the model of the column."),
     Command("play.technique", "t", "technique", "technique", "Choose techniques and their settings."),
     Command("play.sampling", "r", "sampling", "sampling", "Set temperature, length, samples and so on."),
     Command("play.open", "o", "open", "prompts", "Open a prompt, or write free text again."),
-    Command("play.add", "plus", "add", "column", "Add a column, to compare models or techniques."),
+    Command("play.add", "plus", "add", "column", "Add a column, to compare answers."),
     Command("play.remove", "minus", "remove", "remove", "Remove the column."),
     Command("play.next", "tab", "turn(1)", "next", "Go to the next column."),
     Command("play.before", "shift+tab", "turn(-1)", "before", "Go to the column before.", footer=False),
@@ -38,7 +38,7 @@ COMMANDS = (
         "Browse what was evaluated, item by item.",
         False,
     ),
-    Command("play.mode", "c", "mode", "go on", "Go on with the conversation, or ask anew each time.", False),
+    Command("play.mode", "c", "mode", "go on", "Go on with the talk, or ask anew each time.", False),
     Command("play.edit", "e", "edit", "edit", "Edit the prompt as YAML in $EDITOR.", footer=False),
     Command("play.save", "w", "save", "save", "Save the prompt in your folder of prompts.", footer=False),
     Command("play.copy", "y", "copy", "copy", "Copy the answer.", footer=False),
@@ -48,9 +48,7 @@ COMMANDS = (
     Command(
         "play.chain_before", "left_square_bracket", "chain(-1)", "before", "Show the chain before.", False
     ),
-    Command(
-        "play.back", "escape", "back", "back", "Cancel what goes on; leave what one is in.", footer=False
-    ),
+    Command("play.back", "escape", "back", "back", "Cancel what goes on, or go back a step.", footer=False),
     *(
         Command(f"play.{view.id}", view.key, f"view('{view.id}')", view.label, view.help, footer=False)
         for view in VIEWS

@@ -18,6 +18,7 @@ from workbench.tui.notices import notify, notify_error
 from workbench.tui.playground.backstage import Backstage
 from workbench.tui.playground.catalog import Catalog
 from workbench.tui.playground.column import Column
+from workbench.tui.playground.column_record import record_of
 from workbench.tui.playground.job import Job, Opening
 from workbench.tui.playground.setup import ModelChoice, Setup
 from workbench.tui.playground.tool_question import ToolQuestion
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from workbench.tui.playground.outgoing import Outgoing
 
 R = TypeVar("R")
-MOST_COLUMNS = 4
 
 
 class Conversing(Container):
@@ -88,6 +88,10 @@ class Conversing(Container):
 
     async def fit_panes(self) -> None:
         """Have one pane a column."""
+        raise NotImplementedError
+
+    def activate(self, column: Column) -> None:
+        """Make a column the active one."""
         raise NotImplementedError
 
     def choose_model(self, then: Callable[[Column], object]) -> None:
@@ -236,7 +240,7 @@ class Conversing(Container):
         return any(column.busy or column.warming is not None for column in self.columns)
 
     def _keep_answer(self, number: int, column: Column) -> None:
-        record, name = column.as_record(), column.history_id
+        record, name = record_of(column), column.history_id
         self.keep(lambda: history.add_answer(name, number, record))
 
     def _tool_asks(self, number: int) -> None:
@@ -271,64 +275,3 @@ class Conversing(Container):
                 self._keep_answer(number, column)
         self.backstage.close()
         self._keeping.shutdown()
-
-    # Conversations and columns.
-
-    def action_new(self) -> None:
-        """Begin anew in every column."""
-        if self.busy:
-            notify(self.app, "an answer is still on its way; esc cancels it")
-            return
-        for column in self.columns:
-            column.clear()
-        self.redraw()
-
-    def activate(self, column: Column) -> None:
-        """Make a column the active one."""
-        self.active = self.columns.index(column)
-        if not self.editor.active:
-            self.take_keys()
-        self.redraw()
-
-    def action_turn(self, by: int) -> None:
-        """The next column."""
-        self.activate(self.columns[(self.active + by) % len(self.columns)])
-
-    async def action_add(self) -> None:
-        """A further column, as the active one is."""
-        if len(self.columns) == MOST_COLUMNS:
-            notify(self.app, f"{MOST_COLUMNS} columns are the most")
-            return
-        column = Column(self.column.setup)
-        column.messages, column.outgoing = self.column.messages, self.column.outgoing
-        column.usual_technique = self.column.usual_technique
-        self.columns.insert(self.active + 1, column)
-        self.active += 1
-        await self.fit_panes()
-
-    async def action_remove(self) -> None:
-        """Take the active column away."""
-        if len(self.columns) == 1:
-            return
-        column = self.columns.pop(self.active)
-        if column.job is not None:
-            column.job.cancel()
-        self.active = min(self.active, len(self.columns) - 1)
-        await self.fit_panes()
-
-    def action_chain(self, by: int) -> None:
-        """Show another chain of the active column."""
-        self.column.turn_chain(by)
-        self.redraw()
-
-    def turn_slot(self, by: int) -> None:
-        """Write in the next slot."""
-        self.writing.turn(by)
-        self.editor.show()
-
-    def recall(self) -> None:
-        """Put what was sent before back to where it was written; again for what was sent before that."""
-        if self._recalled < len(self.sent):
-            self._recalled += 1
-            self.writing.slot.text = self.sent[-self._recalled]
-            self.editor.show()

@@ -35,11 +35,11 @@ class Area(TextArea):
 
     HELP_TITLE = "Writing"
     BINDINGS = bindings(
-        Command("write.send", "ctrl+j,f5", "send", "send", "Send it. Enter does too while it is one line."),
+        Command("write.send", "ctrl+j,f5", "send", "send", "Send it; so does enter in a single line."),
         Command("write.newline", "ctrl+o,alt+enter", "newline", "new line", "Begin a new line."),
         Command("write.next", "tab", "turn(1)", "next field", "Go to the next field of the prompt."),
         Command("write.before", "shift+tab", "turn(-1)", "before", "Go to the field before.", footer=False),
-        Command("write.leave", "escape", "leave", "stop", "Cancel the answer that goes on; stop writing."),
+        Command("write.leave", "escape", "leave", "stop", "Cancel the answer, or stop writing."),
         Command("write.page_up", "pageup", "page(-1)", "page up", "Scroll the answer up.", footer=False),
         Command("write.page_down", "pagedown", "page(1)", "down", "Scroll the answer down.", footer=False),
     )

@@ -21,6 +21,7 @@ from workbench.tui.notices import notify, notify_error
 from workbench.tui.playground.answer_view import head_lines, tail_lines
 from workbench.tui.playground.column import Column
 from workbench.tui.playground.column_pane import head_words
+from workbench.tui.playground.column_record import column_of
 from workbench.tui.playground.picker import PickList
 from workbench.tui.playground.setup import Setup
 from workbench.tui.playground.stream_lines import lines_of
@@ -201,16 +202,10 @@ class HistoryScreen(ModalScreen[Wish | None]):
 def columns_of(entry: HistoryEntry) -> list[Column]:
     """The columns as they stood; one that never came to an end is there without an answer."""
     setups = entry.sent.get("setups")
-    columns = []
-    for number, kept in enumerate(setups if isinstance(setups, list) else []):
-        column = Column(Setup.from_json(kept))
-        answer = entry.answers.get(number)
-        if answer is not None:
-            column.restore(entry.question, answer)
-        else:
-            column.restore(entry.question, {"setup": kept, "state": "cancelled"})
-        columns.append(column)
-    return columns
+    return [
+        column_of(entry.question, entry.answers.get(number) or {"setup": kept})
+        for number, kept in enumerate(setups if isinstance(setups, list) else [])
+    ]
 
 
 def _title(entry: HistoryEntry) -> Text:

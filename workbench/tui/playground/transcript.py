@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.tui.playground.column import Column
+from workbench.tui.playground.column_record import column_of
 from workbench.tui.playground.setup import ModelChoice, Setup
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.text_lines import Line
@@ -13,7 +14,7 @@ from workbench.tui.widgets.text_lines import Line
 RIGHT, WRONG, NEITHER = "✓", "✗", "·"
 
 
-def column_of(transcript: Mapping[str, Any], technique: str = "", model: str = "") -> Column:
+def column_from(transcript: Mapping[str, Any], technique: str = "", model: str = "") -> Column:
     """All that was sent and came back for one item. What is damaged in it is left out."""
     trace = [step for step in transcript.get("trace") or () if isinstance(step, Mapping)]
     steps = [
@@ -41,7 +42,6 @@ def column_of(transcript: Mapping[str, Any], technique: str = "", model: str = "
         }
     cost = transcript.get("cost") or {}
     setup = Setup(model=ModelChoice("local", model) if model else None)
-    column = Column(setup)
     record = {
         "setup": setup.as_json(),
         "state": "done",
@@ -51,8 +51,7 @@ def column_of(transcript: Mapping[str, Any], technique: str = "", model: str = "
         "steps": steps,
         "tokens": cost.get("completion_tokens"),
     }
-    column.restore(str(transcript.get("question") or ""), record)
-    return column
+    return column_of(str(transcript.get("question") or ""), record)
 
 
 def _asked_chains(trace: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:

@@ -19,7 +19,7 @@ from workbench.tui.commands import Command, bindings
 from workbench.tui.notices import notify_error
 from workbench.tui.playground.column_pane import ColumnPane
 from workbench.tui.playground.commands import VIEWS
-from workbench.tui.playground.transcript import about_line, column_of
+from workbench.tui.playground.transcript import about_line, column_from
 from workbench.tui.playground.transcript_list import TranscriptList
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.key_bar import KeyBar
@@ -84,7 +84,7 @@ class TranscriptsScreen(ModalScreen[None]):
             yield TranscriptList()
             with Container(id="transcript"):
                 yield TextLines(id="transcript-about")
-                yield ColumnPane(column_of({}))
+                yield ColumnPane(column_from({}))
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -147,7 +147,7 @@ class TranscriptsScreen(ModalScreen[None]):
         transcript = self.items.transcript
         about = self.query_one("#transcript-about", TextLines)
         about.set_lines([about_line(transcript)] if transcript else [])
-        self.pane.set_column(column_of(transcript, *self._asked))
+        self.pane.set_column(column_from(transcript, *self._asked))
         self._draw()
 
     def _draw(self) -> None:

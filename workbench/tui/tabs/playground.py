@@ -16,11 +16,11 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from workbench.tui.commands import bindings
-from workbench.tui.playground.choosing import PromptingActions
 from workbench.tui.playground.column_pane import ColumnPane
 from workbench.tui.playground.commands import COMMANDS, VIEWS
 from workbench.tui.playground.editor import Area, PromptEditor
 from workbench.tui.playground.preview import PreviewPane
+from workbench.tui.playground.remembering import Remembering
 from workbench.tui.widgets.prompt import Prompt
 from workbench.tui.widgets.tab_strip import TabStrip
 
@@ -30,7 +30,7 @@ NARROWEST = 45
 """Columns of the terminal below which the columns stand one above the other."""
 
 
-class PlaygroundTab(PromptingActions):
+class PlaygroundTab(Remembering):
     """Talking to models."""
 
     HELP_TITLE = "Playground"
@@ -256,6 +256,8 @@ class PlaygroundTab(PromptingActions):
             self.cancel()
         elif self.column.warming is not None:
             self.column.warming.cancel()
+        elif self.working:
+            self.stop_ingesting()
         elif self.large:
             self.large = False
         else:
