@@ -142,7 +142,12 @@ async def test_the_last_question_is_recalled_by_the_arrow() -> None:
             await playing.send(text)
             await playing.until(lambda: not playing.tab.busy and not playing.tab.writing.question)
         await playing.press("up")
-        await playing.until(lambda: playing.tab.editor.area.text == "two")
+        assert playing.tab.editor.area.text == "two"
+        await playing.press("up")
+        assert playing.tab.editor.area.text == "one"
+        # What is changed is one's own again.
+        await playing.press("x", "up")
+        assert playing.tab.editor.area.text == "onex"
 
 
 async def test_a_long_answer_costs_few_refreshes(monkeypatch: pytest.MonkeyPatch) -> None:

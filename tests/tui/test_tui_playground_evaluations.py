@@ -109,5 +109,11 @@ async def test_without_evaluations_it_says_how_to_make_one() -> None:
 def test_damaged_transcripts_are_shown_as_far_as_they_go() -> None:
     assert column_from({}).chains == {}
     assert mark({}) == ("·", "dim") and mark({"score": 0.5})[1] == "warn"
-    column = column_from({"question": 3, "trace": [7, {"kind": "note"}], "samples": ["x", {"text": None}]})
+    column = column_from(
+        {
+            "question": 3,
+            "trace": [7, {"kind": "note"}, {"kind": "note", "content": {}}],
+            "samples": ["x", {"text": None}],
+        }
+    )
     assert column.question == "3" and len(column.steps) == 1

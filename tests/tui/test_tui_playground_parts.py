@@ -283,6 +283,20 @@ def test_a_column_goes_to_disk_and_back() -> None:
     assert again.state == "failed" and again.error is not None and again.error.hint == "that"
 
 
+def test_a_damaged_record_is_read_as_far_as_it_goes() -> None:
+    whole = record_of(running_column())
+    damages: tuple[dict[str, Any], ...] = (
+        {"chains": [{}]},
+        {"steps": [3]},
+        {"error": 7},
+        {"chain": "x"},
+        {"setup": 1, "state": 2},
+    )
+    for damage in damages:
+        column = column_of("why?", {**whole, **damage})
+        assert column.question == "why?" and column.state == "cancelled"
+
+
 def test_tokens_by_their_probability() -> None:
     assert [band(p) for p in (1.0, 0.9, 0.5, 0.2, 0.05, 0.01)] == [
         "sure",

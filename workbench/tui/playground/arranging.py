@@ -82,7 +82,7 @@ class Arranging(Conversing):
         """Put what was sent before back to where it was written; again for what was sent before that."""
         if self._recalled < len(self.sent):
             self._recalled += 1
-            self.writing.slot.text = self.sent[-self._recalled]
+            self.writing.slot.text = self.editor.area.recalled = self.sent[-self._recalled]
             self.editor.show()
 
     def action_write(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
@@ -41,11 +42,18 @@ def record_of(column: Column) -> dict[str, Any]:
 
 
 def column_of(question: str, record: Mapping[str, Any]) -> Column:
-    """A column as it stood at its end."""
-    from workbench.prompting.technique import Step
-
+    """A column as it stood at its end; of a damaged record as much as can be read."""
     column = Column(Setup.from_json(record.get("setup")))
     column.begin(question, tuple(record.get("earlier") or ()))
+    column.state = "cancelled"
+    with suppress(KeyError, TypeError, ValueError, AttributeError):
+        _fill(column, record)
+    return column
+
+
+def _fill(column: Column, record: Mapping[str, Any]) -> None:
+    from workbench.prompting.technique import Step
+
     column.messages = tuple(record.get("messages") or ())
     state = record.get("state")
     column.state = state if state in ("done", "cancelled", "failed") else "cancelled"
@@ -64,7 +72,6 @@ def column_of(question: str, record: Mapping[str, Any]) -> Column:
         column.error = WorkbenchError(error["message"], where=error["where"], hint=error["hint"])
         column.error.title = error["title"]
     column.notes = [step.title for step in column.steps if step.kind == "note"]
-    return column
 
 
 def joined(log: list[Span]) -> list[Span]:

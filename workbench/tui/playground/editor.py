@@ -48,6 +48,8 @@ class Area(TextArea):
         """`act` does at once what concerns more than the text."""
         super().__init__(compact=True, highlight_cursor_line=False)
         self.cursor_blink = False
+        self.recalled = ""
+        """What was sent before and is here again, as long as nothing in it is changed."""
         self._act = act
 
     def get_line(self, line_index: int) -> Text:
@@ -63,7 +65,7 @@ class Area(TextArea):
                 self.move_cursor(self.document.end)
             else:
                 self.action_send()
-        elif event.key == "up" and self.cursor_location[0] == 0 and not self.text:
+        elif event.key == "up" and self.cursor_location[0] == 0 and self.text in ("", self.recalled):
             event.stop()
             event.prevent_default()
             self._act("recall", 1)

@@ -7,7 +7,7 @@ from workbench.tui.text import reveal_control
 from workbench.tui.widgets.text_lines import Line, plain
 
 NO_MODEL = """\
-Try prompts on a model, side by side, and see every token.
+Prompt a model, compare answers side by side, and see every token.
 
 m      choose a model: of this machine, of a server, or any you can name
 

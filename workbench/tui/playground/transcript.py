@@ -16,7 +16,11 @@ RIGHT, WRONG, NEITHER = "✓", "✗", "·"
 
 def column_from(transcript: Mapping[str, Any], technique: str = "", model: str = "") -> Column:
     """All that was sent and came back for one item. What is damaged in it is left out."""
-    trace = [step for step in transcript.get("trace") or () if isinstance(step, Mapping)]
+    trace = [
+        step
+        for step in transcript.get("trace") or ()
+        if isinstance(step, Mapping) and isinstance(step.get("content"), Mapping)
+    ]
     steps = [
         [
             step.get("kind"),

@@ -19,7 +19,7 @@ def vote_lines(column: Column, width: int, symbols: str) -> list[Line]:
     """The histogram, the leading answer first, and the chains in a line each."""
     vote = column.vote
     if vote is None:
-        return _chain_lines(column, width) or (NOTHING if not column.busy else [])
+        return _chain_lines(column, width, symbols) or (NOTHING if not column.busy else [])
     votes = vote["votes"]
     labels = [reveal_control(str(entry["answer"])) for entry in votes] + ["no answer"]
     room = min(LONGEST_LABEL, max(cell_len(label) for label in labels))
@@ -35,7 +35,7 @@ def vote_lines(column: Column, width: int, symbols: str) -> list[Line]:
         lines.append(
             ((_cell("no answer", room), "dim"), (" " * (bar + 1), ""), (f" {vote['without_answer']:>4}", ""))
         )
-    return [*lines, (), *_chain_lines(column, width)]
+    return [*lines, (), *_chain_lines(column, width, symbols)]
 
 
 def _standing(column: Column) -> Line:
@@ -54,9 +54,10 @@ def _standing(column: Column) -> Line:
     )
 
 
-def _chain_lines(column: Column, width: int) -> list[Line]:
+def _chain_lines(column: Column, width: int, symbols: str) -> list[Line]:
     if len(column.chains) < 2:
         return []
+    pointer = ">" if symbols == "ascii" else "▸"
     lines: list[Line] = [plain("chains  ([ and ] go through them)", "title")]
     for chain in column.chains.values():
         here = chain.number == column.chain
@@ -65,7 +66,7 @@ def _chain_lines(column: Column, width: int) -> list[Line]:
         role = "good" if here else ""
         lines.append(
             (
-                (f"{'▸' if here else ' '}{chain.number + 1:>3}  ", "key"),
+                (f"{pointer if here else ' '}{chain.number + 1:>3}  ", "key"),
                 (_cell(answer, 16), role),
                 (f" {chain.pieces or '':>5}  ", "dim"),
                 (end, "dim"),
