@@ -46,7 +46,9 @@ def _encoder_decoder(name: str, head: str = "ForConditionalGeneration", **values
     return _model(name, head, **(common | values))
 
 
-def _model(name: str, head: str, *, forced_first: int | None = None, **values: Any) -> Callable[[], Any]:
+def _model(
+    name: str, head: str, *, forced_first: int | None = None, head_scale: float = 1.0, **values: Any
+) -> Callable[[], Any]:
     def build() -> Any:
         torch.manual_seed(0)
         # Of these, Gemma's model of text alone has a configuration of another name.
@@ -57,6 +59,7 @@ def _model(name: str, head: str, *, forced_first: int | None = None, **values: A
                 if weights.dim() > 1:
                     # As drawn, attention looks at everything alike, and a wrong mask hardly shows.
                     weights.mul_(3)
+            model.get_output_embeddings().weight.mul_(head_scale)
         if forced_first is not None:
             model.generation_config.forced_bos_token_id = forced_first
         return model
@@ -99,6 +102,10 @@ ENCODER_DECODERS: dict[str, Callable[[], Any]] = {
         num_layers=2,
         num_heads=4,
         decoder_start_token_id=0,
+        # T5 draws its last layer forty times as large as the others do: its logits would be, and what
+        # rounding does to them.
+        tie_word_embeddings=False,
+        head_scale=0.025,
     ),
     "bart": _encoder_decoder("Bart", forced_first=5),
     "marian": _encoder_decoder("Marian", "MTModel", decoder_start_token_id=2),
