@@ -16,7 +16,8 @@ extern "C" {
 
 // Norms, biases and tables are fp32; embedding, matrices, keys and values are of the weights' type.
 struct WorkbenchLayer {
-    const float *input_norm, *post_norm, *q_norm, *k_norm, *qkv_bias, *output_bias;  // the last four may be null
+    const float *input_norm, *post_norm, *q_norm, *k_norm, *qkv_bias,
+        *output_bias;  // the last four may be null
     const void *qkv, *output, *gate_up, *down;
 };
 
@@ -42,7 +43,8 @@ namespace workbench {
 namespace {
 
 // Adds products [count, BLOCK] to rows of fp32.
-inline void add_block(const float* block, std::size_t batch, std::size_t count, float* to, std::size_t stride) {
+inline void add_block(const float* block, std::size_t batch, std::size_t count, float* to,
+                      std::size_t stride) {
     for (std::size_t b = 0; b < batch; ++b, block += BLOCK, to += stride)
         if (count == BLOCK)
             for (std::size_t r = 0; r < BLOCK; r += WIDTH) store(to + r, load(to + r) + load(block + r));
@@ -100,12 +102,15 @@ class Decoder final : public AnyDecoder, private Job {
             N = count;
             wanted.assign(step.wanted, step.wanted + step.wanted_count);
             logits = step.logits;
-            pieces.plan(step.segments, static_cast<std::size_t>(step.rows), step.row_ends, step.token_ends, H);
+            pieces.plan(step.segments, static_cast<std::size_t>(step.rows), step.row_ends, step.token_ends,
+                        H);
             make_room(threads);
             divide_work(threads);
             for (std::size_t t = 0; t < N; ++t) {
-                const Weight* from = static_cast<const Weight*>(shape.embedding) + static_cast<std::size_t>(step.tokens[t]) * D;
-                for (std::size_t i = 0; i < D; ++i) residual.data()[t * hidden_stride + i] = to_float(from[i]);
+                const Weight* from = static_cast<const Weight*>(shape.embedding) +
+                                     static_cast<std::size_t>(step.tokens[t]) * D;
+                for (std::size_t i = 0; i < D; ++i)
+                    residual.data()[t * hidden_stride + i] = to_float(from[i]);
             }
             pool.execute(*this);
         });
@@ -114,7 +119,18 @@ class Decoder final : public AnyDecoder, private Job {
 
   private:
     enum Kind : std::size_t {
-        INPUT_NORM, QKV, ROTATE, ATTEND, MERGE, OUTPUT, POST_NORM, GATE_UP, DOWN, KINDS, LAST_NORM = KINDS, HEAD
+        INPUT_NORM,
+        QKV,
+        ROTATE,
+        ATTEND,
+        MERGE,
+        OUTPUT,
+        POST_NORM,
+        GATE_UP,
+        DOWN,
+        KINDS,
+        LAST_NORM = KINDS,
+        HEAD
     };
 
     Kind kind_of(std::size_t phase) const {
@@ -174,7 +190,8 @@ class Decoder final : public AnyDecoder, private Job {
             case OUTPUT:
                 return multiply(layer.output, D, H * hd, attended, attended_stride, N, schedule, task, thread,
                                 [&](float* block, std::size_t first, std::size_t count) {
-                                    if (layer.output_bias) add_bias(block, N, count, layer.output_bias + first);
+                                    if (layer.output_bias)
+                                        add_bias(block, N, count, layer.output_bias + first);
                                     add_block(block, N, count, residual.data() + first, hidden_stride);
                                 });
             case DOWN:
@@ -183,8 +200,8 @@ class Decoder final : public AnyDecoder, private Job {
                                     add_block(block, N, count, residual.data() + first, hidden_stride);
                                 });
             case HEAD:
-                return multiply(shape.head, V, D, normed, hidden_stride, wanted.size(), schedule, task, thread,
-                                [&](float* block, std::size_t first, std::size_t count) {
+                return multiply(shape.head, V, D, normed, hidden_stride, wanted.size(), schedule, task,
+                                thread, [&](float* block, std::size_t first, std::size_t count) {
                                     put(block, wanted.size(), count, logits + first, V);
                                 });
         }
@@ -198,7 +215,8 @@ class Decoder final : public AnyDecoder, private Job {
         float* block = blocks[thread].data();
         schedule.each(task, [&](std::size_t i) {
             const std::size_t first = i * BLOCK;
-            multiply_block(static_cast<const Weight*>(weights), rows, depth, first, x.data(), stride, batch, block);
+            multiply_block(static_cast<const Weight*>(weights), rows, depth, first, x.data(), stride, batch,
+                           block);
             finish(block, first, std::min(BLOCK, rows - first));
         });
     }
@@ -225,7 +243,8 @@ class Decoder final : public AnyDecoder, private Job {
                      for (std::size_t t = 0; t < N; ++t) {
                          float* x = block + t * BLOCK;
                          const float* factor = silu.data() + t * gated_stride + first;
-                         for (std::size_t r = 0; r < BLOCK; r += WIDTH) store(x + r, load(x + r) * load(factor + r));
+                         for (std::size_t r = 0; r < BLOCK; r += WIDTH)
+                             store(x + r, load(x + r) * load(factor + r));
                          store_all(gated.data() + t * gated_stride + first, x, count);
                      }
                  });
@@ -236,7 +255,8 @@ class Decoder final : public AnyDecoder, private Job {
         const float* x = residual.data() + t * hidden_stride;
         Vec squares = {};
         for (std::size_t i = 0; i < D; i += WIDTH) squares = load(x + i) * load(x + i) + squares;
-        const float inverse = 1 / std::sqrt(sum(squares) / static_cast<float>(D) + static_cast<float>(shape.eps));
+        const float inverse =
+            1 / std::sqrt(sum(squares) / static_cast<float>(D) + static_cast<float>(shape.eps));
         for (std::size_t i = 0; i < D; i += WIDTH)
             store(normed.data() + to * hidden_stride + i, load(x + i) * inverse * load(weight.data() + i));
     }
@@ -285,13 +305,15 @@ class Decoder final : public AnyDecoder, private Job {
     void attend_task(std::size_t task, std::size_t layer, std::size_t thread) {
         typename Pieces<Weight>::Place places[2];
         const auto look_up = [&](std::size_t item) {
-            pieces.find(pieces[item % pieces.size()], layer, item / pieces.size(), zeros.data(), places[item % 2]);
+            pieces.find(pieces[item % pieces.size()], layer, item / pieces.size(), zeros.data(),
+                        places[item % 2]);
         };
         const std::size_t begin = attend_schedule.begin(task), end = attend_schedule.end(task);
         look_up(begin);
         for (std::size_t item = begin; item < end; ++item) {
             if (item + 1 < end) look_up(item + 1);
-            attend_piece(pieces[item % pieces.size()], item / pieces.size(), places[item % 2], places[(item + 1) % 2], thread);
+            attend_piece(pieces[item % pieces.size()], item / pieces.size(), places[item % 2],
+                         places[(item + 1) % 2], thread);
         }
     }
 
@@ -317,9 +339,10 @@ class Decoder final : public AnyDecoder, private Job {
                               partial_total.data() + partial});
             }
         }
-        attend<Weight>({keys, values, piece.count, hd, columns, reinterpret_cast<std::uintptr_t>(next.keys[0]),
-                        reinterpret_cast<std::uintptr_t>(next.values[0])},
-                       static_cast<float>(shape.scaling), from.data(), to.data(), from.size());
+        attend<Weight>(
+            {keys, values, piece.count, hd, columns, reinterpret_cast<std::uintptr_t>(next.keys[0]),
+             reinterpret_cast<std::uintptr_t>(next.values[0])},
+            static_cast<float>(shape.scaling), from.data(), to.data(), from.size());
     }
 
     void merge_token(std::size_t t) {
@@ -405,7 +428,8 @@ class Decoder final : public AnyDecoder, private Job {
     std::vector<std::size_t> wanted;
     float* logits = nullptr;
     Pieces<Weight> pieces;
-    Schedule token_schedule, wanted_schedule, qkv_schedule, attend_schedule, hidden_schedule, gate_schedule, head_schedule;
+    Schedule token_schedule, wanted_schedule, qkv_schedule, attend_schedule, hidden_schedule, gate_schedule,
+        head_schedule;
 
     std::size_t token_room = 0, thread_room = 0, partial_room = 0;
     Buffer<float> residual, qkv, merged, silu;

@@ -76,8 +76,8 @@ inline void pack_keys(const Weight* const* keys, std::size_t count, std::size_t 
 
 // panel[position / PAIR][d][position % PAIR] of the first `count` of CHUNK values; `columns` ≥ head_dim.
 template <class Weight>
-inline void pack_values(const Weight* const* values, std::size_t count, std::size_t head_dim, std::size_t columns,
-                        typename Arithmetic<Weight>::Activation* panel) {
+inline void pack_values(const Weight* const* values, std::size_t count, std::size_t head_dim,
+                        std::size_t columns, typename Arithmetic<Weight>::Activation* panel) {
     using A = Arithmetic<Weight>;
     for (std::size_t position = 0; position < count; position += A::PAIR) {
         auto* row = panel + position * columns;
@@ -85,7 +85,8 @@ inline void pack_values(const Weight* const* values, std::size_t count, std::siz
             const std::size_t rest = head_dim > d ? head_dim - d : 0;
             typename A::Pack v[A::PAIR];
             for (std::size_t i = 0; i < A::PAIR; ++i)
-                v[i] = rest >= A::STEP ? A::take(values[position + i] + d) : A::take_part(values[position + i] + d, rest);
+                v[i] = rest >= A::STEP ? A::take(values[position + i] + d)
+                                       : A::take_part(values[position + i] + d, rest);
             if constexpr (A::PAIR == 1) {
                 store(row + d, v[0]);
             }
@@ -138,7 +139,8 @@ inline void multiply_panel(const typename Arithmetic<Weight>::Activation* const*
 
 // Scores to unnormalised weights, under the largest score of the chunk; weights behind `count` are zero.
 template <class Activation>
-inline void soften(float* scores, std::size_t count, float scaling, Activation* weights, float& most, float& total) {
+inline void soften(float* scores, std::size_t count, float scaling, Activation* weights, float& most,
+                   float& total) {
     for (std::size_t i = count; i < CHUNK; ++i) scores[i] = -INFINITY;
     Vec top = load(scores);
     for (std::size_t i = WIDTH; i < CHUNK; i += WIDTH) top = larger(top, load(scores + i));
@@ -173,7 +175,8 @@ struct Chunk {
 
 template <class Weight, int Q, bool FETCH>
 inline void attend_queries(const Chunk<Weight>& chunk, float scaling,
-                           const typename Arithmetic<Weight>::Activation* const* queries, const Partial* partials) {
+                           const typename Arithmetic<Weight>::Activation* const* queries,
+                           const Partial* partials) {
     using A = Arithmetic<Weight>;
     alignas(64) float scores[Q][CHUNK];
     alignas(64) typename A::Activation weights[Q][CHUNK];

@@ -47,7 +47,9 @@ struct Bf16 {
     std::uint16_t bits;
 };
 
-constexpr std::size_t round_up(std::size_t count, std::size_t unit) { return (count + unit - 1) / unit * unit; }
+constexpr std::size_t round_up(std::size_t count, std::size_t unit) {
+    return (count + unit - 1) / unit * unit;
+}
 
 template <class To, class From>
 inline To bits_as(const From& from) {

@@ -77,7 +77,8 @@ class Pieces {
     struct Place {
         const Weight *keys[CHUNK], *values[CHUNK];
     };
-    void find(const Piece& piece, std::size_t layer, std::size_t head, const Weight* zeros, Place& place) const {
+    void find(const Piece& piece, std::size_t layer, std::size_t head, const Weight* zeros,
+              Place& place) const {
         const Row& row = rows[new_tokens[member_list[piece.first_member]].row];
         const std::size_t first = piece.chunk * CHUNK;
         std::size_t found = 0, start = 0;
@@ -124,11 +125,13 @@ class Pieces {
     std::size_t length_of(std::int64_t s) const { return static_cast<std::size_t>(all_segments[s].length); }
 
     static const Weight* key_of(const WorkbenchSegment& segment, std::size_t layer, std::size_t head) {
-        return static_cast<const Weight*>(segment.keys) + static_cast<std::int64_t>(layer) * segment.key_layer +
+        return static_cast<const Weight*>(segment.keys) +
+               static_cast<std::int64_t>(layer) * segment.key_layer +
                static_cast<std::int64_t>(head) * segment.key_head;
     }
     static const Weight* value_of(const WorkbenchSegment& segment, std::size_t layer, std::size_t head) {
-        return static_cast<const Weight*>(segment.values) + static_cast<std::int64_t>(layer) * segment.value_layer +
+        return static_cast<const Weight*>(segment.values) +
+               static_cast<std::int64_t>(layer) * segment.value_layer +
                static_cast<std::int64_t>(head) * segment.value_head;
     }
 
@@ -137,8 +140,9 @@ class Pieces {
     }
 
     static bool same_tensors(const WorkbenchSegment& a, const WorkbenchSegment& b) {
-        return a.keys == b.keys && a.values == b.values && a.key_layer == b.key_layer && a.key_head == b.key_head &&
-               a.key_position == b.key_position && a.value_layer == b.value_layer && a.value_head == b.value_head &&
+        return a.keys == b.keys && a.values == b.values && a.key_layer == b.key_layer &&
+               a.key_head == b.key_head && a.key_position == b.key_position &&
+               a.value_layer == b.value_layer && a.value_head == b.value_head &&
                a.value_position == b.value_position;
     }
 

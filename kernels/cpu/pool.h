@@ -37,15 +37,16 @@ inline void relax() {
 class Pool {
   public:
     explicit Pool(std::size_t threads) {
-        for (std::size_t thread = 1; thread < threads; ++thread)
-            workers.emplace_back([this, thread] { serve(thread); });
+        try {
+            for (std::size_t thread = 1; thread < threads; ++thread)
+                workers.emplace_back([this, thread] { serve(thread); });
+        } catch (...) {
+            stop();
+            throw;
+        }
     }
 
-    ~Pool() {
-        stopping.store(true);
-        wake();
-        for (std::thread& worker : workers) worker.join();
-    }
+    ~Pool() { stop(); }
 
     std::size_t threads() const { return workers.size() + 1; }
 
@@ -126,9 +127,17 @@ class Pool {
         }
     }
 
+    void stop() {
+        stopping.store(true);
+        wake();
+        for (std::thread& worker : workers) worker.join();
+    }
+
     void wake() {
         if (sleeping.load() == 0 && !stopping.load()) return;
-        { const std::lock_guard lock(mutex); }
+        {
+            const std::lock_guard lock(mutex);
+        }
         condition.notify_all();
     }
 

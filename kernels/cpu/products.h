@@ -61,7 +61,8 @@ inline void accumulate(Vec* sums, const Weight* const* rows, std::size_t depth,
     std::size_t k = 0;
     for (; k + A::STEP <= depth; k += A::STEP, ahead += LINES * 64) {
         fetch<LINES, DISTANCE>(ahead);
-        const typename A::Pack w[4] = {A::take(row0 + k), A::take(row1 + k), A::take(row2 + k), A::take(row3 + k)};
+        const typename A::Pack w[4] = {A::take(row0 + k), A::take(row1 + k), A::take(row2 + k),
+                                       A::take(row3 + k)};
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c) {
             const typename A::Pack column = A::take(x + c * x_stride + k);
@@ -75,7 +76,8 @@ inline void accumulate(Vec* sums, const Weight* const* rows, std::size_t depth,
         for (int c = 0; c < C; ++c) {
             const typename A::Pack column = A::take(x + c * x_stride + k);  // padded with zeros
 #pragma GCC unroll 4
-            for (int r = 0; r < 4; ++r) s[c][r] = A::multiply_add(s[c][r], A::take_part(rows[r] + k, rest), column);
+            for (int r = 0; r < 4; ++r)
+                s[c][r] = A::multiply_add(s[c][r], A::take_part(rows[r] + k, rest), column);
         }
     }
 #pragma GCC unroll 4
@@ -88,14 +90,15 @@ inline void accumulate(Vec* sums, const Weight* const* rows, std::size_t depth,
 // then keeps all of them in registers.
 template <class Weight, int C, int LINES, Fetch DISTANCE>
 [[gnu::noinline]] void multiply_columns(const Weight* const* rows, std::size_t depth,
-                                        const typename Arithmetic<Weight>::Activation* x, std::size_t x_stride,
-                                        float* out, std::uintptr_t ahead) {
+                                        const typename Arithmetic<Weight>::Activation* x,
+                                        std::size_t x_stride, float* out, std::uintptr_t ahead) {
     constexpr int GROUPS = C <= 2 ? 4 / C : 1;
     for (int group = 0; group < 4; group += GROUPS) {
         Vec sums[16] = {};
 #pragma GCC unroll 4
         for (int g = 0; g < GROUPS; ++g)
-            accumulate<Weight, C, LINES, DISTANCE>(sums + g * 4 * C, rows + (group + g) * 4, depth, x, x_stride, ahead);
+            accumulate<Weight, C, LINES, DISTANCE>(sums + g * 4 * C, rows + (group + g) * 4, depth, x,
+                                                   x_stride, ahead);
         alignas(64) float added[16];
         add_lanes(sums, added);
         for (int g = 0; g < GROUPS; ++g)
@@ -125,15 +128,20 @@ inline void multiply_block(const Weight* weights, std::size_t row_count, std::si
             if (tiles == 1)
                 multiply_columns<Weight, COLUMNS, 4, Fetch::FAR>(rows, depth, x, x_stride, out, next);
             else if (tiles < 4 && tile < 2)
-                multiply_columns<Weight, COLUMNS, 2, Fetch::FAR>(rows, depth, x, x_stride, out, next + tile * bytes / 2);
+                multiply_columns<Weight, COLUMNS, 2, Fetch::FAR>(rows, depth, x, x_stride, out,
+                                                                 next + tile * bytes / 2);
             else if (tiles >= 4 && tile < 4)
-                multiply_columns<Weight, COLUMNS, 1, Fetch::FAR>(rows, depth, x, x_stride, out, next + tile * bytes / 4);
+                multiply_columns<Weight, COLUMNS, 1, Fetch::FAR>(rows, depth, x, x_stride, out,
+                                                                 next + tile * bytes / 4);
             else
                 multiply_columns<Weight, COLUMNS, 0, Fetch::FAR>(rows, depth, x, x_stride, out, 0);
         }
-        if (batch % COLUMNS == 3) multiply_columns<Weight, 3, 0, Fetch::FAR>(rows, depth, x, x_stride, out, 0);
-        if (batch % COLUMNS == 2) multiply_columns<Weight, 2, 0, Fetch::FAR>(rows, depth, x, x_stride, out, 0);
-        if (batch % COLUMNS == 1) multiply_columns<Weight, 1, 0, Fetch::FAR>(rows, depth, x, x_stride, out, 0);
+        if (batch % COLUMNS == 3)
+            multiply_columns<Weight, 3, 0, Fetch::FAR>(rows, depth, x, x_stride, out, 0);
+        if (batch % COLUMNS == 2)
+            multiply_columns<Weight, 2, 0, Fetch::FAR>(rows, depth, x, x_stride, out, 0);
+        if (batch % COLUMNS == 1)
+            multiply_columns<Weight, 1, 0, Fetch::FAR>(rows, depth, x, x_stride, out, 0);
     } else {
         // Nothing but memory counts: 9 KiB ahead into the first cache gives 28 GB/s of one thread, 12 without.
         const std::uintptr_t soon = here + 144 * 64;

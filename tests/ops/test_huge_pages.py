@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
+import decoders
 import torch
 
-from workbench.ops.huge_pages import HUGE_PAGE, huge_copy
+from workbench.ops.decode import Row, decode_step
+from workbench.ops.huge_pages import HUGE_PAGE, huge_copy, move_to_huge_pages
 
 
 def test_copies_equal_their_originals_and_begin_at_cache_lines() -> None:
@@ -38,3 +41,15 @@ def test_the_memory_lives_as_long_as_a_copy() -> None:
 
 def test_no_tensors_give_no_copies() -> None:
     assert huge_copy([]) == []
+
+
+def test_weights_move_one_by_one_and_give_the_same_logits() -> None:
+    token = torch.tensor([3])
+    small, moved = (decoders.weights_of(decoders.tiny_decoder("qwen3")) for _ in range(2))
+    originals = [weakref.ref(layer.qkv) for layer in moved.layers]
+    move_to_huge_pages(moved)
+    gc.collect()
+    assert [original() for original in originals] == [None, None]
+    assert moved.head.data_ptr() == moved.embedding.data_ptr()
+    expected = decode_step(small, token, [Row([decoders.segment(small, 1)])])
+    assert torch.equal(decode_step(moved, token, [Row([decoders.segment(moved, 1)])]), expected)

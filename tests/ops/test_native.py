@@ -111,6 +111,18 @@ def test_without_native_code_the_definition_serves(
     assert logits.shape == (1, 1003)
 
 
+def test_a_compiler_that_does_not_know_this_processor_serves(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "old-compiler"
+    script.write_text(
+        '#!/bin/sh\nfor argument; do [ "$argument" = -march=native ] && exit 1; done\nexec c++ "$@"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    assert native.load_library("small").answer() == 42
+
+
 def test_flags_can_be_added(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (sources / "cpu" / "answer.h").write_text("")
     monkeypatch.setenv(native.FLAGS, "-DANSWER=7 -DWITH='a b'")

@@ -37,8 +37,8 @@ __all__ = [
 class Choice:
     """The path that steps take: native or the reference, and the reason in words.
 
-    `prefill`: whether the native path reads prompts faster than PyTorch's products of the same weights
-    would. It does not where the processor has a unit for bf16 matrices, which PyTorch uses.
+    `prefill`: whether the native path reads prompts about as fast as PyTorch or faster. It does with AVX512
+    (1.4 times in bf16, 0.95 in fp32), but not where the processor has instructions for whole matrices.
     """
 
     native: bool
@@ -51,7 +51,8 @@ def choose(weights: DecoderWeights) -> Choice:
     decoder = native_decoder(weights)
     if isinstance(decoder, str):
         return Choice(False, decoder)
-    return Choice(True, decoder.instructions, prefill=not has_matrix_unit())
+    is_fast = decoder.instructions.startswith("AVX512") and not has_matrix_unit()
+    return Choice(True, decoder.instructions, prefill=is_fast)
 
 
 def decode_step(

@@ -24,7 +24,8 @@ from workbench.paths import cache_dir, resources
 
 SWITCH = "WORKBENCH_NATIVE"
 FLAGS = "WORKBENCH_NATIVE_FLAGS"
-COMPILE = ("-std=c++17", "-O3", "-march=native", "-Wall", "-Wextra", "-fPIC", "-shared", "-pthread")
+COMPILE = ("-std=c++17", "-O3", "-Wall", "-Wextra", "-fPIC", "-shared", "-pthread")
+THIS_PROCESSOR = ("-march=native",)
 
 
 class NativeCodeError(WorkbenchError):
@@ -51,9 +52,9 @@ def build(name: str, flags: tuple[str, ...] = ()) -> Path:
     """Compile `kernels/NAME.cpp` unless that was done before; the path of the library."""
     folder = resources("kernels")
     sources = [folder / f"{name}.cpp", *sorted((folder / "cpu").glob("*.h"))]
-    command = [*compiler(), *COMPILE, *flags]
+    command = [*compiler(), *COMPILE]
     known = hashlib.sha256()
-    for part in (*command, compiler_version(command[0]), processor()):
+    for part in (*command, *THIS_PROCESSOR, *flags, compiler_version(command[0]), processor()):
         known.update(part.encode() + b"\0")
     for source in sources:
         known.update(source.read_bytes())
@@ -67,14 +68,17 @@ def build(name: str, flags: tuple[str, ...] = ()) -> Path:
         return library
     with tempfile.TemporaryDirectory(dir=cached) as temporary:
         made = Path(temporary) / library.name
-        done = subprocess.run(
-            [*command, str(sources[0]), "-o", str(made)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode:
+        for tuned in (THIS_PROCESSOR, ()):  # some compilers cannot say it, and the sources run anywhere
+            done = subprocess.run(
+                [*command, *tuned, *flags, str(sources[0]), "-o", str(made)],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                stdin=subprocess.DEVNULL,
+            )
+            if done.returncode == 0:
+                break
+        else:
             first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
             raise NativeCodeError(f"{command[0]} failed: {first.strip()}")
         made.replace(library)
@@ -114,5 +118,5 @@ def processor() -> str:
 
 @cache
 def has_matrix_unit() -> bool:
-    """Whether the processor multiplies bf16 matrices in one instruction (Intel's AMX)."""
+    """Whether the processor has instructions for whole bf16 matrices (Intel's AMX)."""
     return "amx_bf16" in processor().split()
