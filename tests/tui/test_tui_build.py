@@ -229,8 +229,12 @@ async def test_keys_of_the_panes(until: Any, text_of: Any) -> None:
         await until(pilot, lambda: "Attention: who sees whom" in text_of(app) and "Estimates" in text_of(app))
 
 
-async def test_without_colour(until: Any, text_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
+@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
+async def test_without_colours_and_in_sixteen(
+    until: Any, text_of: Any, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.delenv("COLORTERM")
+    monkeypatch.setenv(variable, "1" if variable == "NO_COLOR" else "xterm")
     app = WorkbenchApp()
     async with app.run_test(size=(200, 60)) as pilot:
         tab = await open_tab(pilot, until)

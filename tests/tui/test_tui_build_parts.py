@@ -16,16 +16,16 @@ from workbench.tui.build.design import Design, design_of
 from workbench.tui.build.drawing import draw_design
 from workbench.tui.build.estimates_pane import draw_estimates
 from workbench.tui.build.reckoning import DEVICES, Device, memory_findings, reckon
-from workbench.tui.form.draft import Draft
+from workbench.tui.form.recipe_draft import RecipeDraft
 
 
-def draft_of(preset: str, **values: Any) -> Draft:
-    draft = Draft(f"models/{preset}")
+def draft_of(preset: str, **values: Any) -> RecipeDraft:
+    draft = RecipeDraft(f"models/{preset}")
     draft.set_values({key.replace("__", "."): value for key, value in values.items()})
     return draft
 
 
-def found_in(draft: Draft) -> list[Finding]:
+def found_in(draft: RecipeDraft) -> list[Finding]:
     return findings_of(draft, design_of(draft))
 
 

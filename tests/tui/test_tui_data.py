@@ -15,9 +15,9 @@ from workbench.tui.data.labels_pane import LabelsPane, cells_of, spans
 from workbench.tui.data.records_pane import RecordsPane
 from workbench.tui.data.sources_pane import SourcesPane
 from workbench.tui.data.subject import Subject
-from workbench.tui.data.token_flow import Cell, TokenFlow
 from workbench.tui.tabs.data import DataTab
 from workbench.tui.widgets.text_lines import TextLines
+from workbench.tui.widgets.token_flow import Cell, TokenFlow
 
 Until = Callable[..., Awaitable[None]]
 TextOf = Callable[[WorkbenchApp], str]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, Field
 
 from workbench.errors import RecipeError, storage_error
 from workbench.recipe import list_presets, load
@@ -16,7 +17,8 @@ from workbench.store import launch, runs
 from workbench.tui import editor
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.form.draft import Draft
-from workbench.tui.form.schema import FormField, form_fields
+from workbench.tui.form.recipe_draft import RecipeDraft
+from workbench.tui.form.schema import FormField, form_fields, section_fields
 from workbench.tui.form.text import to_override, to_text, to_value
 from workbench.tui.train.new_run import NewRunScreen
 
@@ -32,9 +34,32 @@ def test_every_key_of_the_recipe_is_a_field_with_help() -> None:
     assert field("launch.device").choices == ("auto", "cpu", "cuda", "mps")
 
 
+class Frozen(BaseModel):
+    names: tuple[str, ...] = Field(("a", "b"), description="Names.")
+
+
+def test_what_cannot_be_changed_in_place_is_typed_like_any_list() -> None:
+    (names,) = section_fields("frozen", Frozen)
+    assert (names.key, names.kind, names.default, names.help) == (
+        "frozen.names",
+        "list",
+        ["a", "b"],
+        "Names.",
+    )
+    draft = Draft({"frozen": {"names": ["a", "b"]}})
+    draft.set_text(names, "a, b")
+    assert draft.changes == {}
+    draft.set_text(names, "b, c")
+    assert draft.changes == {"frozen.names": ["b", "c"]} and draft.changed(names)
+    draft.set_text(names, "[b")
+    assert draft.text(names) == "[b" and "frozen.names" in draft.problems
+    draft.reset(names)
+    assert draft.text(names) == "a, b" and draft.problems == {}
+
+
 @pytest.mark.parametrize("preset", ["nano", "quickstart"])
 def test_text_of_every_field_reads_back(preset: str) -> None:
-    draft = Draft(preset)
+    draft = RecipeDraft(preset)
     for entry in form_fields():
         draft.set_text(entry, draft.text(entry))
     assert draft.overrides == [] and draft.problems == {}
@@ -56,7 +81,7 @@ def test_text_of_every_field_reads_back(preset: str) -> None:
     ],
 )
 def test_what_is_typed_is_what_the_command_line_says(key: str, text: str, value: Any) -> None:
-    draft = Draft("nano")
+    draft = RecipeDraft("nano")
     assert to_value(field(key), text) == value
     draft.set_text(field(key), text)
     words = shlex.split(draft.command_line)
@@ -71,7 +96,7 @@ def test_overrides_quote_what_is_not_text_to_yaml(text: str) -> None:
 
 
 def test_problems_stand_at_their_fields() -> None:
-    draft = Draft("nano")
+    draft = RecipeDraft("nano")
     draft.set_text(field("training.learning_rate"), "-1")
     draft.set_text(field("training.max_steps"), "many")
     draft.set_text(field("model.num_attention_heads"), "3")
@@ -90,13 +115,13 @@ def test_problems_stand_at_their_fields() -> None:
 
 
 def test_a_problem_of_two_sections_stands_at_both() -> None:
-    draft = Draft("nano")
+    draft = RecipeDraft("nano")
     draft.set_text(field("data.max_length"), "100000")
     assert set(draft.problems) == {"data.max_length", "model.max_position_embeddings"}
 
 
 def test_edited_yaml() -> None:
-    draft = Draft("nano")
+    draft = RecipeDraft("nano")
     draft.take_yaml(draft.yaml().replace("seed: 42", "seed: 7"))
     assert draft.overrides == ["training.seed=7"]
     with pytest.raises(RecipeError, match="learning_rat"):

@@ -24,8 +24,8 @@ from workbench.tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
     from workbench.tui.build.pane_area import PaneArea
-    from workbench.tui.form.draft import Draft
     from workbench.tui.form.editor import FormEditor
+    from workbench.tui.form.recipe_draft import RecipeDraft
 
 QUESTIONS = {
     "save": "name of the preset",
@@ -39,7 +39,7 @@ class DesignActions(Container):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.draft: Draft | None = None
+        self.draft: RecipeDraft | None = None
         self.design: Design | None = None
         self.reckoned: Reckoned | None = None
         self.findings: Sequence[Finding] = ()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from workbench.recipe.families import default_family
 from workbench.tui.build.design import Design
 from workbench.tui.build.fields import field_of
-from workbench.tui.form.draft import Draft
+from workbench.tui.form.recipe_draft import RecipeDraft
 from workbench.tui.form.schema import form_fields
 
 ROTARY = ("llama", "modernbert")
@@ -35,7 +35,7 @@ class Finding:
     repairs: tuple[Repair, ...] = field(default=())
 
 
-def findings_of(draft: Draft, design: Design) -> list[Finding]:
+def findings_of(draft: RecipeDraft, design: Design) -> list[Finding]:
     """Everything that the sizes themselves tell, wrong things first."""
     found = [*_shape(design), *_fits_together(draft, design)]
     known = {key for finding in found for key in finding.keys}
@@ -87,7 +87,7 @@ def _head_repairs(design: Design, even: bool) -> tuple[Repair, ...]:
     return tuple(repairs)
 
 
-def _fits_together(draft: Draft, design: Design) -> Iterator[Finding]:
+def _fits_together(draft: RecipeDraft, design: Design) -> Iterator[Finding]:
     section, context = design.section, design.section.max_position_embeddings
     if design.length > context and draft.value(field_of(LENGTH)):
         message = f"rows of {design.length:,} tokens are longer than the context of {context:,}"
@@ -122,7 +122,7 @@ def _fits_together(draft: Draft, design: Design) -> Iterator[Finding]:
         yield Finding("note", (WINDOW,), message, (Repair(f"window {share:,}", {WINDOW: share}),))
 
 
-def _other_problems(draft: Draft, known: set[str]) -> Iterator[Finding]:
+def _other_problems(draft: RecipeDraft, known: set[str]) -> Iterator[Finding]:
     """What the recipe itself refuses and nothing above has explained."""
     seen: set[str] = set()
     for key, message in draft.problems.items():
@@ -139,7 +139,7 @@ def _other_problems(draft: Draft, known: set[str]) -> Iterator[Finding]:
         yield Finding("wrong", (key,), f"{key}: {message}", repairs)
 
 
-def _advice(draft: Draft, design: Design) -> Iterator[Finding]:
+def _advice(draft: RecipeDraft, design: Design) -> Iterator[Finding]:
     section = design.section
     size, vocabulary = section.hidden_size // section.num_attention_heads, section.vocab_size
     if size > LARGEST_FLASH_HEAD and not section.hidden_size % section.num_attention_heads:

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.segment import Segment
-from rich.style import Style
 from rich.text import Text
-from textual.strip import Strip
-from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from workbench.errors import WorkbenchError
@@ -17,11 +13,12 @@ from workbench.recipe import Preset, list_presets, load_mapping
 from workbench.recipe.families import FAMILIES
 from workbench.tui.commands import Command, bindings
 from workbench.tui.text import reveal_control
+from workbench.tui.widgets.pick_list import PickList
 
 
 @dataclass(frozen=True)
 class Start:
-    """One line of the list: `source` is what a `Draft` reads, `stem` what the design is called."""
+    """One line of the list: `source` is what a `RecipeDraft` reads, `stem` what the design is called."""
 
     source: str
     stem: str
@@ -60,7 +57,7 @@ def _family_of(preset: Preset) -> str:
     return str(model.get("family", "llama")) if isinstance(model, dict) else "llama"
 
 
-class Chooser(OptionList):
+class Chooser(PickList):
     """The list; `enter` on a line opens the form on it."""
 
     HELP_TITLE = "Presets"
@@ -83,13 +80,6 @@ class Chooser(OptionList):
     def start(self) -> Start | None:
         """The line under the cursor."""
         return self.starts[self.highlighted] if self.highlighted is not None and self.starts else None
-
-    def render_line(self, y: int) -> Strip:
-        strip = super().render_line(y)
-        # The list itself would mark its cursor by colours alone, of which there may be none or few.
-        if int(self.scroll_offset.y) + y == self.highlighted and (self.app.no_color or self.app.ansi_color):
-            return Strip([Segment(strip.text, Style(reverse=True, bold=True))])
-        return strip
 
     def go_to(self, words: str) -> None:
         """The first line, from the present one on, that holds every word; stays where there is none."""

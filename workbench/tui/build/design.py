@@ -8,7 +8,7 @@ from typing import Any
 from workbench.errors import RecipeError
 from workbench.recipe import ModelSection, Recipe
 from workbench.recipe.families import FAMILIES, OBJECTIVES, Family
-from workbench.tui.form.draft import Draft
+from workbench.tui.form.recipe_draft import RecipeDraft
 
 DEFAULT_LENGTH = 2048
 """Tokens in a row where neither recipe nor model says less."""
@@ -38,7 +38,7 @@ class Design:
         return self.packing and self.isolate
 
 
-def design_of(draft: Draft) -> Design:
+def design_of(draft: RecipeDraft) -> Design:
     """The design that a draft describes so far."""
     mapping = draft.mapping
     values = _part(mapping, "model")

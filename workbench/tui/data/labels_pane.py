@@ -14,10 +14,10 @@ from textual.widgets import Static
 
 from workbench.tui.commands import Command, bindings
 from workbench.tui.data.runs_of import indices_of
-from workbench.tui.data.token_flow import STATES, Cell, TokenFlow
 from workbench.tui.data.totals import totals_lines
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.text_lines import Line, TextLines, plain
+from workbench.tui.widgets.token_flow import STATES, Cell, TokenFlow
 
 WIDE = 120
 

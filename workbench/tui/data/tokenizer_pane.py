@@ -11,10 +11,10 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from workbench.tui.commands import Command, bindings
-from workbench.tui.data.token_flow import Cell, TokenFlow
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.prompt import Prompt
 from workbench.tui.widgets.text_lines import Line, TextLines
+from workbench.tui.widgets.token_flow import Cell, TokenFlow
 
 FIRST = "The quick brown fox jumps over the lazy dog. def f(x): return x + 1"
 

@@ -50,16 +50,22 @@ class FormField:
 def form_fields() -> tuple[FormField, ...]:
     """Every field of a recipe, in the order of its sections."""
     return tuple(
-        _field(section, name, info)
+        field
         for section, part in Recipe.model_fields.items()
-        for name, info in getattr(part.annotation, "model_fields", {}).items()
+        if isinstance(part.annotation, type) and issubclass(part.annotation, BaseModel)
+        for field in section_fields(section, part.annotation)
     )
+
+
+def section_fields(section: str, model: type[BaseModel]) -> list[FormField]:
+    """The fields of one section, as its class says them."""
+    return [_field(section, name, info) for name, info in model.model_fields.items()]
 
 
 def _field(section: str, name: str, info: FieldInfo) -> FormField:
     kind, optional, choices, item = _kind(info.annotation)
     default = info.get_default(call_default_factory=True)
-    if isinstance(default, list):
+    if isinstance(default, (list, tuple)):
         default = [
             entry.model_dump(mode="json") if isinstance(entry, BaseModel) else entry for entry in default
         ]
@@ -82,7 +88,8 @@ def _kind(annotation: Any) -> tuple[Kind, bool, tuple[str, ...], type[BaseModel]
     if origin is Literal:
         texts = all(isinstance(argument, str) for argument in arguments)
         return ("choice", False, tuple(arguments), None) if texts else ("yaml", False, (), None)
-    if origin is list:
+    if origin in (list, tuple):
+        # A tuple is a list that code cannot change; it is typed in alike.
         inner_type = arguments[0] if arguments else str
         if isinstance(inner_type, type) and issubclass(inner_type, BaseModel):
             return "list", False, (), inner_type

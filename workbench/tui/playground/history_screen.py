@@ -22,11 +22,11 @@ from workbench.tui.playground.answer_view import head_lines, tail_lines
 from workbench.tui.playground.column import Column
 from workbench.tui.playground.column_pane import head_words
 from workbench.tui.playground.column_record import column_of
-from workbench.tui.playground.picker import PickList
 from workbench.tui.playground.setup import Setup
 from workbench.tui.playground.stream_lines import lines_of
 from workbench.tui.text import clock, reveal_control
 from workbench.tui.widgets.key_bar import KeyBar
+from workbench.tui.widgets.pick_list import PickList
 from workbench.tui.widgets.prompt import Prompt
 from workbench.tui.widgets.text_lines import Line, TextLines, plain
 

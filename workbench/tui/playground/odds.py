@@ -15,10 +15,10 @@ from textual.binding import Binding
 from textual.containers import Container
 from textual.widget import Widget
 
-from workbench.tui.data.token_flow import Cell, TokenFlow
 from workbench.tui.playground.column import Column
 from workbench.tui.text import meter, reveal_control
 from workbench.tui.widgets.text_lines import Line, TextLines, plain
+from workbench.tui.widgets.token_flow import Cell, TokenFlow
 
 if TYPE_CHECKING:
     from workbench.inference.generation import TokenLogprob

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from rich.segment import Segment
-from rich.style import Style
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.screen import ModalScreen
-from textual.strip import Strip
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from workbench.tui.commands import Command, bindings
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.key_bar import KeyBar
+from workbench.tui.widgets.pick_list import PickList
 from workbench.tui.widgets.prompt import Prompt
 
 T = TypeVar("T")
@@ -37,17 +35,6 @@ class Entry(Generic[T]):
         """Whether every word is in it."""
         text = f"{self.title} {self.about} {self.group}".casefold()
         return all(word in text for word in words)
-
-
-class PickList(OptionList):
-    """A list whose cursor is seen without colours, and with few, too."""
-
-    def render_line(self, y: int) -> Strip:
-        strip = super().render_line(y)
-        plain = self.app.no_color or self.app.native_ansi_color
-        if plain and int(self.scroll_offset.y) + y == self.highlighted:
-            return Strip([Segment(strip.text, Style(reverse=True, bold=True))])
-        return strip
 
 
 class Picker(ModalScreen[T | None]):

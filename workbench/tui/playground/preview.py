@@ -11,11 +11,11 @@ from textual.containers import Container
 from textual.widgets import Static
 
 from workbench.errors import ServerError
-from workbench.tui.data.token_flow import TokenFlow
 from workbench.tui.playground.job import embedder_for
 from workbench.tui.playground.odds import OddsFlow, prompt_cells, shown_token
 from workbench.tui.playground.stream_lines import lines_of
 from workbench.tui.widgets.text_lines import Line, TextLines, plain
+from workbench.tui.widgets.token_flow import TokenFlow
 
 if TYPE_CHECKING:
     from workbench.inference.generation import OnDelta, Request

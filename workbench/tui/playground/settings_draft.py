@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,9 +12,8 @@ from workbench.errors import PromptError
 from workbench.prompting.composition import build, parse
 from workbench.prompting.prompt_content import SamplingSection
 from workbench.prompting.techniques import READING_ORDER, TECHNIQUES
-from workbench.tui.form.draft import Draft
-from workbench.tui.form.schema import FormField
-from workbench.tui.form.schema import _field as field_of_section
+from workbench.tui.form.draft import Draft, problem_words
+from workbench.tui.form.schema import FormField, section_fields
 from workbench.tui.playground.setup import MOST_ALTERNATIVES, MOST_SAMPLES, Setup, Specification
 
 USE = "use"
@@ -22,24 +21,8 @@ CHOOSABLE = tuple(name for name in READING_ORDER if name != "zero_shot")
 """Zero-shot is what is left when nothing else is used."""
 
 
-def fields_in(section: str, model: type[BaseModel]) -> list[FormField]:
-    """The fields of a section; lists that cannot change are typed in like any others."""
-    made = []
-    for name, info in model.model_fields.items():
-        field = field_of_section(section, name, info)
-        made.append(replace(field, kind="list") if get_origin(info.annotation) is tuple else field)
-    return made
-
-
 class SettingsDraft(Draft):
-    """Plain values by section, with what they are where nothing is changed."""
-
-    def __init__(self, base: Mapping[str, Mapping[str, Any]]) -> None:
-        self.source = self.stem = ""
-        self._base = {section: dict(values) for section, values in base.items()}
-        self._values: dict[str, Any] = {}
-        self._bad_texts: dict[str, tuple[str, str]] = {}
-        self._problems: dict[str, str] | None = None
+    """Settings that say which of their fields are shown now, and under what headings."""
 
     def section(self, name: str) -> dict[str, Any]:
         """The present values of a section."""
@@ -65,7 +48,7 @@ class SettingsDraft(Draft):
             model.model_validate(values)
         except ValidationError as error:
             return {
-                self._key_of(name, model, problem["loc"]): _words(problem["msg"])
+                self._key_of(name, model, problem["loc"]): problem_words(problem["msg"])
                 for problem in error.errors(include_url=False)
             }
         except PromptError as error:
@@ -113,7 +96,7 @@ class TechniqueDraft(SettingsDraft):
     def _all_fields(self) -> list[FormField]:
         return [
             *self._switches(),
-            *(field for name in CHOOSABLE for field in fields_in(name, self._models[name])),
+            *(field for name in CHOOSABLE for field in section_fields(name, self._models[name])),
         ]
 
     def fields(self) -> Sequence[FormField]:
@@ -144,7 +127,7 @@ class TechniqueDraft(SettingsDraft):
         ]
 
     def _find_problems(self) -> dict[str, str]:
-        found = {key: message for key, (_, message) in self._bad_texts.items()}
+        found = super()._find_problems()
         used = [name for name in CHOOSABLE if self.section(USE)[name]]
         for name in used:
             found.update(self._check(name, self._models[name]))
@@ -179,7 +162,7 @@ class SamplingDraft(SettingsDraft):
         most = f"≥ 1 and ≤ {MOST_SAMPLES}"
         rivals = f"≥ 0 and ≤ {MOST_ALTERNATIVES}"
         return [
-            *fields_in("sampling", SamplingSection),
+            *section_fields("sampling", SamplingSection),
             FormField("sampling", "stop", "list", True, (), [], "", "Texts at which the answer ends."),
             FormField("request", "samples", "integer", False, (), 1, most, "Answers to ask for (n)."),
             FormField(
@@ -216,7 +199,7 @@ class SamplingDraft(SettingsDraft):
         return replace(setup, sampling=sampling, **self.section("request"))
 
     def _find_problems(self) -> dict[str, str]:
-        found = {key: message for key, (_, message) in self._bad_texts.items()}
+        found = super()._find_problems()
         found.update(self._check("sampling", SamplingSection, leave_out=("stop",)))
         stops = self.section("sampling")["stop"] or []
         if not isinstance(stops, list) or not all(isinstance(stop, str) and stop for stop in stops):
@@ -247,8 +230,3 @@ def _defaults(model: type[BaseModel]) -> dict[str, Any]:
 
 def _changed(values: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != usual.get(name)}
-
-
-def _words(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]

@@ -31,8 +31,8 @@ from workbench.tui.build.fields import family_of, fields_of, follow_family, grou
 from workbench.tui.build.pane_area import PaneArea
 from workbench.tui.build.reckoning import memory_findings
 from workbench.tui.commands import bindings
-from workbench.tui.form.draft import Draft
 from workbench.tui.form.editor import FormEditor
+from workbench.tui.form.recipe_draft import RecipeDraft
 from workbench.tui.notices import notify_error
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.prompt import Prompt
@@ -74,7 +74,7 @@ class BuildTab(DesignActions):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._drafts: dict[Start, Draft] = {}
+        self._drafts: dict[Start, RecipeDraft] = {}
         self._family = FAMILIES["llama"]
         self._start: Start | None = None
 
@@ -135,7 +135,12 @@ class BuildTab(DesignActions):
             except WorkbenchError as error:
                 notify_error(self.app, error)
                 return
-            self.app.call_from_thread(self.chooser.show, found, self._start)
+            # It only posts a message: by then the tab may be on its way out.
+            self.call_later(show, found)
+
+        def show(found: list[Start]) -> None:
+            if self.query(Chooser):
+                self.chooser.show(found, self._start)
 
         self.run_worker(read, thread=True, group="presets", exclusive=True)
 
@@ -180,7 +185,7 @@ class BuildTab(DesignActions):
         """A fresh draft of a start; what is wrong with its file is said when it is opened."""
         try:
             # What was changed is still there after a look at another preset.
-            self.draft = self._drafts.get(start) or Draft(start.source, start.stem)
+            self.draft = self._drafts.get(start) or RecipeDraft(start.source, start.stem)
             self._drafts[start], self._start = self.draft, start
         except WorkbenchError as error:
             self.draft = None

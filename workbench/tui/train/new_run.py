@@ -22,7 +22,7 @@ from workbench.tui.widgets.key_bar import KeyBar
 
 if TYPE_CHECKING:
     from workbench.recipe import Preset
-    from workbench.tui.form.draft import Draft
+    from workbench.tui.form.recipe_draft import RecipeDraft
 
 COMMANDS = (
     Command("form.start", "ctrl+j,f5", "start", "start", "Start the run."),
@@ -58,7 +58,7 @@ class NewRunScreen(ModalScreen[str | None]):
         """
         super().__init__()
         self._source, self._edit_first, self._changes = source, edit, changes or {}
-        self._draft: Draft | None = None
+        self._draft: RecipeDraft | None = None
         self._presets: list[Preset] = []
         self._unfinished = ""
         self._starting = False
@@ -113,10 +113,10 @@ class NewRunScreen(ModalScreen[str | None]):
 
     def _open(self, source: str) -> None:
         def read() -> None:
-            from workbench.tui.form.draft import Draft
+            from workbench.tui.form.recipe_draft import RecipeDraft
 
             try:
-                draft = Draft(
+                draft = RecipeDraft(
                     source, source.rpartition("/")[0].rpartition("/")[2] if self._edit_first else ""
                 )
                 draft.set_values(self._changes)
@@ -129,7 +129,7 @@ class NewRunScreen(ModalScreen[str | None]):
 
         self.run_worker(read, thread=True)
 
-    def _show_form(self, draft: Draft) -> None:
+    def _show_form(self, draft: RecipeDraft) -> None:
         self._draft = draft
         self.set_class(False, "-presets")
         self.set_class(True, "-form")
@@ -217,7 +217,7 @@ class NewRunScreen(ModalScreen[str | None]):
         self._starting = True
         self.run_worker(lambda: self._start(draft), thread=True)
 
-    def _start(self, draft: Draft) -> None:
+    def _start(self, draft: RecipeDraft) -> None:
         from workbench.store import launch
         from workbench.store.runs import create_run
 
