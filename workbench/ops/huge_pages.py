@@ -8,72 +8,45 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
 
 import torch
 from torch import Tensor
-
-from workbench.ops.decoder import DecoderWeights
 
 HUGE_PAGE = 2 << 20
 LINE = 64
 
 
-def huge_copy(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Contiguous copies on the CPU, all in one anonymous mapping of huge pages where the system has them.
+def aligned_bytes(tensor: Tensor) -> int:
+    """Bytes that a copy of this tensor takes of a `HugePages`: whole cache lines."""
+    return -(-tensor.numel() * tensor.element_size() // LINE) * LINE
 
-    A tensor that is given twice (tied embeddings) is copied once. The mapping lives as long as any of the
-    copies; drop the originals, or there are two of everything.
+
+class HugePages:
+    """Room for `size` bytes of tensors on the CPU, in huge pages where the system has them.
+
+    Memory is taken when it is written, and given back when the last of the copies is gone.
     """
-    mapping = _Mapping(tensors)
-    return [mapping.copy(tensor) for tensor in tensors]
 
-
-def move_to_huge_pages(weights: DecoderWeights) -> None:
-    """Replace the tensors of these weights, one by one, by copies in huge pages.
-
-    An original goes as soon as nobody else has it, so there are never two of everything. To be called before
-    the first step: a native decoder keeps the tensors that it was made of.
-    """
-    holders: list[Any] = [weights, *weights.layers]
-    places = [
-        (holder, field.name)
-        for holder in holders
-        for field in fields(holder)
-        if isinstance(getattr(holder, field.name), Tensor)
-    ]
-    mapping = _Mapping([getattr(holder, name) for holder, name in places])
-    for holder, name in places:
-        setattr(holder, name, mapping.copy(getattr(holder, name)))
-
-
-class _Mapping:
-    """Room for these tensors, each at the beginning of a cache line. Memory is taken when it is written."""
-
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
-        self._starts: dict[tuple[object, ...], int] = {}
-        self._copies: dict[tuple[object, ...], Tensor] = {}
-        end = 0
-        for tensor in tensors:
-            if _identity(tensor) not in self._starts:
-                self._starts[_identity(tensor)] = end
-                end += -(-tensor.numel() * tensor.element_size() // LINE) * LINE
+    def __init__(self, size: int) -> None:
         # One page more, to begin at the beginning of one.
-        mapping = mmap.mmap(-1, end + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        mapping = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         with contextlib.suppress(AttributeError, OSError):  # not Linux; a kernel without huge pages
             mapping.madvise(mmap.MADV_HUGEPAGE)
         memory = torch.frombuffer(mapping, dtype=torch.uint8)
-        self._memory = memory[-memory.data_ptr() % HUGE_PAGE :]
+        self._memory = memory[-memory.data_ptr() % HUGE_PAGE :][:size]
+        self._used = 0
 
-    def copy(self, tensor: Tensor) -> Tensor:
-        identity = _identity(tensor)
-        if identity not in self._copies:
-            part = self._memory[self._starts[identity] :][: tensor.numel() * tensor.element_size()]
-            self._copies[identity] = part.view(tensor.dtype).view(tensor.shape).copy_(tensor.detach())
-        return self._copies[identity]
-
-
-def _identity(tensor: Tensor) -> tuple[object, ...]:
-    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+    def copy(self, *parts: Tensor) -> Tensor:
+        """One contiguous tensor that begins at a cache line: the parts, alike in all dimensions but the
+        first, one after another. Raises `ValueError` when there is no room left for it."""
+        first = parts[0]
+        shape = (sum(part.shape[0] for part in parts), *first.shape[1:]) if first.ndim else first.shape
+        size = sum(part.numel() * part.element_size() for part in parts)
+        start = -(-self._used // LINE) * LINE
+        if start + size > len(self._memory):
+            raise ValueError(f"{size} bytes more than the {len(self._memory)} that there is room for")
+        self._used = start + size
+        whole = self._memory[start : start + size].view(first.dtype).view(shape)
+        if len(parts) == 1:
+            return whole.copy_(first.detach())
+        return torch.cat([part.detach() for part in parts], out=whole)

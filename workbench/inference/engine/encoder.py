@@ -13,6 +13,7 @@ from workbench.errors import DataError, ModelError
 from workbench.inference.engine.encoder_batches import ROWS, Shape, TextBatch, TextTokens
 from workbench.inference.engine.encoder_heads import entities, filled, labelled, words_of
 from workbench.inference.engine.encoder_vectors import Vectors
+from workbench.inference.loading.weights import own_weights
 
 if TYPE_CHECKING:
     from workbench.inference.loading.loaded import LoadedModel
@@ -40,6 +41,7 @@ class Encoder:
         """Raises `ModelError` when the layers behind the pooling cannot be read."""
         self.loaded = loaded
         self.max_length = loaded.max_length
+        own_weights(loaded.model)
         self._model = loaded.model
         self._tokens = TextTokens(loaded.tokenizer, loaded.max_length)
         self._vectors = Vectors(loaded.pooling, loaded.device)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from workbench.ops.decode import DecoderLayer, DecoderWeights
+from workbench.ops.huge_pages import HugePages, aligned_bytes
 
 KINDS = {"llama", "mistral", "qwen2", "qwen3"}
 """Model types that are RMS norms, rotary positions, grouped-query attention and a gated SiLU, no more."""
@@ -36,24 +37,29 @@ def why_not(config: Any) -> str | None:
 
 
 def fuse(model: Any, length: int) -> DecoderWeights:
-    """The weights of a model for which `why_not` is None; rotary angles for `length` positions.
+    """Copies of the weights of a model for which `why_not` is None; rotary angles for `length` positions.
 
-    The model's own copies are given up on the way, layer by layer: it cannot be used afterwards.
+    The model's own are given up on the way, layer by layer: it cannot be used afterwards.
     """
     config, body = model.config, model.model
+    pages = HugePages(sum(map(aligned_bytes, model.parameters())))
     layers = []
     for place in range(len(body.layers)):
-        layers.append(_fuse_layer(body.layers[place]))
+        layers.append(_fuse_layer(body.layers[place], pages))
         body.layers[place] = torch.nn.Identity()
-    embedding = body.embed_tokens.weight.data
-    positions = torch.arange(length, device=embedding.device)[None]
-    cos, sin = body.rotary_emb(torch.zeros(1, device=embedding.device), positions)
+    table = body.embed_tokens.weight
+    is_tied = model.lm_head.weight.data_ptr() == table.data_ptr()
+    positions = torch.arange(length)[None]
+    cos, sin = body.rotary_emb(torch.zeros(1), positions)
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    embedding = pages.copy(table)
+    head = embedding if is_tied else pages.copy(model.lm_head.weight)
+    body.embed_tokens = model.lm_head = torch.nn.Identity()
     return DecoderWeights(
         embedding=embedding,
         layers=layers,
-        norm=body.norm.weight.data,
-        head=model.lm_head.weight.data,
+        norm=pages.copy(body.norm.weight),
+        head=head,
         heads=config.num_attention_heads,
         kv_heads=config.num_key_value_heads,
         head_dim=head_dim,
@@ -65,18 +71,22 @@ def fuse(model: Any, length: int) -> DecoderWeights:
     )
 
 
-def _fuse_layer(layer: Any) -> DecoderLayer:
+def _fuse_layer(layer: Any, pages: HugePages) -> DecoderLayer:
     attention, mlp = layer.self_attn, layer.mlp
     three = (attention.q_proj, attention.k_proj, attention.v_proj)
+
+    def norm(name: str) -> torch.Tensor | None:
+        return pages.copy(getattr(attention, name).weight) if hasattr(attention, name) else None
+
     return DecoderLayer(
-        input_norm=layer.input_layernorm.weight.data,
-        qkv=torch.cat([part.weight.data for part in three]),
-        qkv_bias=None if three[0].bias is None else torch.cat([part.bias.data for part in three]),
-        q_norm=attention.q_norm.weight.data if hasattr(attention, "q_norm") else None,
-        k_norm=attention.k_norm.weight.data if hasattr(attention, "k_norm") else None,
-        output=attention.o_proj.weight.data,
-        output_bias=None if attention.o_proj.bias is None else attention.o_proj.bias.data,
-        post_norm=layer.post_attention_layernorm.weight.data,
-        gate_up=torch.cat([mlp.gate_proj.weight.data, mlp.up_proj.weight.data]),
-        down=mlp.down_proj.weight.data,
+        input_norm=pages.copy(layer.input_layernorm.weight),
+        qkv=pages.copy(*(part.weight for part in three)),
+        qkv_bias=None if three[0].bias is None else pages.copy(*(part.bias for part in three)),
+        q_norm=norm("q_norm"),
+        k_norm=norm("k_norm"),
+        output=pages.copy(attention.o_proj.weight),
+        output_bias=None if attention.o_proj.bias is None else pages.copy(attention.o_proj.bias),
+        post_norm=pages.copy(layer.post_attention_layernorm.weight),
+        gate_up=pages.copy(mlp.gate_proj.weight, mlp.up_proj.weight),
+        down=pages.copy(mlp.down_proj.weight),
     )

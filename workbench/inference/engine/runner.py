@@ -73,7 +73,8 @@ class Runner(Protocol[PrefillKind, HandleKind]):
         ...
 
     def decode(self, handles: Many[HandleKind], tokens: Many[int]) -> torch.Tensor:
-        """Append one token to each sequence; the logits [B, V] (fp32) that follow."""
+        """Append one token to each sequence; the logits [B, V] (fp32) that follow. They may be changed, and
+        hold until the next call."""
         ...
 
     def close(self, handle: HandleKind, ids: Many[int] | None = None) -> None:

@@ -14,7 +14,7 @@ from workbench.inference.loading.kinds import class_of, kind_of, labels_of
 from workbench.inference.loading.loaded import LoadedModel as LoadedModel
 from workbench.inference.loading.places import Place, find_place
 from workbench.inference.loading.pooling import MODULES, pooling_of
-from workbench.inference.loading.weights import config_of, read_model
+from workbench.inference.loading.weights import config_of, own_weights, read_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +63,8 @@ def load_for_inference(
         brought=frozenset(name for part in adapters for name in brought_by(part)),
     )
     prefix = None
+    if adapters:
+        own_weights(model)
     for part in adapters:
         model, found = apply(model, part)
         if found is not None and prefix is not None:

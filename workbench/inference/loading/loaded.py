@@ -10,6 +10,7 @@ import torch
 
 from workbench.inference.loading.pooling import Pooling
 from workbench.inference.loading.soft_prompt import SoftPrompt
+from workbench.inference.loading.weights import own_weights
 
 if TYPE_CHECKING:
     from workbench.inference.engine.transformers_runner import TransformersRunner
@@ -58,4 +59,5 @@ class LoadedModel:
         """What the engine runs it by. Raises `ModelError` when its state is no cache of keys and values."""
         from workbench.inference.engine.dense_runner import dense_runner
 
+        own_weights(self.model)
         return dense_runner(self.model, max_length=max_length, soft_prompt=self.prefix)

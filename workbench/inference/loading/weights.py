@@ -43,7 +43,8 @@ def read_model(
     code: bool = False,
     brought: frozenset[str] = frozenset(),
 ) -> Any:
-    """The model on its device, in evaluation mode. Weights that are `brought` by adapters may be missing.
+    """The model on its device, in evaluation mode. Weights that are `brought` by adapters may be missing;
+    those that are there may still lie in the file (see `own_weights`).
 
     Raises `ModelError` for weights that are missing, damaged, or not those of the configuration.
     """
@@ -74,7 +75,6 @@ def read_model(
             where=_where(place),
             hint="was it copied or downloaded completely?",
         )
-    _align(model)
     model.eval().requires_grad_(False)
     return model
 
@@ -99,9 +99,9 @@ def _where(place: Place) -> str:
     return str(place.folder / place.gguf if place.gguf else place.folder)
 
 
-def _align(model: Any) -> None:
+def own_weights(model: Any) -> None:
     """Copy weights out of the mapped file, where they lie at odd addresses: products of vectors are slower
-    there, and a file that is replaced would take them along."""
+    there, and a file that is replaced would take them along. To be called before anything runs."""
     for weights in [*model.parameters(), *model.buffers()]:
         if weights.device.type == "cpu" and weights.data_ptr() % ALIGNED:
             weights.data = weights.data.clone()
