@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
 import signal
+import socket
 import sys
 import threading
 import time
@@ -13,12 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from workbench import paths
-from workbench.errors import ServerError, storage_error
+from workbench.errors import ServerError, StorageError, storage_error
 from workbench.inference.servers import Server
-from workbench.store import engines
+from workbench.store import dead_engines, engines
 from workbench.store.engines import EngineState
 
 POLL_SECONDS = 0.1
+KNOCK_SECONDS = 1.0
+"""How long an engine may take to accept a connection; one that is merely busy takes longer, and lives."""
 Progress = Callable[[EngineState], None]
 
 
@@ -86,8 +90,10 @@ def error_of(state: EngineState) -> ServerError:
         error = ServerError(state.error["message"], where=state.error["where"], hint=state.error["hint"])
         error.title = state.error["title"]
         return error
-    if state.state == "ended":
-        return ServerError("the engine has ended", where=state.model, hint="start it again")
+    seen = state.seen_state()
+    if seen in ("ended", engines.STOPPING):
+        word = "has ended" if seen == "ended" else "is ending"
+        return ServerError(f"the engine {word}", where=state.model, hint="start it again")
     return ServerError(
         "the engine's process ended without a word",
         where="\n".join(last_words(state)) or str(state.log_path),
@@ -110,30 +116,55 @@ def server_of(state: EngineState) -> Server:
 
 
 def running() -> list[EngineState]:
-    """Engines that serve, or will; traces of others that are older than a day are removed."""
-    found = []
-    for state in engines.every():
-        if state.seen_state() in engines.ACTIVE:
-            found.append(state)
-        elif time.time() - state.created > 86_400:
-            engines.forget(state.name)
-    return found
+    """Engines that serve, or will, the newest first; what dead ones left is removed on the way."""
+    if not engines.engines_dir().is_dir():
+        return []
+    # Looking is possible where writing is not: nothing is cleaned then.
+    with contextlib.suppress(StorageError), dead_engines.locked(wait=False) as held:
+        if held:
+            dead_engines.clean(engines.every())
+    return _active()
 
 
 def find_or_start(model: str, options: Sequence[str] = ()) -> EngineState:
-    """The engine that serves a model already with the same options, or a new one."""
-    for state in running():
-        if state.model == model and state.options == list(options):
-            return state
-    return start(model, options)
+    """The engine that serves a model already with the same options, or a new one; two that ask at once get
+    the same. Raises `StorageError` and `ServerError`."""
+    with dead_engines.locked(wait=True):
+        dead_engines.clean(engines.every())
+        for state in _active():
+            if state.model == model and state.options == list(options) and _answers(state):
+                return state
+        return start(model, options)
+
+
+def _active() -> list[EngineState]:
+    return [state for state in engines.every() if state.seen_state() in engines.ACTIVE]
+
+
+def _answers(state: EngineState) -> bool:
+    """Whether an engine takes connections, if it should by now: one that ends closes its socket first, and
+    says that it has ended only when the answers under way are written."""
+    if state.state != "ready" or not state.socket:
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+        knock.settimeout(KNOCK_SECONDS)
+        try:
+            knock.connect(state.socket)
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+        return True
 
 
 def stop(name: str, *, seconds: float = 10.0) -> None:
     """End an engine: by request, and by force if it does not heed it."""
     state = engines.read(name)
     process = state.process if state is not None else None
-    if process is None or process.liveness() != "alive":
+    if state is None or process is None or process.liveness() != "alive":
         return
+    state.state = engines.STOPPING
+    state.write()
     os.kill(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + seconds
     while process.liveness() == "alive" and time.monotonic() < deadline:

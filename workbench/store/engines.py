@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import tempfile
 import time
@@ -23,7 +22,9 @@ from workbench.errors import ServerError
 from workbench.store.files import replace_file
 from workbench.store.process import ProcessIdentity
 
-ACTIVE = ("starting", "loading", "ready", "stopping")
+ACTIVE = ("starting", "loading", "ready")
+"""States of an engine that serves or will. One that is `stopping` still lives, but takes nothing new."""
+STOPPING = "stopping"
 START_SECONDS = 60.0
 """A process that has not said who it is after so long never came up."""
 
@@ -55,12 +56,15 @@ class EngineState:
         return self.folder / "engine.log"
 
     def seen_state(self) -> str:
-        """The state a person should see: `lost` when the process behind an active state is gone."""
-        if self.state not in ACTIVE:
+        """The state a person should see: `lost` when the process behind an active state is gone, `ended`
+        when it was told to go."""
+        if self.state not in (*ACTIVE, STOPPING):
             return self.state
         if self.process is None:
-            return self.state if time.time() - self.created < START_SECONDS else "lost"
-        return self.state if self.process.liveness() == "alive" else "lost"
+            alive = time.time() - self.created < START_SECONDS
+        else:
+            alive = self.process.liveness() == "alive"
+        return self.state if alive else "ended" if self.state == STOPPING else "lost"
 
     def write(self) -> None:
         """Replace its file."""
@@ -91,11 +95,6 @@ def every() -> list[EngineState]:
         return []
     found = [state for name in names if (state := read(name)) is not None]
     return sorted(found, key=lambda state: -state.created)
-
-
-def forget(name: str) -> None:
-    """Remove the trace of an engine that is no more."""
-    shutil.rmtree(engines_dir() / name, ignore_errors=True)
 
 
 def socket_dir() -> Path:
