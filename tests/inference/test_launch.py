@@ -161,7 +161,7 @@ def test_another_users_record_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = engine("dead", "ready", GONE)
     grow_old("dead")
     uid = os.getuid()
-    monkeypatch.setattr(dead_engines.os, "getuid", lambda: uid + 1)
+    monkeypatch.setattr(os, "getuid", lambda: uid + 1)
     launch.running()
     assert Path(dead.socket).exists() and engines.read("dead") is not None
 

@@ -114,4 +114,6 @@ def comparison(first: str, second: str, told: dict[str, Any], rows: int) -> str:
         parts.append(render.table(["id", "A", "B", "question"], lines, right=(1, 2)))
         if len(told["differing"]) > rows:
             parts.append(f"and {len(told['differing']) - rows:,} more: --rows N shows more, --json all")
+    if told["warnings"]:
+        parts.append("\n".join(f"warning: {render.literal(warning)}" for warning in told["warnings"]))
     return "\n\n".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,18 @@ def compare(first: Sequence[Result], second: Sequence[Result], seed: int = 0) ->
             if pair.gain
         ],
     }
+
+
+def warnings_of(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """What to bear in mind when two evaluations with these settings are compared."""
+    told = []
+    before, now = (settings.get("collections") or {} for settings in (first, second))
+    for name in before:
+        if name in now and before[name] != now[name]:
+            told.append(
+                f"the documents in the collection “{name}” were others in the second than in the first"
+            )
+    return told
 
 
 def mcnemar(pairs: Sequence[Pair]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from workbench.prompting.evaluation import summary
 from workbench.prompting.evaluation.items import Item
 from workbench.prompting.evaluation.observed import Observed
 from workbench.prompting.evaluation.results import Result, result_of, transcript
+from workbench.prompting.evaluation.searched import searched
 from workbench.prompting.evaluation.setup import Setup, check_same
 from workbench.prompting.technique import Session, Trace
 from workbench.prompting.together import together
@@ -101,6 +102,7 @@ class _Run:
     scored: int = 0
     score: float = 0.0
     next_summary: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
     async def do(self) -> dict[str, Any]:
         """Ask for all that is missing."""
@@ -120,8 +122,22 @@ class _Run:
             state, error = "failed", problem.as_dict()
             raise
         finally:
+            self.notes += self._changed()
             told = self._summarise(state, error)
         return told
+
+    def _changed(self) -> list[str]:
+        """Which collections are others now than when it began: a search sees an ingest at once."""
+        before = self.setup.record["collections"]
+        try:
+            now = searched(self.setup.technique)
+        except WorkbenchError:
+            now = {}
+        return [
+            f"the collection “{name}” changed while this ran: the answers are from both states of it"
+            for name in before
+            if now.get(name) != before[name]
+        ]
 
     async def _work(self, queue: Iterator[Item]) -> None:
         for item in queue:
@@ -193,7 +209,7 @@ class _Run:
             "state": state,
             "error": error,
             **make(results, len(self.items), len(self.failed)),
-            "notes": self.model.notes,
+            "notes": [*self.model.notes, *self.notes],
         }
         self.evaluation.write_summary(told)
         now = time.monotonic()

@@ -16,6 +16,7 @@ from workbench.prompting.answers import Answer
 from workbench.prompting.composition import Composition
 from workbench.prompting.evaluation.items import DataSet, Item
 from workbench.prompting.evaluation.rows import digest
+from workbench.prompting.evaluation.searched import searched
 from workbench.prompting.examples import find_file
 from workbench.prompting.prompt import Prompt
 from workbench.prompting.technique import Task
@@ -29,6 +30,7 @@ METRICS: dict[Metric, str] = {
 }
 SEED_STEP = 1_000_003
 """Between the seeds of two rows, so that the many chains of one share none with the next."""
+COLLECTION = "collections."
 ALSO_KEPT = ("name", "created", "items", "prompt.name", "prompt.text", "technique.name", "data.path")
 """What is kept beside, but may be another when an evaluation goes on."""
 
@@ -96,6 +98,7 @@ class Setup:
             "demonstrations": self._demonstrations(),
             "model": dict(self.model),
             "embedder": self.embedder,
+            "collections": searched(self.technique),
             "data": {
                 "path": str(data.path),
                 "sha256": digest(data.path),
@@ -133,6 +136,15 @@ def check_same(evaluation: Evaluation, setup: Mapping[str, Any]) -> None:
     """
     before, now = dict(flat(evaluation.settings())), dict(flat(setup))
     changed = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
+    other = [key.removeprefix(COLLECTION) for key in changed if key.startswith(COLLECTION)]
+    if other and len(other) == len(changed):
+        names = " and ".join(f"“{name}”" for name in other)
+        raise UsageError(
+            f"the evaluation “{evaluation.name}” was begun with other documents in the collection {names}: "
+            "its answers would be from both",
+            where=str(evaluation.path),
+            hint="give this one another --name, or ingest the documents of then again",
+        )
     if changed:
         lines = [f"{key}: {_short(before.get(key))} → {_short(now.get(key))}" for key in changed]
         raise UsageError(
