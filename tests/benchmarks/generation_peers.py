@@ -41,19 +41,17 @@ def ours(model: str, precision: str, samples: int) -> Any:
     share_cores()
 
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from workbench.inference.engine.engine import Engine
-    from workbench.inference.engine.fused_weights import fuse
-    from workbench.inference.engine.paged_runner import PagedRunner
     from workbench.inference.engine.requests import Ended, EngineRequest, Progress, SamplingParams
     from workbench.inference.limits import Limits
+    from workbench.inference.loading.load import load_for_inference
+    from workbench.inference.server.opening import choose_runner
 
-    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, precision))
+    loaded = load_for_inference(model, dtype=precision)
     with torch.inference_mode():
-        runner = PagedRunner(fuse(loaded, 2048))
-    del loaded
-    engine = Engine(runner, AutoTokenizer.from_pretrained(model), frozenset(), Limits())
+        runner = choose_runner(loaded, 2048)
+    engine = Engine(runner, loaded.tokenizer, frozenset(), Limits())
     engine.start()
     atexit.register(engine.close)  # Python must not end while its thread is at work in torch
 

@@ -100,15 +100,15 @@ def _draw_all(logits: torch.Tensor, states: Many[SamplerState], rows: list[int])
             total = (chosen / temperatures).logsumexp(-1, keepdim=True)
         likeliest, order = (values - total).double().exp().cpu().numpy(), ids.cpu().numpy()
         for place, row in enumerate(members):
-            found = _draw_truncated(likeliest[place], states[row])
-            if found is None:  # the mass asked for lies deeper than what was looked at
+            drawn = _draw_truncated(likeliest[place], states[row])
+            if drawn is None:  # the mass asked for lies deeper than what was looked at
                 every, all_ids = (chosen[place] / temperatures[place]).sort(descending=True, stable=True)
                 whole = (every - total[place]).double().exp().cpu().numpy()
-                found = _draw_truncated(whole, states[row])
-                assert found is not None
-                tokens[row] = int(all_ids[found])
+                drawn = _draw_truncated(whole, states[row])
+                assert drawn is not None
+                tokens[row] = int(all_ids[drawn])
             else:
-                tokens[row] = int(order[place, found])
+                tokens[row] = int(order[place, drawn])
     return [tokens[row] for row in rows]
 
 
