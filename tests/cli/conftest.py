@@ -31,6 +31,28 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def where(tmp_path: Path) -> str:
+    """The socket of what is served."""
+    return str(tmp_path / "s.sock")
+
+
+@pytest.fixture
+def serve(where: str) -> Iterator[Callable[..., Any]]:
+    """Serve a script, or one text, at `where`: a `ScriptedServer`."""
+    # Most tests here need no server, which takes a while to import.
+    from scripted_server import ScriptedServer, listening
+
+    with contextlib.ExitStack() as stack:
+
+        def begin(script: Any, **options: Any) -> ScriptedServer:
+            server = ScriptedServer(script if callable(script) else lambda *_: str(script), **options)
+            stack.enter_context(listening(server, Path(where)))
+            return server
+
+        yield begin
+
+
+@pytest.fixture
 def make_run() -> Callable[..., Run]:
     """A run folder in any state: `make_run("a", state="finished", loss=[5, 4], eval_at={2: 4.5})`."""
 

@@ -9,42 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
-from scripted_server import Refused, Script, ScriptedServer, last_message, listening
+from scripted_server import Refused, ScriptedServer, last_message
 
 from workbench.cli import main, models_of
 from workbench.errors import RunError, ServerError, UsageError
 
 Serve = Callable[..., ScriptedServer]
 NASTY = "plain \x1b[31mred\x1b[0m [bold]x[/bold]\nsecond"
-
-
-@pytest.fixture
-def where(tmp_path: Path) -> str:
-    """The socket of the served script."""
-    return str(tmp_path / "s.sock")
-
-
-@pytest.fixture
-def serve(where: str) -> Iterator[Serve]:
-    """Serve a script at `where`."""
-    with ExitStack() as stack:
-
-        def begin(script: Script | str, **options: Any) -> ScriptedServer:
-            def constant(body: dict[str, Any], index: int) -> str:
-                return str(script)
-
-            server = ScriptedServer(script if callable(script) else constant, **options)
-            stack.enter_context(listening(server, Path(where)))
-            return server
-
-        yield begin
 
 
 @pytest.fixture(autouse=True)

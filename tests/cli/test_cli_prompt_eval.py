@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_server import Refused, ScriptedServer, last_message, listening
+from scripted_server import Refused, ScriptedServer, last_message
 from summing_model import sum_in
 
 from workbench.cli import main
@@ -24,32 +23,23 @@ Serve = Callable[..., ScriptedServer]
 
 
 @pytest.fixture
-def where(tmp_path: Path) -> str:
-    """The socket of the server that adds."""
-    return str(tmp_path / "s.sock")
-
-
-@pytest.fixture
-def serve(where: str) -> Iterator[Serve]:
+def serve(serve: Serve) -> Serve:
     """Serve sums at `where`: wrong where it is said so, refused where it is said so."""
-    with ExitStack() as stack:
 
-        def begin(
-            wrong: Callable[[int], bool] = lambda n: False,
-            refused: Callable[[str], bool] = lambda text: False,
-            seconds: float = 0.0,
-        ) -> ScriptedServer:
-            def script(body: dict[str, Any], index: int) -> str:
-                text = last_message(body)
-                if refused(text):
-                    raise Refused("too much for me", 500)
-                return sum_in(text, wrong)
+    def begin(
+        wrong: Callable[[int], bool] = lambda n: False,
+        refused: Callable[[str], bool] = lambda text: False,
+        seconds: float = 0.0,
+    ) -> ScriptedServer:
+        def script(body: dict[str, Any], index: int) -> str:
+            text = last_message(body)
+            if refused(text):
+                raise Refused("too much for me", 500)
+            return sum_in(text, wrong)
 
-            server = ScriptedServer(script, seconds=seconds)
-            stack.enter_context(listening(server, Path(where)))
-            return server
+        return serve(script, seconds=seconds)
 
-        yield begin
+    return begin
 
 
 @pytest.fixture

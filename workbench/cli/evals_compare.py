@@ -38,13 +38,14 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Handle `workbench evals compare`."""
     from workbench.cli import evals_text, render
-    from workbench.prompting.evaluation.comparison import compare, warnings_of
+    from workbench.prompting.evaluation.comparison import compare, scale_of, warnings_of
     from workbench.prompting.evaluation.summary import results_in
     from workbench.store.evaluations import find_evaluation
 
     first, second = find_evaluation(args.first), find_evaluation(args.second)
     told = compare(results_in(first), results_in(second))
-    told["warnings"] = warnings_of(first.settings(), second.settings())
+    settings = first.settings(), second.settings()
+    told["warnings"], told["scale"] = warnings_of(*settings), scale_of(*settings)
     _add_questions(first, told["differing"])
     if args.json:
         print(render.as_json({"evaluations": [first.name, second.name], **told}))

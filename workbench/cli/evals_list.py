@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(render.as_json(found))
     elif found:
-        headers = ["name", "state", "prompt", "technique", "model", "rows", "accuracy"]
+        headers = ["name", "state", "prompt", "technique", "model", "rows", "score"]
         print(render.table(headers, [_cells(line) for line in found], right=(5, 6)))
     else:
         render.talk("no evaluations yet; workbench eval --help shows how to make one")
@@ -53,7 +53,10 @@ def _line(evaluation: Any) -> dict[str, Any]:
         "technique": settings.get("technique", {}).get("name", ""),
         "model": settings.get("model", {}).get("name", ""),
         "data": settings.get("data", {}).get("path", ""),
-        **{key: summary.get(key) for key in ("items", "done", "failed", "accuracy", "interval", "updated")},
+        **{
+            key: summary.get(key)
+            for key in ("items", "done", "failed", "accuracy", "interval", "judge", "updated")
+        },
     }
 
 
@@ -64,5 +67,14 @@ def _cells(line: dict[str, Any]) -> list[str]:
     model = line["model"].rstrip("/").rpartition("/")[2]
     words = [line["name"], line["state"], line["prompt"], line["technique"], model]
     rows = NONE if line["items"] is None else f"{line['done']:,}/{line['items']:,}"
-    accuracy = NONE if line["accuracy"] is None else f"{line['accuracy']:.1%}"
-    return [*map(render.literal, words), rows, accuracy]
+    return [*map(render.literal, words), rows, _score(line)]
+
+
+def _score(line: dict[str, Any]) -> str:
+    """The accuracy, or a judge's mean score out of its best."""
+    from workbench.units import NONE
+
+    judge = line["judge"]
+    if judge and judge["score"] is not None:
+        return f"{judge['score']:.2f} of {judge['scale'][0]}–{judge['scale'][1]}"
+    return NONE if line["accuracy"] is None else f"{line['accuracy']:.1%}"

@@ -56,15 +56,16 @@ def numbers(evaluation: Evaluation) -> dict[str, Any]:
 
     summary, results = evaluation.summary(), results_in(evaluation)
     failed = failed_in(evaluation, (result.id for result in results))
-    items = max(int(evaluation.settings().get("items", 0)), len(results))
+    settings = evaluation.settings()
+    items = max(int(settings.get("items", 0)), len(results))
     return {
         "name": evaluation.name,
         "path": str(evaluation.path),
         "state": summary.get("state", "not run"),
         "error": summary.get("error"),
-        **summarise(results, items, len(failed)),
+        **summarise(results, items, len(failed), settings.get("judge")),
         "notes": summary.get("notes", []),
-        "settings": evaluation.settings(),
+        "settings": settings,
     }
 
 
@@ -81,8 +82,38 @@ def _chosen(evaluation: Evaluation, args: argparse.Namespace) -> Iterator[dict[s
         yield found
     else:
         for record in transcripts:
-            if record and (args.all or record.get("score") not in (None, 1, 1.0)):
+            if record and (args.all or record.get("score") not in (None, 1, 1.0) or _malformed(record)):
                 yield record
+
+
+def _malformed(record: dict[str, Any]) -> bool:
+    """Whether a judge's verdict on it is missing."""
+    return any(sample.get("verdict", {}).get("score", 0) is None for sample in record.get("samples", ()))
+
+
+def _mark(record: dict[str, Any]) -> str:
+    """What a transcript came to, in a word or two."""
+    score = record.get("score")
+    if any("verdict" in sample for sample in record.get("samples", ())):
+        return "judged" if score is not None else "without a verdict"
+    if score is None:
+        return ""
+    return "right" if score == 1 else "wrong" if score == 0 else f"{score:.0%} right"
+
+
+def _verdict(verdict: dict[str, Any]) -> list[str]:
+    """A judge's score and its reasons; a malformed verdict as it was written."""
+    from workbench.cli import render
+
+    said = verdict["reasons"]
+    head = f"score: {verdict['score']}, says {verdict['judge']}"
+    if verdict["score"] is None:
+        head, said = (
+            f"no score: {verdict['judge']}'s verdict is malformed: {verdict['problem']}",
+            verdict["text"],
+        )
+    lines = render.literal(render.clip(said, 2_000), keep_lines=True).splitlines()
+    return [render.literal(head), *(f"  {line}" for line in lines)]
 
 
 def _lines(record: dict[str, Any]) -> list[str]:
@@ -90,16 +121,15 @@ def _lines(record: dict[str, Any]) -> list[str]:
     from workbench.cli import render
     from workbench.cli.steps_text import step_lines
 
-    score = record.get("score")
-    verdict = (
-        "" if score is None else "right" if score == 1 else "wrong" if score == 0 else f"{score:.0%} right"
-    )
-    lines = [render.style(render.literal(f"row {record.get('id')}  {verdict}").rstrip(), "bold")]
+    lines = [render.style(render.literal(f"row {record.get('id')}  {_mark(record)}").rstrip(), "bold")]
     lines.append(render.literal(str(record.get("question", "")), keep_lines=True))
     if record.get("reference"):
         lines.append(f"reference: {render.literal(' or '.join(record['reference']))}")
     for sample in record.get("samples", ()):
-        lines.append(f"answer: {render.literal(str(sample.get('answer')))}")
+        if "verdict" in sample:
+            lines += _verdict(sample["verdict"])
+        else:
+            lines.append(f"answer: {render.literal(str(sample.get('answer')))}")
     for step in record.get("trace", ()):
         lines += step_lines(step)
     return lines

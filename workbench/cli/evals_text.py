@@ -22,11 +22,14 @@ def page(told: dict[str, Any]) -> str:
     items.append(("rows", f"{told['done']:,} of {told['items']:,}"))
     if told["failed"]:
         items.append(("failed", f"{told['failed']:,}, not in the numbers; the same command tries them again"))
-    if told["scored"]:
+    if told["judge"] is not None:
+        items += _judge(told["judge"])
+    elif told["scored"]:
         items.append(("accuracy", accuracy(told["accuracy"], told["interval"])))
     if told["right_in_any"] is not None:
         items.append(("right at least once", f"{told['right_in_any']:.1%}"))
-    items.append(("without an answer", f"{told['without_answer']:,} of {told['samples']:,}"))
+    if told["judge"] is None:
+        items.append(("without an answer", f"{told['without_answer']:,} of {told['samples']:,}"))
     if told["agreement"] is not None:
         items.append(("agreement", f"{told['agreement']:.1%} of the chains, on average"))
     costs = [
@@ -40,9 +43,25 @@ def page(told: dict[str, Any]) -> str:
             f"note: the tokens of {uncounted:,} requests are not in these numbers: they were cancelled, or "
             "the server did not count"
         )
-    if told.get("interval") and told["interval"]["note"]:
-        notes.append(f"note: {told['interval']['note']}")
+    interval = (told["judge"] or told)["interval"]
+    if interval and interval["note"]:
+        notes.append(f"note: {interval['note']}")
     return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])])
+
+
+def _judge(judge: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a judge said, and how often it said nothing that counts."""
+    low, high = judge["scale"]
+    name = judge["model"].rstrip("/").rpartition("/")[2]
+    total = judge["verdicts"] + judge["malformed"]
+    tokens = [render.count(judge[key]) for key in ("prompt_tokens", "completion_tokens")]
+    without = f"{judge['malformed']:,} of {total:,} answers"
+    return [
+        ("judge", f"{render.literal(name)}, from {low} to {high}"),
+        ("score", accuracy(judge["score"], judge["interval"], (0, 1))),
+        ("without a verdict", f"{without}: malformed, not in the score" if judge["malformed"] else without),
+        ("judge's tokens", f"{tokens[0]} read, {tokens[1]} written"),
+    ]
 
 
 def _state(told: dict[str, Any]) -> str:
@@ -50,36 +69,48 @@ def _state(told: dict[str, Any]) -> str:
     return f"{told['state']}: {render.literal(error['message'])}" if error else str(told["state"])
 
 
-def accuracy(value: float | None, interval: dict[str, Any] | None) -> str:
-    """An accuracy with its interval."""
+def accuracy(
+    value: float | None, interval: dict[str, Any] | None, scale: tuple[int, int] | None = None
+) -> str:
+    """A mean of scores with its interval: an accuracy, or shares of a judge's scale as scores on it."""
     if value is None:
         return NONE
+
+    def shown(share: float) -> str:
+        return f"{share:.1%}" if scale is None else f"{scale[0] + share * (scale[1] - scale[0]):.2f}"
+
     if interval is None:
-        return f"{value:.1%}, and no interval: all rows are the same"
-    bounds = f"[{interval['low']:.1%}, {interval['high']:.1%}]"
-    return f"{value:.1%}  {bounds}  {interval['level']:.0%}, {interval['method']}"
+        return f"{shown(value)}, and no interval: all rows are the same"
+    bounds = f"[{shown(interval['low'])}, {shown(interval['high'])}]"
+    return f"{shown(value)}  {bounds}  {interval['level']:.0%}, {interval['method']}"
+
+
+def _difference(told: dict[str, Any]) -> str:
+    """The second less the first, in points of a hundred, or of a judge's scale."""
+    interval, scale = told["interval"], told["scale"]
+    unit, digits = (100, 1) if scale is None else (scale[1] - scale[0], 2)
+    points = f"{told['difference'] * unit:+.{digits}f} points"
+    if interval is None:
+        return f"{points}, the same on every row"
+    ends = ", ".join(f"{interval[name] * unit:+.{digits}f}" for name in ("low", "high"))
+    return f"{points}  [{ends}]  {interval['method']}"
 
 
 def comparison(first: str, second: str, told: dict[str, Any], rows: int) -> str:
     """Two evaluations beside each other, with up to so many of the rows where they differ."""
-    interval = told["interval"]
-    points = f"{told['difference'] * 100:+.1f} points"
-    if interval is not None:
-        points += f"  [{interval['low'] * 100:+.1f}, {interval['high'] * 100:+.1f}]  {interval['method']}"
-    else:
-        points += ", the same on every row"
+    means = {
+        name: accuracy(told[name]["accuracy"], told[name]["interval"], told["scale"])
+        for name in ("first", "second")
+    }
     only = [told["only_in_first"], told["only_in_second"]]
     items = [
         (
             "rows in both",
             f"{told['items']:,}" + (f" (and {only[0]:,}, {only[1]:,} in one)" if any(only) else ""),
         ),
-        ("A", f"{accuracy(told['first']['accuracy'], told['first']['interval'])}  {render.literal(first)}"),
-        (
-            "B",
-            f"{accuracy(told['second']['accuracy'], told['second']['interval'])}  {render.literal(second)}",
-        ),
-        ("B less A", points),
+        ("A", f"{means['first']}  {render.literal(first)}"),
+        ("B", f"{means['second']}  {render.literal(second)}"),
+        ("B less A", _difference(told)),
     ]
     test = told["mcnemar"]
     if test is not None:
@@ -93,6 +124,8 @@ def comparison(first: str, second: str, told: dict[str, Any], rows: int) -> str:
         "both_in_part": "both alike, in part",
         "both_wrong": "both wrong",
     }
+    if told["scale"] is not None:
+        names |= {"both_right": "both at best", "both_in_part": "both alike", "both_wrong": "both at worst"}
     counts = [
         [names[key], f"{told['table'][key]:,}"]
         for key in names
@@ -100,11 +133,12 @@ def comparison(first: str, second: str, told: dict[str, Any], rows: int) -> str:
     ]
     parts = [render.pairs(items), render.table(["rows", "count"], counts, right=(1,))]
     if told["differing"] and rows:
+        low, high = told["scale"] or (0, 1)
         lines = [
             [
                 render.literal(pair["id"]),
-                f"{pair['first']:.2g}",
-                f"{pair['second']:.2g}",
+                f"{low + pair['first'] * (high - low):.2g}",
+                f"{low + pair['second'] * (high - low):.2g}",
                 render.literal(pair["question"]),
             ]
             for pair in told["differing"][:rows]

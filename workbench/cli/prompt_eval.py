@@ -26,12 +26,12 @@ EXAMPLE = """workbench eval --prompt gsm8k-zero-shot-cot --data test.jsonl --ans
 workbench eval -p gsm8k-zero-shot-cot --data test.jsonl --answer answer -t cot+self_consistency
 workbench eval -p classify-sentiment --data dev.tsv --columns text,label --answer label --map 0=negative"""
 
-METRICS = ("answer", "exact", "contains")
+METRICS = ("answer", "exact", "contains", "judge")
 
 
 def add_options(parser: grammar.Parser) -> None:
     """The options of an evaluation with a prompt."""
-    from workbench.cli import models_of, prompting_options
+    from workbench.cli import eval_judge, models_of, prompting_options
     from workbench.cli.asking import positive
 
     group = parser.add_argument_group("with a prompt")
@@ -60,9 +60,8 @@ def add_options(parser: grammar.Parser) -> None:
     group.add_argument(
         "--metric",
         choices=METRICS,
-        default="answer",
-        help="right is: the extracted answer is the reference (%(default)s), the whole text is, "
-        "or the text contains it",
+        help="right is: the extracted answer is the reference (answer), the whole text is, "
+        "the text contains it, or a judge says how good it is",
     )
     group.add_argument(
         "--concurrency", type=positive, metavar="N", default=8, help="rows at once (%(default)s)"
@@ -73,6 +72,7 @@ def add_options(parser: grammar.Parser) -> None:
     group.add_argument("--yes", action="store_true", help="allow all calls to tools of MCP servers")
     options = ("data", "answer", "map", "id", "limit", "sample", "samples", "metric", "concurrency", "name")
     parser.words += [*(f"--{name}" for name in options), "-n", "--yes"]
+    eval_judge.add_options(parser)
     prompting_options.add_options(parser)
     models_of.add_options(parser)
 
@@ -96,12 +96,13 @@ async def _run(args: argparse.Namespace) -> dict[str, Any]:
     prompt, technique, data = _asked(args)
     found = models_of.find(args.asked_model or args.model, args.key_env, args.engine)
     found = await models_of.named(found)
-    setup = _setup(args, prompt, technique, data, found)
+    judge = await _judge(args, prompt, found)
+    setup = _setup(args, prompt, technique, data, found, judge)
     items = _items(args, setup)
     evaluation = evaluation_called(args.name or setup.name())
     summary = _complete(evaluation, setup, items)
     if summary is None:
-        summary = await _do(args, setup, items, evaluation, found)
+        summary = await _do(args, setup, items, evaluation, found, judge)
     else:
         render.talk(f"{evaluation.name}: all of it was done before")
     return {"name": evaluation.name, "path": str(evaluation.path), **summary}
@@ -133,10 +134,27 @@ def _asked(args: argparse.Namespace) -> tuple[Prompt, Composition, DataSet]:
     return prompt, technique, data
 
 
+async def _judge(args: argparse.Namespace, prompt: Prompt, asked: Found) -> Found | None:
+    """The model that judges; where it is the one that is asked, just that one, with its options."""
+    from workbench.cli import eval_judge, models_of
+
+    settings = eval_judge.settings_of(args, prompt)
+    if settings is None:
+        return None
+    if settings.model == (args.asked_model or args.model):
+        return asked
+    return await models_of.named(models_of.find(settings.model, args.key_env))
+
+
 def _setup(
-    args: argparse.Namespace, prompt: Prompt, technique: Composition, data: DataSet, found: Found
+    args: argparse.Namespace,
+    prompt: Prompt,
+    technique: Composition,
+    data: DataSet,
+    found: Found,
+    judge: Found | None,
 ) -> Setup:
-    from workbench.cli import prompting_options
+    from workbench.cli import eval_judge, prompting_options
     from workbench.prompting.evaluation.setup import Setup
 
     tools = technique.settings.get("tools")
@@ -155,10 +173,12 @@ def _setup(
         prompting_options.variables_of(args.var),
         prompting_options.sampling_of(args),
         prompting_options.answer_of(args.answer_kind),
-        args.metric,
+        eval_judge.metric_of(args),  # type: ignore[arg-type]
         args.samples,
         "in order" if args.sample is None else f"at random under seed {args.seed or 0}",
         args.embedder,
+        eval_judge.settings_of(args, prompt),
+        {} if judge is None else judge.identity(),
     )
 
 
@@ -179,27 +199,38 @@ def _complete(evaluation: Evaluation, setup: Setup, items: list[Item]) -> dict[s
     results = [result for result in results_in(evaluation) if result.id in wanted]
     if len(results) < len(items):
         return None
-    summary = {"state": "finished", "error": None, **summarise(results, len(items), 0)}
+    told = summarise(results, len(items), 0, setup.record["judge"])
+    summary = {"state": "finished", "error": None, **told}
     return {**summary, "notes": evaluation.summary().get("notes", [])}
 
 
 async def _do(
-    args: argparse.Namespace, setup: Setup, items: list[Item], evaluation: Evaluation, found: Found
+    args: argparse.Namespace,
+    setup: Setup,
+    items: list[Item],
+    evaluation: Evaluation,
+    found: Found,
+    judged_by: Found | None,
 ) -> dict[str, Any]:
     from workbench.cli import models_of, render
-    from workbench.prompting.evaluation.run import Effort, evaluate
+    from workbench.prompting.evaluation.run import JUDGES_ITSELF, Effort, evaluate
 
-    line = _ProgressLine(len(items))
+    line = _ProgressLine(len(items), None if setup.judge is None else setup.judge.scale)
     async with AsyncExitStack() as stack:
         embedder = None
         if args.embedder is not None:
             other = models_of.find(args.embedder, args.key_env)
             embedder = await stack.enter_async_context(models_of.opened(other))
         model = await stack.enter_async_context(models_of.opened(found))
+        judge = None
+        if judged_by is not None:
+            judge = await stack.enter_async_context(models_of.opened(judged_by))
         stack.push_async_callback(setup.technique.aclose)
         stack.callback(line.clear)
         if not line.live:
             render.talk(f"evaluating {len(items):,} rows as {evaluation.name}")
+        if setup.judges_itself:
+            render.talk(f"warning: {JUDGES_ITSELF}")
         return await evaluate(
             setup,
             items,
@@ -207,6 +238,7 @@ async def _do(
             evaluation,
             effort=replace(Effort(), concurrency=args.concurrency),
             embedder=embedder,
+            judge=judge,
             progress=line.show,
         )
 
@@ -223,12 +255,12 @@ def _names(words: list[str]) -> dict[str, str]:
 class _ProgressLine:
     """How far it is: one line that is overwritten on a terminal, nothing elsewhere."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, scale: tuple[int, int] | None = None) -> None:
         from workbench.cli import render
 
         self.live = render.is_terminal(sys.stderr)
         self.total, self.began, self.done_before = total, time.monotonic(), -1
-        self.next = 0.0
+        self.next, self.scale = 0.0, scale
 
     def show(self, done: int, failed: int, accuracy: float | None) -> None:
         """Overwrite the line, ten times a second at most."""
@@ -243,7 +275,10 @@ class _ProgressLine:
         self.next = now + 0.1
         rest = (now - self.began) / max(1, done - self.done_before) * (self.total - done)
         parts = [f"{done:,} of {self.total:,}"]
-        if accuracy is not None:
+        if accuracy is not None and self.scale is not None:
+            low, high = self.scale
+            parts.append(f"score {low + accuracy * (high - low):.2f} of {low}–{high}")
+        elif accuracy is not None:
             parts.append(f"accuracy {accuracy:.1%}")
         if failed:
             parts.append(f"{failed:,} failed")

@@ -70,6 +70,11 @@ def _vote(content: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _verdict(content: Mapping[str, Any]) -> list[str]:
+    lines = [f"{message['role']}: {message['content']}" for message in content["messages"]]
+    return [*lines, f"→ {content['text']}"]
+
+
 _DETAILS = {
     "request": _request,
     "tool_call": _call,
@@ -77,4 +82,5 @@ _DETAILS = {
     "passages": _passages,
     "demonstrations": _demonstrations,
     "vote": _vote,
+    "verdict": _verdict,
 }

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from workbench.inference.generation import Sampling
 from workbench.prompting.answers import Answer
+from workbench.prompting.judging.settings import JudgeSettings
 from workbench.recipe.section import Section
 
 
@@ -95,6 +96,9 @@ class PromptContent(Section):
     )
     technique: Any = Field(
         None, description="The technique to prompt with, such as [cot, {self_consistency: {samples: 16}}]."
+    )
+    judge: JudgeSettings | None = Field(
+        None, description="How answers are judged where an evaluation asks a judge: model, rubric, scale."
     )
 
     @field_validator("stop", mode="before")

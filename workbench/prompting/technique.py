@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from workbench.prompting.answers import Answer
 
 StepKind = Literal[
-    "demonstrations", "passages", "request", "tool_call", "tool_result", "extraction", "vote", "note"
+    "demonstrations",
+    "passages",
+    "request",
+    "tool_call",
+    "tool_result",
+    "extraction",
+    "vote",
+    "verdict",
+    "note",
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from workbench.errors import DataError
 from workbench.prompting.evaluation.intervals import of_gain, of_mean
 from workbench.prompting.evaluation.results import Result
+from workbench.prompting.evaluation.setup import flat
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def compare(first: Sequence[Result], second: Sequence[Result], seed: int = 0) ->
 
 def warnings_of(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """What to bear in mind when two evaluations with these settings are compared."""
-    told = []
+    told = _scored_otherwise(first, second)
     before, now = (settings.get("collections") or {} for settings in (first, second))
     for name in before:
         if name in now and before[name] != now[name]:
@@ -81,6 +82,21 @@ def warnings_of(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str
                 f"the documents in the collection “{name}” were others in the second than in the first"
             )
     return told
+
+
+def scale_of(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The scale that judges scored both evaluations on, None where they are not both judged on one."""
+    scales = [(settings.get("judge") or {}).get("scale") for settings in (first, second)]
+    return (int(scales[0][0]), int(scales[0][1])) if scales[0] and scales[0] == scales[1] else None
+
+
+def _scored_otherwise(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    metrics = [str(settings.get("metric", "")) for settings in (first, second)]
+    if metrics[0] != metrics[1]:
+        return [f"the first is scored by the metric {metrics[0]}, the second by {metrics[1]}"]
+    before, now = (dict(flat(settings.get("judge") or {})) for settings in (first, second))
+    changed = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
+    return [f"they were judged otherwise: other {', '.join(changed)}"] if changed else []
 
 
 def mcnemar(pairs: Sequence[Pair]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 from workbench.prompting.evaluation.items import Item
 from workbench.prompting.evaluation.references import is_right
 from workbench.prompting.evaluation.setup import Setup
+from workbench.prompting.judging.settings import JudgeSettings
+from workbench.prompting.judging.verdict import Verdict
 from workbench.prompting.technique import Outcome, Step
 
 
@@ -29,9 +31,19 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What came of judging an item's samples: verdicts, those that were malformed, and the judge's tokens."""
+
+    verdicts: int = 0
+    malformed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
 class Result:
-    """What the numbers need of a transcript. `scores` has one for each sample, and is empty where there is
-    no reference; `answered` counts the samples with an answer."""
+    """What the numbers need of a transcript. `scores` has one for each sample that could be scored: none
+    where there is neither reference nor verdict; `answered` counts the samples with an answer."""
 
     id: str
     row: int
@@ -41,6 +53,7 @@ class Result:
     answered: int
     cost: Cost
     agreement: float | None
+    judged: Judged | None = None
 
     @property
     def score(self) -> float | None:
@@ -55,9 +68,16 @@ def transcript(
     outcomes: Sequence[Outcome],
     steps: Sequence[Step],
     seconds: float,
+    verdicts: Sequence[Verdict] = (),
 ) -> dict[str, Any]:
-    """All of an item as plain JSON; `workbench.store.transcripts` says what is in it."""
-    samples = [_sample(outcome, item, setup) for outcome in outcomes]
+    """All of an item as plain JSON; `workbench.store.transcripts` says what is in it.
+
+    `verdicts` are a judge's, one an outcome, where the metric is `judge`.
+    """
+    if setup.judge is not None:
+        samples = [_judged(*pair, setup.judge) for pair in zip(outcomes, verdicts, strict=True)]
+    else:
+        samples = [_sample(outcome, _correct(outcome, item, setup)) for outcome in outcomes]
     scores = [float(sample["correct"]) for sample in samples if sample["correct"] is not None]
     return {
         "id": item.id,
@@ -89,6 +109,7 @@ def result_of(record: Mapping[str, Any]) -> Result | None:
             answered=sum(sample["answer"] is not None for sample in samples),
             cost=Cost(**record["cost"]),
             agreement=sum(agreements) / len(agreements) if agreements else None,
+            judged=_judging_of(samples),
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -105,17 +126,36 @@ def cost_of(steps: Iterable[Step], seconds: float) -> Cost:
     return Cost(read, written, cached, len(requests), len(requests) - told, seconds)
 
 
-def _sample(outcome: Outcome, item: Item, setup: Setup) -> dict[str, Any]:
+def _judging_of(samples: Sequence[Mapping[str, Any]]) -> Judged | None:
+    verdicts = [sample["verdict"] for sample in samples if "verdict" in sample]
+    if not verdicts:
+        return None
+    read, written = (
+        sum(int(verdict["usage"][name]) for verdict in verdicts)
+        for name in ("prompt_tokens", "completion_tokens")
+    )
+    malformed = sum(verdict["score"] is None for verdict in verdicts)
+    return Judged(len(verdicts) - malformed, malformed, read, written)
+
+
+def _judged(outcome: Outcome, verdict: Verdict, judge: JudgeSettings) -> dict[str, Any]:
+    share = None if verdict.score is None else judge.share(verdict.score)
+    return {**_sample(outcome, share), "verdict": asdict(verdict)}
+
+
+def _sample(outcome: Outcome, correct: bool | float | None) -> dict[str, Any]:
     return {
         "text": outcome.text,
         "answer": outcome.answer,
-        "correct": _correct(outcome, item, setup) if item.references else None,
+        "correct": correct,
         "logprob": outcome.logprob,
         "details": outcome.details,
     }
 
 
-def _correct(outcome: Outcome, item: Item, setup: Setup) -> bool:
+def _correct(outcome: Outcome, item: Item, setup: Setup) -> bool | None:
+    if not item.references:
+        return None
     if setup.metric == "answer":
         assert setup.compared_as is not None
         return is_right(outcome.answer, item.references, setup.compared_as)

@@ -16,7 +16,8 @@ from workbench.prompting.evaluation.observed import Observed
 from workbench.prompting.evaluation.results import Result, result_of, transcript
 from workbench.prompting.evaluation.searched import searched
 from workbench.prompting.evaluation.setup import Setup, check_same
-from workbench.prompting.technique import Session, Trace
+from workbench.prompting.judging.judge import Judge
+from workbench.prompting.technique import Outcome, Session, Step, Task, Trace
 from workbench.prompting.together import together
 from workbench.store.evaluations import Evaluation
 from workbench.store.json_lines import LinesWriter
@@ -37,8 +38,14 @@ class Effort:
     tries: int = 4
 
 
+JUDGES_ITSELF = (
+    "the judge is the model that it judges, or one of its name: models prefer their own answers, so these "
+    "scores are likely too high"
+)
+
 Progress = Callable[[int, int, float | None], None]
-"""Hears after each item how many are done, how many failed, and the accuracy so far."""
+"""Hears after each item how many are done, how many failed, and the accuracy so far, which with a judge is
+the mean share of the scale."""
 
 
 async def evaluate(
@@ -49,10 +56,12 @@ async def evaluate(
     *,
     effort: Effort | None = None,
     embedder: Embedder | None = None,
+    judge: Model | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Do what is missing of an evaluation, and sum it up. It can be cancelled, and killed, at any moment.
 
+    `judge` is the model that judges the answers, where the setup has one.
     Raises `RunError` while another process is at it, `UsageError` where it was begun with other settings,
     `ServerError` where item after item fails, and what else a technique raises.
     """
@@ -60,6 +69,9 @@ async def evaluate(
     with evaluation.open_results() as results, LinesWriter(evaluation.failures_path) as failures:
         run = _Run(setup, items, Observed(model, keep=False), evaluation, effort or Effort(), embedder)
         run.results, run.failures, run.progress = results, failures, progress
+        if setup.judge is not None:
+            assert judge is not None
+            run.judge = Judge(setup.judge, Observed(judge, keep=False))
         return await run.do()
 
 
@@ -83,6 +95,16 @@ def begin(evaluation: Evaluation, setup: Setup, items: int) -> None:
     evaluation.write_settings({"name": evaluation.name, "created": created, "items": items, **record})
 
 
+@dataclass(frozen=True)
+class _Answered:
+    """What a technique came to for an item, before it is judged: a failing judge is asked again alone."""
+
+    task: Task
+    outcomes: Sequence[Outcome]
+    steps: Sequence[Step]
+    seconds: float
+
+
 @dataclass
 class _Run:
     """One evaluation while it runs."""
@@ -102,6 +124,7 @@ class _Run:
     scored: int = 0
     score: float = 0.0
     next_summary: float = 0.0
+    judge: Judge | None = None
     notes: list[str] = field(default_factory=list)
 
     async def do(self) -> dict[str, Any]:
@@ -110,6 +133,8 @@ class _Run:
         for result in summary.results_in(self.evaluation):
             if result.id in wanted:
                 self._take(result)
+        if self.setup.judges_itself:
+            self.notes.append(JUDGES_ITSELF)
         missing = [item for item in self.items if item.id not in self.done]
         state, error = "stopped", None
         self._summarise("running")
@@ -150,11 +175,14 @@ class _Run:
 
     async def _do(self, item: Item) -> None:
         """One item, tried as often as it may be; what it came to is kept at once."""
+        answered: _Answered | None = None
         for number in range(self.effort.tries):
             if number:
                 await asyncio.sleep(WAIT_SECONDS * 2 ** (number - 1))
             try:
-                record = await self._ask(item)
+                if answered is None:
+                    answered = await self._ask(item)
+                record = await self._record(item, answered)
             except ServerError as error:
                 problem = error
             else:
@@ -165,13 +193,24 @@ class _Run:
                 return
         self._fail(item, problem)
 
-    async def _ask(self, item: Item) -> dict[str, Any]:
+    async def _ask(self, item: Item) -> _Answered:
         task = self.setup.task(item)
         session = Session(self.model, Trace(), embedder=self.embedder)
         started = time.monotonic()
         outcomes = await self.setup.technique.run(task, session, self.setup.samples)
-        seconds = time.monotonic() - started
-        return transcript(item, self.setup, task.question, outcomes, session.trace.steps, seconds)
+        return _Answered(task, outcomes, session.trace.steps, time.monotonic() - started)
+
+    async def _record(self, item: Item, answered: _Answered) -> dict[str, Any]:
+        """The transcript, with the judge's verdicts where there is one."""
+        task, steps = answered.task, list(answered.steps)
+        verdicts = []
+        for chain, outcome in enumerate(answered.outcomes) if self.judge is not None else ():
+            assert self.judge is not None
+            verdict, step = await self.judge.judge(task, outcome.text, item.references, chain)
+            verdicts.append(verdict)
+            steps.append(step)
+        question, seconds = task.question, answered.seconds
+        return transcript(item, self.setup, question, answered.outcomes, steps, seconds, verdicts)
 
     def _take(self, result: Result) -> None:
         self.done[result.id] = result
@@ -200,6 +239,11 @@ class _Run:
                 hint=f"{error.hint + '; ' if error.hint else ''}the same command goes on where it stopped",
             ) from None
 
+    def _notes(self) -> list[str]:
+        judge = self.judge.model if self.judge is not None else None
+        theirs = [f"the judge: {note}" for note in judge.notes] if isinstance(judge, Observed) else []
+        return [*self.model.notes, *theirs, *self.notes]
+
     def _summarise(self, state: str, error: dict[str, str] | None = None) -> dict[str, Any]:
         """Write the summary; the interval only at the end, since it takes a while."""
         started = time.monotonic()
@@ -208,8 +252,8 @@ class _Run:
         told = {
             "state": state,
             "error": error,
-            **make(results, len(self.items), len(self.failed)),
-            "notes": [*self.model.notes, *self.notes],
+            **make(results, len(self.items), len(self.failed), self.setup.record["judge"]),
+            "notes": self._notes(),
         }
         self.evaluation.write_summary(told)
         now = time.monotonic()

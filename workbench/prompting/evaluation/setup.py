@@ -18,15 +18,18 @@ from workbench.prompting.evaluation.items import DataSet, Item
 from workbench.prompting.evaluation.rows import digest
 from workbench.prompting.evaluation.searched import searched
 from workbench.prompting.examples import find_file
+from workbench.prompting.judging.judge import VERSION
+from workbench.prompting.judging.settings import JudgeSettings
 from workbench.prompting.prompt import Prompt
 from workbench.prompting.technique import Task
 from workbench.store.evaluations import Evaluation
 
-Metric = Literal["answer", "exact", "contains"]
+Metric = Literal["answer", "exact", "contains", "judge"]
 METRICS: dict[Metric, str] = {
     "answer": "the extracted answer is the reference, as the prompt's kind of answer compares",
     "exact": "the text is the reference, blanks around it aside",
     "contains": "the reference occurs in the text, whatever its case",
+    "judge": "a model says so, by a rubric, on a scale",
 }
 SEED_STEP = 1_000_003
 """Between the seeds of two rows, so that the many chains of one share none with the next."""
@@ -41,7 +44,8 @@ class Setup:
 
     `model` says which it is: `name` and `place`. `sampling` are changes to the prompt's own; `answer` is
     what is looked for where that is not the prompt's. `chosen` tells how the items were chosen, apart from
-    how many. `samples` independent answers are asked for each item.
+    how many. `samples` independent answers are asked for each item. With the metric `judge`, `judge` tells
+    how they are judged, and `judge_model` says which model does.
     """
 
     prompt: Prompt
@@ -55,6 +59,17 @@ class Setup:
     samples: int = 1
     chosen: str = "in order"
     embedder: str | None = None
+    judge: JudgeSettings | None = None
+    judge_model: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert (self.metric == "judge") == (self.judge is not None)
+
+    @property
+    def judges_itself(self) -> bool:
+        """Whether the judge has the name of the model it judges, wherever either runs."""
+        names = [Path(str(about.get("name", ""))).name.casefold() for about in (self.model, self.judge_model)]
+        return self.judge is not None and names[0] == names[1]
 
     @property
     def looked_for(self) -> Answer | None:
@@ -114,7 +129,14 @@ class Setup:
             "answer": None if self.answer is None else self.answer.model_dump(mode="json"),
             "metric": self.metric,
             "samples": self.samples,
+            "judge": self._judge(),
         }
+
+    def _judge(self) -> dict[str, Any] | None:
+        if self.judge is None:
+            return None
+        told = self.judge.model_dump(mode="json", exclude={"model"})
+        return {"model": dict(self.judge_model), **told, "instructions": VERSION}
 
     def _demonstrations(self) -> str | None:
         """The hash of the file that demonstrations come from."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 
+from workbench.prompting.fences import free_tag
 from workbench.prompting.retrieval.chunking import BYTES_PER_TOKEN, measure
 from workbench.prompting.retrieval.passage import Passage
 
@@ -58,21 +58,11 @@ def _beginning(text: str, most_bytes: int) -> str:
 
 def fenced(shown: Sequence[Shown]) -> str:
     """The passages as one text, each between tags with its number and source."""
-    tag = _free_tag(shown)
+    tag = free_tag("passage", (entry.text for entry in shown))
     return "\n\n".join(
         f"<{tag} {_attributes(entry)}>\n{entry.text}{' …' if entry.is_cut else ''}\n</{tag}>"
         for entry in shown
     )
-
-
-def _free_tag(shown: Sequence[Shown]) -> str:
-    """`passage`, unless a passage holds such a tag; then `passage-2`, and so on."""
-    for number in count(1):
-        tag = "passage" if number == 1 else f"passage-{number}"
-        pattern = re.compile(rf"<\s*/?\s*{tag}(?![\w-])", re.IGNORECASE)
-        if not any(pattern.search(entry.text) for entry in shown):
-            return tag
-    raise AssertionError("a finite text holds finitely many tags")
 
 
 def _attributes(entry: Shown) -> str:
