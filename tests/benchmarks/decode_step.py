@@ -13,6 +13,7 @@ slower than the native step on huge pages each is. On a busy machine believe the
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import sys
@@ -23,13 +24,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
 import decoders
 
+from workbench.inference.engine.dense_cache import cache_name
+from workbench.inference.engine.fused_weights import fuse
 from workbench.ops.decode import DecoderWeights, Row, choose, decode_reference, decode_step, prefill
-from workbench.ops.huge_pages import move_to_huge_pages
 
 Step = Callable[[], Any]
 
@@ -85,11 +88,13 @@ class Forward:
 
     def __init__(self, model: Any, ids: Tensor, batch: int) -> None:
         self.model, self.tokens = model, torch.arange(batch)[:, None] + 5
-        self.cache = model(ids[None], use_cache=True, logits_to_keep=1).past_key_values
+        self.cache = DynamicCache(config=model.config)
+        self.cached = {cache_name(model): self.cache, "use_cache": True}
+        model(ids[None], logits_to_keep=1, **self.cached)
         self.cache.batch_repeat_interleave(batch)
 
     def __call__(self) -> None:
-        self.model(self.tokens, past_key_values=self.cache, use_cache=True)
+        self.model(self.tokens, **self.cached)
 
 
 @torch.inference_mode()
@@ -106,8 +111,7 @@ def main() -> None:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=getattr(torch, options.dtype)).eval()
-    small, huge = decoders.weights_of(model), decoders.weights_of(model)
-    move_to_huge_pages(huge)
+    small, huge = decoders.weights_of(model), fuse(copy.deepcopy(model), options.context + options.rounds + 2)
     choice = choose(huge)
     if not choice.native:
         raise SystemExit(f"no native step here: {choice.reason}")

@@ -18,8 +18,9 @@ from workbench.inference.loading.load import LoadedModel, load_for_inference
 
 PROMPT = [5, 9, 130, 12, 200, 8, 77]
 NEW = 12
-# What PEFT 0.21 says of transformers 5.23, and of what is done here on purpose.
+# What PEFT 0.21 says of transformers 5.23 and 5.24, and of what is done here on purpose.
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:.past_key_values. is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning"),
     pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning"),
     pytest.mark.filterwarnings("ignore:Setting .save_embedding_layers.:UserWarning"),
@@ -94,6 +95,20 @@ def generated(model: Any) -> list[int]:
     return text
 
 
+def forwarded(model: Any, *, to_decoder: bool) -> list[int]:
+    """The same through PEFT's forward, which reads the whole text each time. Its `generate` loses a soft
+    prompt under transformers 5.24: it still looks for the cache by its old name."""
+    text: list[int] = []
+    for _ in range(NEW):
+        given = torch.tensor([PROMPT if to_decoder else [*PROMPT, *text]])
+        inputs = {"input_ids": given, "attention_mask": torch.ones_like(given)}
+        if to_decoder:
+            inputs["decoder_input_ids"] = torch.tensor([[0, *text]])
+        with torch.inference_mode():
+            text.append(int(model(**inputs).logits[0, -1].argmax()))
+    return text
+
+
 SOFT = {
     "prompt tuning": lambda task: peft.PromptTuningConfig(task_type=task, num_virtual_tokens=5),
     "p-tuning": lambda task: peft.PromptEncoderConfig(
@@ -114,7 +129,7 @@ def test_soft_prompts(tmp_path: Path, name: str, kind: str) -> None:
     loaded = load(folder)
     assert loaded.prefix is not None and loaded.prefix.length == 5
     assert loaded.kind == ("encoder_decoder" if name in ENCODER_DECODERS else "decoder")
-    wanted = generated(model)
+    wanted = forwarded(model, to_decoder=task == SEQUENCES)
     assert greedy(loaded) == wanted
     plain = load(tmp_path / "base")
     assert plain.prefix is None and greedy(plain) != wanted
@@ -152,7 +167,7 @@ def test_a_soft_prompt_on_top_of_adapters(tmp_path: Path) -> None:
     model.save_pretrained(str(tmp_path / "soft"))
     loaded = load(lora, adapter=str(tmp_path / "soft"))
     assert len(loaded.adapters) == 2
-    assert greedy(loaded) == generated(model)
+    assert greedy(loaded) == forwarded(model, to_decoder=False)
     with pytest.raises(ModelError, match="only one soft prompt"):
         load_two_soft_prompts(tmp_path)
 

@@ -11,7 +11,7 @@ import transformers
 from tiny_decoders import CONTEXT, DECODERS, ENCODER_DECODERS, MODELS, VOCABULARY, assert_close, some_ids
 
 from workbench.errors import ModelError
-from workbench.inference.engine.dense_cache import Block, DenseCache, DenseLayer
+from workbench.inference.engine.dense_cache import Block, DenseCache, DenseLayer, cache_name
 from workbench.inference.engine.dense_encoder_decoder import EncoderDecoderRunner
 from workbench.inference.engine.dense_positions import RowPositions
 from workbench.inference.engine.dense_runner import dense_runner
@@ -187,7 +187,7 @@ def test_a_soft_prompt_stands_before_every_prompt() -> None:
     before, prompt, answer = some_ids(11), some_ids(2 * CHUNK + 3, seed=1), some_ids(4, seed=2)
     cache = DenseCache(1, 64)
     cache.window.rows = 1
-    model(input_ids=torch.tensor([before]), past_key_values=cache)
+    model(input_ids=torch.tensor([before]), **{cache_name(model): cache})
     block: Block = cache.cut(0, 0, len(before))
     runner = TransformersRunner(model, chunk=CHUNK, prefix=block)
     assert runner.max_length == CONTEXT - len(before)

@@ -5,6 +5,7 @@ B rows, H heads of keys and values, T columns (tokens), D the size of a head.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,13 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 def rounded(columns: int) -> int:
     """The next multiple of `ROUND`."""
     return -(-columns // ROUND) * ROUND
+
+
+def cache_name(model: Any) -> str:
+    """What a model's forward calls its cache: `cache` from transformers 5.24 on, `past_key_values` before
+    and in remote code."""
+    old = "past_key_values"
+    return old if old in inspect.signature(model.forward).parameters else "cache"
 
 
 @dataclass(eq=False)

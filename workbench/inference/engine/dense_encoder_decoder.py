@@ -117,10 +117,10 @@ class EncoderDecoderRunner(TransformersRunner):
         own.window.rows, own.window.end = 1, before
         encoder_outputs, mask = self._encoder_outputs(ids)
         logits = self._logits(
+            EncoderDecoderCache(own, seen),
             encoder_outputs=encoder_outputs,
             attention_mask=mask,
             decoder_input_ids=self._tensor([self._start]),
-            past_key_values=EncoderDecoderCache(own, seen),
         )
         pairs = [(layer.keys[0], layer.values[0]) for layer in seen.layers]
         encoded = Block([*pairs], pairs[0][0].shape[-2])
@@ -159,11 +159,11 @@ class EncoderDecoderRunner(TransformersRunner):
             extra["decoder_position_ids"] = self._tensor([[width] for width in widths])
         with self._positions.set(None if padded is None else widths):
             return self._logits(
+                EncoderDecoderCache(cache, _seen(cross, len(rows), longest)),
                 decoder_input_ids=ids,
                 decoder_attention_mask=padded,
                 attention_mask=_right_padded(sources, self.device),
                 encoder_outputs=self._outputs_kind(last_hidden_state=hidden),
-                past_key_values=EncoderDecoderCache(cache, _seen(cross, len(rows), longest)),
                 **extra,
             )
 

@@ -10,7 +10,14 @@ from typing import Any
 
 import torch
 
-MODULE, LENGTH, POSITIONS = "embed_positions", "past_key_values_length", "position_ids"
+MODULE, POSITIONS = "embed_positions", "position_ids"
+LENGTHS = ("cache_length", "past_key_values_length")
+"""What such a module calls the length: the second until transformers 5.23."""
+
+
+def _length_name(module: Any) -> str | None:
+    parameters = inspect.signature(module.forward).parameters
+    return next((name for name in LENGTHS if name in parameters), None)
 
 
 class RowPositions:
@@ -23,8 +30,7 @@ class RowPositions:
     def __init__(self, decoder: Any) -> None:
         self._widths: list[int] | None = None
         for name, module in decoder.named_modules():
-            parameters = inspect.signature(module.forward).parameters
-            if name.rpartition(".")[2] == MODULE and LENGTH in parameters:
+            if name.rpartition(".")[2] == MODULE and _length_name(module) is not None:
                 module.register_forward_hook(self._replace, with_kwargs=True)
 
     @contextmanager
@@ -39,13 +45,14 @@ class RowPositions:
     def _replace(
         self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor
     ) -> torch.Tensor | None:
-        if self._widths is None:
+        length = _length_name(module)
+        if self._widths is None or length is None:
             return None
         signature = inspect.signature(module.forward)
         arguments = signature.bind(*args, **kwargs).arguments
         found: dict[int, torch.Tensor] = {}
         for width in set(self._widths):
-            arguments[LENGTH] = width
+            arguments[length] = width
             if POSITIONS in signature.parameters:
                 arguments[POSITIONS] = torch.tensor([width], device=output.device)
             # [1 or B, 1, D], or [1, D] where one is meant for all rows.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from workbench.errors import ModelError
-from workbench.inference.engine.dense_cache import Block, DenseCache, rounded
+from workbench.inference.engine.dense_cache import Block, DenseCache, cache_name, rounded
 from workbench.inference.engine.dense_encoder_decoder import EncoderDecoderRunner
 from workbench.inference.engine.transformers_runner import KEPT_BYTES, TransformersRunner
 from workbench.inference.loading.soft_prompt import SoftPrompt
@@ -46,7 +46,7 @@ def _read_embeddings(model: Any, embeddings: torch.Tensor) -> Block:
     cache = DenseCache(1, rounded(len(embeddings)))
     cache.window.rows = 1
     try:
-        model(inputs_embeds=embeddings[None], past_key_values=cache, use_cache=True)
+        model(inputs_embeds=embeddings[None], use_cache=True, **{cache_name(model): cache})
     except (RuntimeError, TypeError, ValueError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"the soft prompt does not fit {type(model).__name__}: {first}") from error

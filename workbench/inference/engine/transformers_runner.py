@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from transformers.cache_utils import Cache
 
 from workbench.errors import ModelError
 from workbench.inference.engine.dense_attention import use_grouped_attention
-from workbench.inference.engine.dense_cache import Block, DenseCache, rounded
+from workbench.inference.engine.dense_cache import Block, DenseCache, cache_name, rounded
 from workbench.inference.engine.dense_checks import check_model
 from workbench.inference.engine.dense_prefixes import Prefixes, chain
 from workbench.inference.engine.dense_rows import DenseBatch, Row
@@ -74,6 +75,7 @@ class TransformersRunner:
         self.prefix = prefix
         self.name = f"transformers {str(model.dtype).removeprefix('torch.')}, {self.device}"
         self._accepts = frozenset(inspect.signature(model.forward).parameters)
+        self._cache_name = cache_name(model)
         self._prefixes: Prefixes[Block] = Prefixes(kept_bytes)
         self._shared = DenseBatch()
         use_grouped_attention(model)
@@ -161,13 +163,14 @@ class TransformersRunner:
             extra["position_ids"] = torch.arange(start, start + len(ids), device=self.device)[None]
         if "logits_to_keep" in self._accepts and not all_logits:
             extra["logits_to_keep"] = 1
-        logits = self._logits(input_ids=self._tensor([ids]), past_key_values=cache, **extra)
+        logits = self._logits(cache, input_ids=self._tensor([ids]), **extra)
         return (logits[0] if all_logits else logits[0, -1:]).float()
 
     def _tensor(self, numbers: list[list[int]]) -> torch.Tensor:
         return torch.tensor(numbers, device=self.device)
 
-    def _logits(self, **inputs: Any) -> torch.Tensor:
+    def _logits(self, cache: Cache, **inputs: Any) -> torch.Tensor:
+        inputs[self._cache_name] = cache
         logits: torch.Tensor = self.model(use_cache=True, return_dict=True, **inputs).logits
         return logits
 
@@ -204,7 +207,7 @@ class TransformersRunner:
         extra: dict[str, Any] = {"attention_mask": left_padded([row.width for row in rows], 1, self.device)}
         if "position_ids" in self._accepts:
             extra["position_ids"] = self._tensor([[row.width] for row in rows])
-        return self._logits(input_ids=ids, past_key_values=cache, **extra)
+        return self._logits(cache, input_ids=ids, **extra)
 
     def close(self, handle: Row, ids: Many[int] | None = None) -> None:
         if ids is not None:
