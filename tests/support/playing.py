@@ -19,6 +19,7 @@ from textual.screen import Screen
 
 from workbench.inference.generation import Completion, Model, OnDelta
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.commands import active_commands
 from workbench.tui.playground.answer_view import AnswerView
 from workbench.tui.playground.catalog import Catalog
 from workbench.tui.playground.settings_screen import SettingsScreen
@@ -75,6 +76,16 @@ class Playing:
 
     def shows(self, words: str) -> bool:
         return words in self.screen_text
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The keys that do something now, and what they do, in a word."""
+        return {
+            key: command.binding.description
+            for command in active_commands(self.app.screen)
+            if command.enabled
+            for key in command.keys
+        }
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Go on as soon as it holds; fail with the screen if it never does."""

@@ -125,6 +125,33 @@ async def test_columns_compare_models_on_one_prompt(size: tuple[int, int]) -> No
         assert "from the right" in playing.answers[0]
 
 
+async def test_answers_are_laid_out_as_markdown_by_a_key(size: tuple[int, int]) -> None:
+    sea = "# Sea\n\n*Also* [b]so[/b]."
+    model = Held("# Sky\n\nIt is **blue**.\x1b[31m", sea, sea)
+    async with play({"smol": model}, size) as playing:
+        assert "M" not in playing.keys
+        await playing.send("**Why?**")
+        await playing.until_answered("#")
+        await playing.press("ctrl+t", "M")
+        # What is still on its way is shown as it comes.
+        playing.tab.backstage.call(model.going.set)
+        await playing.done()
+        await playing.until(lambda: "It is blue.␛[31m" in playing.answers[0])
+        assert "# Sky" not in playing.answers[0] and "› **Why?**" in playing.answers[0]
+        assert "Markdown" in playing.screen_text and playing.keys["M"] == "Markdown"
+        await playing.press("plus")
+        await playing.until(lambda: len(playing.tab.panes) == 2)
+        await playing.send("and?")
+        await playing.done()
+        for answer in playing.answers:
+            assert "It is blue.␛[31m" in answer and "Also [b]so[/b]." in answer
+        assert playing.fits()
+        await playing.press("escape", "M")
+        assert all("# Sky" in answer and "*Also* [b]so[/b]." in answer for answer in playing.answers)
+        await playing.press("i")
+        assert "M" not in playing.keys
+
+
 async def test_four_columns_are_the_most() -> None:
     async with play({"smol": ScriptedModel(["a", "b", "c", "d"])}, (200, 60)) as playing:
         for _ in range(6):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench.tui.playground.column import Column
 from workbench.tui.playground.empty import empty_lines
@@ -13,6 +15,9 @@ from workbench.tui.widgets.text_lines import Line, Span, plain
 
 if TYPE_CHECKING:
     from workbench.inference.generation import Message
+
+Layout: TypeAlias = Callable[[str], list[Line]]
+"""Makes lines of what a model said."""
 
 ROLES = {"user": "key", "system": "dim", "tool": "dim"}
 STARTS_AGAIN = "The next prompt starts the engine again; g starts it now."
@@ -28,44 +33,80 @@ class AnswerView(StreamLines):
         self._tail: list[Line] = []
         self._written = 0
 
-    def show(self, column: Column) -> None:
-        """Bring it in line with the column; cheap when the answer has only grown."""
+    def show(self, column: Column, *, markdown: bool = False) -> None:
+        """Bring it in line with the column; cheap when the answer has only grown.
+
+        With `markdown`, answers are laid out as that, the one that is still growing aside: laying it out anew
+        for every few tokens would cost the more the longer it is, and half a table is none.
+        """
         if column.state == "empty":
             self._drawn, self._tail, self._written = (), [], 0
             self.set_lines(empty_lines(column))
             return
         chain = column.shown
         log = chain.log if chain is not None else []
-        drawn = (column, column.question, column.earlier, column.chain, column.job)
+        width = self._room if markdown else 0
+        drawn = (column, column.question, column.earlier, column.chain, column.job, width)
         tail = tail_lines(column)
         if drawn == self._drawn and tail == self._tail == [] and 0 < self._written <= len(log):
             self.append(log[self._written :])
         elif drawn != self._drawn or tail != self._tail or len(log) != self._written:
             fresh = drawn[:3] != self._drawn[:3]
-            self.set_lines([*head_lines(column), *lines_of(log), *tail])
+            lay = _layout(width) if markdown else _literally
+            answer = lines_of(log) if column.busy else log_lines(log, lay)
+            self.set_lines([*head_lines(column, lay), *answer, *tail])
             if fresh:
                 self.scroll_end(animate=False)
         self._drawn, self._tail, self._written = drawn, tail, len(log)
 
+    @property
+    def _room(self) -> int:
+        """Cells of a row, with the scroll bar there or not."""
+        return self.scrollable_content_region.width - (not self.show_vertical_scrollbar)
 
-def message_lines(message: Message) -> list[Line]:
-    """A message of a conversation."""
-    role = str(message.get("role", ""))
-    spans: list[Span] = [(SIGNS.get(role, "") + _content(message.get("content")), ROLES.get(role, ""))]
+
+def _literally(text: str) -> list[Line]:
+    return lines_of([(text, "")])
+
+
+def _layout(width: int) -> Layout:
+    from workbench.tui.playground.markdown_lines import markdown_lines
+
+    return lambda text: markdown_lines(text, width)
+
+
+def log_lines(log: Sequence[Span], lay: Layout) -> list[Line]:
+    """What a chain wrote, laid out; what was done between, its calls and their results, is literal."""
+    lines: list[Line] = []
+    for is_said, spans in groupby(log, key=lambda span: not span[1]):
+        part = list(spans)
+        lines += lay("".join(text for text, _ in part)) if is_said else lines_of(part)
+        if not is_said and not lines[-1]:
+            lines.pop()
+    return lines
+
+
+def message_lines(message: Message, lay: Layout = _literally) -> list[Line]:
+    """A message of a conversation; `lay` lays out what a model said."""
+    role, content = str(message.get("role", "")), _content(message.get("content"))
+    if role == "assistant":
+        lines = lay(content) if content else []
+    else:
+        lines = lines_of([(SIGNS.get(role, "") + content, ROLES.get(role, ""))])
     for call in message.get("tool_calls") or ():
         function = call.get("function") or {}
         words = f"{function.get('name')}({function.get('arguments')})"
-        spans.append((f"\n→ {reveal_control(words)}", "key"))
-    return [*lines_of(spans), ()]
+        lines.append(plain(f"→ {reveal_control(words)}", "key"))
+    return [*lines, ()]
 
 
 def _content(content: Any) -> str:
     return content if isinstance(content, str) else "" if content is None else str(content)
 
 
-def head_lines(column: Column) -> list[Line]:
+def head_lines(column: Column, lay: Layout = _literally) -> list[Line]:
     """What stands above the answer."""
-    lines = [line for message in column.earlier for line in message_lines(message)]
+    lines = [line for message in column.earlier for line in message_lines(message, lay)]
     if column.question:
         lines += message_lines({"role": "user", "content": column.question})
     return lines

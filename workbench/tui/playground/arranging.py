@@ -17,6 +17,7 @@ class Arranging(Conversing):
         column = self.column
         return {
             "copy": column.shown is not None,
+            "markdown": column.state != "empty",
             "new": column.state != "empty",
             "resend": column.outgoing is not None and not self.busy,
             "remove": len(self.columns) > 1,

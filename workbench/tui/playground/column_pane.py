@@ -81,6 +81,7 @@ class ColumnPane(Container):
         self.column = column
         self.view = "answer"
         self.symbols = "braille"
+        self.markdown = False
         self._seen: tuple[object, ...] = ()
         self._head_drawn = 0.0
 
@@ -124,14 +125,14 @@ class ColumnPane(Container):
             head.words = head_words(column, number if several else 0)
             self._head_drawn = time.monotonic()
         self.query_one(ToolQuestion).show()
-        seen = (column.revision, column.chain, self.view, self.symbols, self.size)
+        seen = (column.revision, column.chain, self.view, self.symbols, self.markdown, self.size)
         if seen == self._seen:
             return
         self._seen = seen
         width = max(20, self.size.width - 3)
         match self.view:
             case "answer":
-                self.query_one(AnswerView).show(column)
+                self.query_one(AnswerView).show(column, markdown=self.markdown)
             case "tokens":
                 odds = self.query_one(OddsPane)
                 odds.symbols = self.symbols

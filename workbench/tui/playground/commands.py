@@ -20,6 +20,13 @@ COMMANDS = (
     Command("play.send", "ctrl+j,f5", "send", "send", "Send what is written, to every column."),
     Command("play.model", "m", "model", "model", "Choose the model of the column."),
     Command("play.technique", "t", "technique", "technique", "Choose techniques and their settings."),
+    Command(
+        "play.markdown",
+        "M",
+        "markdown",
+        "Markdown",
+        "Lay answers out as Markdown, or show them as they came.",
+    ),
     Command("play.sampling", "r", "sampling", "sampling", "Set temperature, length, samples and so on."),
     Command("play.open", "o", "open", "prompts", "Open a prompt, or write free text again."),
     Command("play.add", "plus", "add", "column", "Add a column, to compare answers."),

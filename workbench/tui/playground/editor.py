@@ -21,7 +21,7 @@ from workbench.tui.widgets.styles import part_style
 
 FEWEST, MOST = 2, 12
 Act: TypeAlias = Callable[[str, int], None]
-"""Does what a key means beside the text: send, leave, turn, page or recall, by how much."""
+"""Does what a key means beside the text: send, leave, answer, turn, page or recall, by how much."""
 
 PLACEHOLDERS = {
     "input": "enter to write; then enter sends, ctrl+o makes a new line, esc leaves",
@@ -39,6 +39,7 @@ class Area(TextArea):
         Command("write.newline", "ctrl+o,alt+enter", "newline", "new line", "Begin a new line."),
         Command("write.next", "tab", "turn(1)", "next field", "Go to the next field of the prompt."),
         Command("write.before", "shift+tab", "turn(-1)", "before", "Go to the field before.", footer=False),
+        Command("write.answer", "ctrl+t", "answer", "to the answer", "Go to the answer, and let it go on."),
         Command("write.leave", "escape", "leave", "stop", "Cancel the answer, or stop writing."),
         Command("write.page_up", "pageup", "page(-1)", "page up", "Scroll the answer up.", footer=False),
         Command("write.page_down", "pagedown", "page(1)", "down", "Scroll the answer down.", footer=False),
@@ -69,6 +70,10 @@ class Area(TextArea):
             event.stop()
             event.prevent_default()
             self._act("recall", 1)
+        elif event.key == "down" and not self.text:
+            event.stop()
+            event.prevent_default()
+            self.action_answer()
         elif found := self._bindings.key_to_bindings.get(event.key):
             # Bindings run once the key has travelled up to the app, when what was typed behind it is there
             # already. Here they run in the order in which they were typed.
@@ -83,6 +88,9 @@ class Area(TextArea):
 
     def action_leave(self) -> None:
         self._act("leave", 0)
+
+    def action_answer(self) -> None:
+        self._act("answer", 0)
 
     def action_newline(self) -> None:
         self.insert("\n")

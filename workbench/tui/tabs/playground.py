@@ -48,6 +48,7 @@ class PlaygroundTab(Remembering):
 
     view: reactive[str] = reactive("answer", init=False)
     large: reactive[bool] = reactive(False, init=False)
+    markdown: reactive[bool] = reactive(False, init=False)
 
     def compose(self) -> ComposeResult:
         yield TabStrip([(view.id, view.key, view.label) for view in VIEWS], active=self.view, id="play-strip")
@@ -125,10 +126,10 @@ class PlaygroundTab(Remembering):
             active = pane.column is self.column
             pane.set_class(active, "-active")
             pane.set_class(number > 0, "-beside")
-            pane.symbols = symbols
+            pane.symbols, pane.markdown = symbols, self.markdown
             if pane.display:
                 pane.refresh_column(number + 1, active=active, several=several)
-        self.strip.note = self.note()
+        self.strip.note = " · ".join(filter(None, (self.note(), "Markdown" if self.markdown else "")))
         # What had the keys may have gone out of sight: a question that was answered, tokens of before.
         if self.screen.focused is None and self.display:
             self.take_keys()
@@ -205,6 +206,8 @@ class PlaygroundTab(Remembering):
                 self.turn_slot(by)
             case "leave":
                 self.action_back()
+            case "answer":
+                self.take_keys()
             case "recall":
                 self.recall()
             case "page":
@@ -245,6 +248,11 @@ class PlaygroundTab(Remembering):
     def action_large(self) -> None:
         self.large = not self.large
 
+    def action_markdown(self) -> None:
+        """Lay answers out as Markdown, or show them as they came again."""
+        self.markdown = not self.markdown
+        self.redraw()
+
     def action_back(self) -> None:
         """Out of the question, the answer that is on its way, the text, the view: one step each."""
         if self.question.asked:
@@ -267,4 +275,6 @@ class PlaygroundTab(Remembering):
         if isinstance(self.app.focused, Input | Area):
             # What is typed is text; only what no text has is a command.
             return action in ("back", "send")
+        if action == "markdown":
+            return self.view == "answer" and self.can(action)
         return self.can(action)

@@ -26,6 +26,7 @@ def _on(full: Style, base: Style) -> Style:
         italic=full.italic or None,
         dim=full.dim or None,
         underline=full.underline or None,
+        strike=full.strike or None,
     )
 
 

@@ -7,11 +7,11 @@ costs no more than a short one. Text is shown as it is; nothing in it is read as
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import TypeAlias
 
 from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
+from rich.style import Style
 from textual.events import Resize
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
@@ -21,10 +21,11 @@ from workbench.tui.commands import Command, bindings
 from workbench.tui.widgets.styles import part_style
 
 Span: TypeAlias = tuple[str, str]
-"""A piece of text and its role, one of `ROLES` or the empty string."""
+"""A piece of text and its role: empty, or of `ROLES` and `EMPHASES`, several with blanks between."""
 Line: TypeAlias = tuple[Span, ...]
 
 ROLES = ("title", "dim", "key", "good", "warn", "bad")
+EMPHASES = ("strong", "emphasis", "strike", "code")
 
 
 def plain(text: str, role: str = "") -> Line:
@@ -43,8 +44,13 @@ class TextLines(ScrollView, can_focus=True):
     TextLines > .text-lines--good { color: $text-success; }
     TextLines > .text-lines--warn { color: $text-warning; }
     TextLines > .text-lines--bad { color: $text-error; text-style: bold; }
+    TextLines > .text-lines--strong { text-style: bold; }
+    TextLines > .text-lines--emphasis { text-style: italic; }
+    TextLines > .text-lines--strike { text-style: strike; }
+    TextLines > .text-lines--code { color: $text-secondary; }
+    TextLines:nocolor > .text-lines--code { text-style: underline; }
     """
-    COMPONENT_CLASSES = {f"text-lines--{role}" for role in ROLES}
+    COMPONENT_CLASSES = {f"text-lines--{role}" for role in (*ROLES, *EMPHASES)}
     BINDINGS = bindings(
         Command("text.down", "j", "scroll_down", "down", "Scroll one line down.", footer=False),
         Command("text.up", "k", "scroll_up", "up", "Scroll one line up.", footer=False),
@@ -98,11 +104,14 @@ class TextLines(ScrollView, can_focus=True):
         width = self.size.width
         if row >= len(self._rows):
             return Strip.blank(width, base)
-        segments = [
-            Segment(text, part_style(self, f"text-lines--{role}", base)) if role else Segment(text, base)
-            for text, role in self._rows[row]
-        ]
+        segments = [Segment(text, self._style(role, base)) for text, role in self._rows[row]]
         return Strip(segments).adjust_cell_length(width, base)
+
+    def _style(self, role: str, base: Style) -> Style:
+        style = base
+        for name in role.split():
+            style = part_style(self, f"text-lines--{name}", style)
+        return style
 
 
 def wrap(line: Line, width: int) -> list[Line]:
@@ -110,10 +119,7 @@ def wrap(line: Line, width: int) -> list[Line]:
     text = "".join(part for part, _ in line)
     if len(text) <= width and (text.isascii() or cell_len(text) <= width):
         return [line]
-    cuts = [0]
-    for chunk in _chunks(text, width):
-        cuts.append(cuts[-1] + len(chunk))
-    return [_slice(line, start, end) for start, end in pairwise(cuts)]
+    return list(_rows(line, (len(chunk) for chunk in _chunks(text, width))))
 
 
 def _chunks(text: str, width: int) -> Iterable[str]:
@@ -129,13 +135,14 @@ def _chunks(text: str, width: int) -> Iterable[str]:
         text = text[len(piece) :]
 
 
-def _slice(line: Line, start: int, end: int) -> Line:
-    """The characters `start:end` of a line, roles kept."""
-    result: list[Span] = []
-    position = 0
-    for text, role in line:
-        low, high = max(start - position, 0), min(end - position, len(text))
-        if low < high:
-            result.append((text[low:high], role))
-        position += len(text)
-    return tuple(result)
+def _rows(line: Line, lengths: Iterable[int]) -> Iterable[Line]:
+    """A line cut into rows of so many characters each, roles kept."""
+    spans, text, role = iter(line), "", ""
+    for length in lengths:
+        row: list[Span] = []
+        while length:
+            if not text:
+                text, role = next(spans)
+            row += [(text[:length], role)] if text else []
+            length, text = max(0, length - len(text)), text[length:]
+        yield tuple(row)
