@@ -9,16 +9,16 @@ import secrets
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from workbench import paths
-from workbench.errors import ServerError, StorageError, storage_error
+from workbench.errors import ServerError, StorageError
 from workbench.inference.servers import Server
 from workbench.store import dead_engines, engines
 from workbench.store.engines import EngineState
+from workbench.store.spawning import spawn
 
 POLL_SECONDS = 0.1
 KNOCK_SECONDS = 1.0
@@ -40,23 +40,7 @@ def start(model: str, options: Sequence[str] = (), *, idle_minutes: float | None
     command += ["--socket", state.socket, *options]
     if idle_minutes is not None:
         command += ["--idle-minutes", str(idle_minutes)]
-    write_end = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    try:
-        pid = os.posix_spawn(
-            command[0],
-            command,
-            {**os.environ, "PYTHONUNBUFFERED": "1"},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(state.log_path), write_end, 0o600),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-        )
-    except OSError as error:
-        raise storage_error(error, state.log_path) from None
-    # So that no zombie stays behind in an interface that is open for days.
-    threading.Thread(target=os.waitpid, args=(pid, 0), name=f"waits for {name}", daemon=True).start()
+    spawn(command, state.log_path, waits_for=name, mode=0o600)
     return state
 
 

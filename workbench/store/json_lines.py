@@ -23,19 +23,20 @@ class Taken(Exception):
 
 
 class LinesWriter:
-    """Appends records, each with one `write()`; alone with the file as long as it is open.
+    """Appends records, each with one `write()`, so that a kill loses at most one.
 
-    Opening drops an unterminated last line, which only a killed writer leaves. Raises `Taken` while another
-    process has it open, `StorageError`.
+    Opening drops an unterminated last line, which only a killed writer leaves. Raises `StorageError`, and
+    `Taken` while another process has the file open, if this one wants to be `alone` with it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, alone: bool = True) -> None:
         self.path = path
         self._descriptor = -1
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            _lock(self._descriptor)
-            os.ftruncate(self._descriptor, self._whole())
+            if alone:
+                _lock(self._descriptor)
+            self._drop_torn_line()
         except OSError as error:
             self._let_go()
             raise storage_error(error, path) from None
@@ -48,32 +49,38 @@ class LinesWriter:
         line = _line(record)
         try:
             if os.write(self._descriptor, line) != len(line):
-                os.ftruncate(self._descriptor, self._whole())
+                self._drop_torn_line()
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise storage_error(error, self.path) from None
 
-    def _whole(self) -> int:
-        """Where the last whole line ends."""
-        end = os.fstat(self._descriptor).st_size
-        while end > 0:
-            start = max(0, end - PIECE_BYTES)
-            newline = os.pread(self._descriptor, end - start, start).rfind(b"\n")
-            if newline >= 0:
-                return start + newline + 1
-            end = start
-        return 0
+    def sync(self) -> None:
+        """Wait until the disk has everything. Raises `StorageError`."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise storage_error(error, self.path) from None
 
     def close(self) -> None:
         """Wait until the disk has everything, and close; closing twice is harmless. Raises `StorageError`."""
         if self._descriptor < 0:
             return
         try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise storage_error(error, self.path) from None
+            self.sync()
         finally:
             self._let_go()
+
+    def _drop_torn_line(self) -> None:
+        end = size = os.fstat(self._descriptor).st_size
+        while end > 0:
+            start = max(0, end - PIECE_BYTES)
+            newline = os.pread(self._descriptor, end - start, start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end != size:
+            os.ftruncate(self._descriptor, end)
 
     def _let_go(self) -> None:
         if self._descriptor >= 0:
@@ -91,11 +98,12 @@ class LinesWriter:
 
 def _line(record: Mapping[str, Any]) -> bytes:
     try:
-        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:
-        # Half a surrogate pair or a number of more than 64 bits, which a model may well write.
-        text = json.dumps(record, ensure_ascii=False) + "\n"
-        return text.encode("utf-8", "replace")
+        # Half a surrogate pair or a number of more than 64 bits, which a model may well write. What is not
+        # finite is null, as above.
+        finite = json.loads(json.dumps(record), parse_constant=lambda constant: None)
+        return (json.dumps(finite, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
 def _lock(descriptor: int) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from workbench.errors import RunError, storage_error
 from workbench.store.runs import Run
+from workbench.store.spawning import spawn
 
 if TYPE_CHECKING:
     from workbench.recipe import LaunchSection
@@ -52,31 +52,7 @@ def start(run: Run) -> None:
     status.progress = status.ended = status.eta_seconds = None
     status.write(run.status_path)
     run.stop_path.unlink(missing_ok=True)
-    _spawn(command(run, recipe.launch), run)
-
-
-def _spawn(arguments: list[str], run: Run) -> None:
-    """Start a process in a session of its own, its output at the end of the run's log.
-
-    Whether it lives is read from the run folder, by this process as by any other; a thread waits for it
-    only so that no zombie stays behind in an interface that is open for days.
-    """
-    write_end = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    try:
-        pid = os.posix_spawn(
-            arguments[0],
-            arguments,
-            {**os.environ, "PYTHONUNBUFFERED": "1"},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(run.log_path), write_end, 0o644),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-        )
-    except OSError as error:
-        raise storage_error(error, run.log_path) from None
-    threading.Thread(target=os.waitpid, args=(pid, 0), name=f"waits for {run.name}", daemon=True).start()
+    spawn(command(run, recipe.launch), run.log_path, waits_for=run.name)
 
 
 def request_stop(run: Run) -> None:

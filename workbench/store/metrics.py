@@ -7,18 +7,16 @@ null and read as NaN.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
-from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import orjson
 
 from workbench.errors import storage_error
+from workbench.store.json_lines import LinesWriter
 
 if TYPE_CHECKING:
     from workbench.store.growing import FloatArray
@@ -30,72 +28,15 @@ PIECE_BYTES = 1 << 16
 POLL_BYTES = 1 << 20
 
 
-class MetricsWriter:
-    """Appends records to a run's metrics, each with one `write()`, so a kill loses at most one.
-
-    Opening drops an unterminated last line, which only a killed writer leaves. Raises `StorageError`.
-    """
+class MetricsWriter(LinesWriter):
+    """Appends records to a run's metrics: flat ones, see above. Raises `StorageError`."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            self._drop_torn_line()
-        except OSError as error:
-            raise storage_error(error, path) from None
-
-    def write(self, record: Mapping[str, float | int | str | None]) -> None:
-        """Append one record. Raises `StorageError` when the disk refuses; the file stays whole."""
-        line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
-        try:
-            written = os.write(self._descriptor, line)
-            if written != len(line):
-                self._drop_torn_line()
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise storage_error(error, self.path) from None
+        super().__init__(path, alone=False)
 
     def resume(self, step: int) -> None:
         """Say that training goes on from the checkpoint of `step`: later records are overtaken."""
-        try:
-            self._drop_torn_line()
-        except OSError as error:
-            raise storage_error(error, self.path) from None
         self.write({"event": "resume", "step": step, "time": time.time()})
-
-    def sync(self) -> None:
-        """Wait until everything written is on disk. Raises `StorageError`."""
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise storage_error(error, self.path) from None
-
-    def close(self) -> None:
-        """Close the file; closing twice is harmless."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _drop_torn_line(self) -> None:
-        size = os.fstat(self._descriptor).st_size
-        end = size
-        while end > 0:
-            start = max(0, end - PIECE_BYTES)
-            newline = os.pread(self._descriptor, end - start, start).rfind(b"\n")
-            end = start
-            if newline >= 0:
-                end = start + newline + 1
-                break
-        if end != size:
-            os.ftruncate(self._descriptor, end)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class MetricsTail:
