@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 
@@ -57,6 +58,16 @@ def test_csv_and_tsv_with_named_columns(tmp_path: Path) -> None:
     ]
 
 
+def test_parquet_is_read_and_what_is_no_text_is_json(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    day = datetime.date(2026, 1, 2)
+    pq.write_table(pa.table({"question": ["When?"], "answer": [day]}), tmp_path / "a.parquet")
+    [example] = read_examples(str(tmp_path / "a.parquet"), Columns())
+    assert (example.question, example.answer) == ("When?", '"2026-01-02"')
+
+
 def test_files_are_found_beside_the_prompts(home: Path) -> None:
     (home / "prompts").mkdir(parents=True)
     (home / "prompts" / "mine.jsonl").write_text('{"question": "q", "answer": "a"}')
@@ -67,7 +78,7 @@ def test_files_are_found_beside_the_prompts(home: Path) -> None:
     ("name", "content", "message", "where"),
     [
         ("a.jsonl", b'{"question": "q", "answer": "a"}\n{"question"\n', "not JSON", "a.jsonl:2"),
-        ("a.jsonl", b"[1]\n", "not a record", "a.jsonl:1"),
+        ("a.jsonl", b"[1]\n", "not a JSON object", "a.jsonl:1"),
         ("a.jsonl", b'{"questoin": "q", "answer": "a"}\n', "no column “question”", "a.jsonl:1"),
         ("a.jsonl", b"\n", "no examples", "a.jsonl"),
         ("a.jsonl", b'{"question": "\xff"}\n', "byte 14 is not UTF-8", "a.jsonl"),

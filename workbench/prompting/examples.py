@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,13 +11,11 @@ from typing import Any
 
 from pydantic import Field
 
-from workbench.errors import DataError, PromptError, storage_error
+from workbench.errors import DataError, PromptError
 from workbench.prompting.prompts import prompt_roots
+from workbench.prompting.rows import SUFFIXES, read_rows
 from workbench.prompting.validation import did_you_mean
 from workbench.recipe.section import Section
-
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-SUFFIXES = (".jsonl", ".ndjson", *DELIMITERS)
 
 _CALCULATION = re.compile(r"<<(?=\S)[^<>\n]*(?<=\S)>>")
 _RESULT = re.compile(r"(?:\A|\n)[ \t]*####[ \t]*([^\n]*)\s*\Z")
@@ -48,20 +45,13 @@ class Columns(Section):
 
 
 def read_examples(name: str, columns: Columns, header: Sequence[str] = ()) -> list[Example]:
-    """The examples of a JSONL, CSV or TSV file, looked for here and beside the prompts.
+    """The examples of a JSONL, CSV, TSV or Parquet file, looked for here and beside the prompts.
 
     `header` names the columns of a file without a header line. Raises `PromptError` where there is no such
     file, `DataError` naming the line that cannot be read.
     """
     path = find_file(name)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = _delimited(file, path, header) if path.suffix in DELIMITERS else _json_lines(file, path)
-            return list(as_examples(rows, columns, str(path)))
-    except UnicodeDecodeError as error:
-        raise DataError(f"not a text file (byte {error.start} is not UTF-8)", where=str(path)) from None
-    except OSError as error:
-        raise storage_error(error, path) from None
+    return list(as_examples(read_rows(path, header), columns, str(path)))
 
 
 def find_file(name: str) -> Path:
@@ -111,42 +101,4 @@ def _text(row: Mapping[str, Any], column: str, where: str) -> str:
             hint=did_you_mean(column, known) or f"the columns are {', '.join(known)}",
         )
     value = row[column]
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _json_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
-    for number, line in enumerate(lines, 1):
-        where = f"{path}:{number}"
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"the line is not JSON: {error}", where=where) from None
-        if not isinstance(row, dict):
-            raise DataError(
-                "the line is not a record", where=where, hint='a record is {"question": "…", "answer": "…"}'
-            )
-        yield row, where
-
-
-def _delimited(
-    lines: Iterable[str], path: Path, names: Sequence[str]
-) -> Iterator[tuple[Mapping[str, Any], str]]:
-    reader = csv.reader(lines, delimiter=DELIMITERS[path.suffix], strict=True)
-    try:
-        header = list(names) or next(reader, [])
-        for row in reader:
-            where = f"{path}:{reader.line_num}"
-            if row and len(row) != len(header):
-                raise DataError(
-                    f"the record has {len(row)} fields, {len(header)} columns are named", where=where
-                )
-            if row:
-                yield dict(zip(header, row, strict=True)), where
-    except csv.Error as error:
-        raise DataError(
-            f"the record cannot be read: {error}",
-            where=f"{path}:{reader.line_num}",
-            hint="a field with quotes or line ends stands in double quotes, its own quotes doubled",
-        ) from None
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

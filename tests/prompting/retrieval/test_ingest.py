@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pets import TOPICS, counts, found
 from retrieval_setting import TopicEmbedder, pdf, write_files
 
 from workbench.errors import DataError, PromptError, ServerError, StorageError
@@ -23,32 +24,6 @@ from workbench.prompting.retrieval.ingest import ingest
 from workbench.prompting.retrieval.reading import Reader
 from workbench.prompting.retrieval.record import Options, Record
 from workbench.prompting.retrieval.report import IngestReport
-
-FILES: dict[str, str | bytes] = {
-    "cats.md": "# Cats\n\nCats purr when they are content.",
-    "dogs.md": "# Dogs\n\nDogs bark at strangers.",
-    "birds/owl.txt": "Owls hunt at night.",
-}
-TOPICS = (["cat", "feline"], ["dog", "hound"], ["owl", "bird"])
-
-
-@pytest.fixture
-def docs(tmp_path: Path) -> Path:
-    return write_files(tmp_path / "docs", FILES)
-
-
-@pytest.fixture
-def embedder() -> TopicEmbedder:
-    return TopicEmbedder(TOPICS)
-
-
-def counts(report: IngestReport) -> tuple[int, int, int, int]:
-    return report.added, report.changed, report.unchanged, report.removed
-
-
-async def found(query: str, embedder: TopicEmbedder | None = None) -> list[str]:
-    collection = open_collection("pets", embedder)
-    return [passage.name for passage in await collection.search(query, 3)]
 
 
 async def test_a_folder_becomes_a_collection_that_says_what_it_holds(docs: Path) -> None:

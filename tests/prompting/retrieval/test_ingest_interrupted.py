@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pets import TOPICS, counts, found
 from retrieval_setting import TopicEmbedder, write_files
 
 from workbench.errors import DataError
@@ -20,34 +21,7 @@ from workbench.prompting.retrieval.folders import describe
 from workbench.prompting.retrieval.ingest import ingest
 from workbench.prompting.retrieval.lexical import LexicalIndex
 from workbench.prompting.retrieval.reading import Reader
-from workbench.prompting.retrieval.report import IngestReport
 from workbench.prompting.retrieval.vectors import LocalVectors
-
-FILES: dict[str, str | bytes] = {
-    "cats.md": "# Cats\n\nCats purr when they are content.",
-    "dogs.md": "# Dogs\n\nDogs bark at strangers.",
-    "birds/owl.txt": "Owls hunt at night.",
-}
-TOPICS = (["cat", "feline"], ["dog", "hound"], ["owl", "bird"])
-
-
-@pytest.fixture
-def docs(tmp_path: Path) -> Path:
-    return write_files(tmp_path / "docs", FILES)
-
-
-@pytest.fixture
-def embedder() -> TopicEmbedder:
-    return TopicEmbedder(TOPICS)
-
-
-def counts(report: IngestReport) -> tuple[int, int, int, int]:
-    return report.added, report.changed, report.unchanged, report.removed
-
-
-async def found(query: str, embedder: TopicEmbedder | None = None) -> list[str]:
-    collection = open_collection("pets", embedder)
-    return [passage.name for passage in await collection.search(query, 3)]
 
 
 class _Crash(BaseException):

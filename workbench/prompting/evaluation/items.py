@@ -14,8 +14,8 @@ from typing import Any
 from workbench.errors import DataError
 from workbench.prompting.answers import Answer
 from workbench.prompting.evaluation.references import references_of
-from workbench.prompting.evaluation.rows import read_rows
 from workbench.prompting.prompt import Prompt
+from workbench.prompting.rows import read_rows
 from workbench.prompting.validation import did_you_mean
 
 

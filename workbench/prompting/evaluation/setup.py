@@ -15,12 +15,12 @@ from workbench.errors import UsageError
 from workbench.prompting.answers import Answer
 from workbench.prompting.composition import Composition
 from workbench.prompting.evaluation.items import DataSet, Item
-from workbench.prompting.evaluation.rows import digest
 from workbench.prompting.evaluation.searched import searched
 from workbench.prompting.examples import find_file
 from workbench.prompting.judging.judge import VERSION
 from workbench.prompting.judging.settings import JudgeSettings
 from workbench.prompting.prompt import Prompt
+from workbench.prompting.rows import digest
 from workbench.prompting.technique import Task
 from workbench.store.evaluations import Evaluation
 
