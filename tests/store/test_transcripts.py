@@ -70,7 +70,12 @@ def test_what_json_cannot_hold_is_written_all_the_same(tmp_path: Path) -> None:
         writer.write({"text": "\ud800", "large": 2**70, "nothing": float("nan"), "line": "\u2028\n\x1b"})
         writer.write({"nothing": float("nan")})
     first, second = (parsed(line) or {} for _, line in whole_lines(tmp_path / "a.jsonl"))
-    assert first["nothing"] is None and first["text"] == "?" and first["large"] == 2**70 and first["line"] == "\u2028\n\x1b"
+    assert (
+        first["nothing"] is None
+        and first["text"] == "?"
+        and first["large"] == 2**70
+        and first["line"] == "\u2028\n\x1b"
+    )
     assert second == {"nothing": None}
 
 
