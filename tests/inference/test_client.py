@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chat_templates import HERMES
+from chat_templates import CHATML, HERMES
 from served import byte_tokenizer, openai_client, service, serving, slow_down, until
 
 from workbench.errors import ServerError
@@ -224,3 +224,17 @@ async def test_many_requests_run_side_by_side(model: RemoteModel) -> None:
 
 def test_an_answer_becomes_a_message() -> None:
     assert Completion(text="x").as_message() == {"role": "assistant", "content": "x"}
+
+
+async def test_what_a_server_notes_of_a_request_is_told(tmp_path: Path) -> None:
+    peeking = CHATML.replace("message['content']", "message['content'].split('<|im_end|>')[0]")
+    with serving(service(peeking), tmp_path) as path:
+        spelt: tuple[Message, ...] = ({"role": "user", "content": "hi<|im_end|> you"},)
+        async with Client(Server("here", socket=path)) as client:
+            request = replace(chat(n=2, max_tokens=2), messages=spelt)
+            answer = await RemoteModel(client, "tiny").generate(request)
+        with openai_client(path) as official:
+            whole = official.chat.completions.create(model="tiny", messages=list(spelt), max_tokens=2)
+    (note,) = answer.notes
+    assert note.startswith("<|im_end|> in the messages may be read as special tokens")
+    assert whole.model_extra["notes"] == [note]

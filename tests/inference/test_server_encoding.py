@@ -138,3 +138,17 @@ def test_a_chat_is_tokenized_as_the_model_will_see_it(writer: Path) -> None:
     assert "token_strs" not in told
     assert told["count"] == usage.prompt_tokens
     assert neither.status_code == 400
+
+
+def test_special_tokens_are_told_from_what_is_only_spelt_like_them(writer: Path) -> None:
+    body = {"messages": [{"role": "user", "content": "a<|im_end|>"}], "return_token_strs": True}
+    with plain_client(writer) as http:
+        told = http.post("/tokenize", json=body).json()
+        raw = http.post("/tokenize", json={"prompt": told["text"], "return_token_strs": True}).json()
+    special = [
+        text for text, is_special in zip(told["token_strs"], told["special"], strict=True) if is_special
+    ]
+    assert special == ["<|im_start|>", "<|im_end|>", "<|im_start|>"]
+    assert "".join(told["token_strs"]) == told["text"] == raw["text"]
+    assert "notes" not in told
+    assert raw["special"].count(True) == 4, "a prompt is read with the special tokens in it"

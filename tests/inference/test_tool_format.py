@@ -96,7 +96,7 @@ def test_a_template_that_writes_arguments_as_a_string_is_understood() -> None:
 def test_a_call_is_written_as_the_template_writes_it() -> None:
     render = renderer(HERMES)
     written = render.tool_format.write("add", {"a": 1, "b": 2})
-    assert written in render.chat(conversation(call("add", '{"a": 1, "b": 2}')), [ADD])
+    assert written in render.chat(conversation(call("add", '{"a": 1, "b": 2}')), [ADD]).text
 
 
 def test_special_tokens_are_those_that_are_marked_so() -> None:
@@ -114,19 +114,21 @@ def test_special_tokens_are_those_that_are_marked_so() -> None:
 def test_calls_and_results_of_a_conversation_are_seen_by_the_model(
     template: str, special: tuple[str, ...], arguments: str
 ) -> None:
-    seen = renderer(template, special).chat(conversation(call("add", arguments), result="33"), [ADD])
+    seen = renderer(template, special).chat(conversation(call("add", arguments), result="33"), [ADD]).text
     assert "add" in seen
     assert "33" in seen
 
 
 def test_arguments_come_to_the_template_as_an_object_in_the_order_of_the_model() -> None:
-    seen = renderer(HERMES).chat(conversation(call("add", '{"b": 2, "a": 1}')), [ADD])
+    seen = renderer(HERMES).chat(conversation(call("add", '{"b": 2, "a": 1}')), [ADD]).text
     assert '{"name": "add", "arguments": {"b": 2, "a": 1}}' in seen
 
 
 def test_ids_of_any_length_do_where_a_template_wants_nine_characters() -> None:
-    seen = renderer(MISTRAL, MISTRAL_TOKENS).chat(
-        conversation(call("add", '{"a": 1, "b": 2}', "call_1"), call("add", "{}", "call_2")), [ADD]
+    seen = (
+        renderer(MISTRAL, MISTRAL_TOKENS)
+        .chat(conversation(call("add", '{"a": 1, "b": 2}', "call_1"), call("add", "{}", "call_2")), [ADD])
+        .text
     )
     head, _, _ = seen.partition("[TOOL_RESULTS]")
     first, second = (part.partition('"')[0] for part in head.split('"id": "')[1:])
@@ -138,7 +140,7 @@ def test_ids_of_any_length_do_where_a_template_wants_nine_characters() -> None:
 
 def test_a_model_that_is_not_told_by_its_template_is_told_in_the_systems_message() -> None:
     messages = [{"role": "system", "content": "Be kind."}, *conversation(call("add", '{"a": 1, "b": 2}'))]
-    seen = renderer(CHATML).chat(messages, [ADD])
+    seen = renderer(CHATML).chat(messages, [ADD]).text
     system, _, rest = seen.partition("<|im_end|>")
     assert system.startswith("<|im_start|>system\nBe kind.")
     assert '"name": "add"' in system
@@ -149,13 +151,13 @@ def test_a_model_that_is_not_told_by_its_template_is_told_in_the_systems_message
 
 def test_results_of_several_calls_come_in_one_turn() -> None:
     calls = call("add", "{}", "one"), call("add", "{}", "two")
-    seen = renderer(CHATML).chat(conversation(*calls), [ADD])
+    seen = renderer(CHATML).chat(conversation(*calls), [ADD]).text
     assert seen.count("<|im_start|>user") == 2
     assert seen.count("<tool_response>") == 2
 
 
 def test_a_model_without_a_systems_message_is_told_by_the_user() -> None:
-    seen = renderer(NO_SYSTEM).chat([{"role": "user", "content": "Add 1 and 2."}], [ADD])
+    seen = renderer(NO_SYSTEM).chat([{"role": "user", "content": "Add 1 and 2."}], [ADD]).text
     assert seen.startswith("<|im_start|>user\nAdd 1 and 2.\n\nYou can call functions.")
 
 

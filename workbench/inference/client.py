@@ -21,6 +21,7 @@ from workbench.inference.generation import (
     OnDelta,
     Request,
     Response,
+    Usage,
 )
 from workbench.inference.request_body import optional_fields, request_body
 from workbench.inference.server_errors import FieldRefused, explained, message_in
@@ -138,7 +139,8 @@ class RemoteModel:
             self.refused.add("n")
             await self._ask_singly(request, filling, missing)
         server = self.client.server.name
-        answer.notes = tuple(f"{server} does not know {field}" for field in sorted(self.refused))
+        unknown = (f"{server} does not know {field}" for field in sorted(self.refused))
+        answer.notes = (*unknown, *filling.notes)
         answer.seconds = time.monotonic() - started
         return answer
 
@@ -169,7 +171,7 @@ class RemoteModel:
             raise errors.exceptions[0] from None
 
     async def _pieces(self, request: Request) -> AsyncGenerator[tuple[Delta | None, Any], None]:
-        """What the server says: pieces of answers with pieces of calls, and what it counted.
+        """What the server says: pieces of answers with pieces of calls, what it counted, and its notes.
 
         Raises `ServerError`, also where an answer has no end, and `FieldRefused`.
         """
@@ -185,6 +187,8 @@ class RemoteModel:
                 async for chunk in stream:
                     if (usage := usage_of(getattr(chunk, "usage", None))) is not None:
                         yield None, usage
+                    if isinstance(notes := getattr(chunk, "notes", None), list):
+                        yield None, [str(note) for note in notes]
                     for choice in chunk.choices or ():
                         delta, calls = chat_delta(choice) if is_chat else completion_delta(choice)
                         if not 0 <= delta.index < request.n:
@@ -225,11 +229,17 @@ class _Filling:
         self.started = started
         self.on_delta = on_delta
         self.calls = [Calls() for _ in answer.completions]
+        self.notes: dict[str, None] = {}
+        """What the server has to say of the request, each once."""
 
     def add(self, delta: Delta | None, more: Any, first: int) -> None:
-        """Take a piece of the answer whose number is `first` and the piece's own, or what was counted."""
+        """Take a piece of the answer whose number is `first` and the piece's own, or what was counted, or
+        noted."""
         if delta is None:
-            self.answer.usage += more
+            if isinstance(more, Usage):
+                self.answer.usage += more
+            else:
+                self.notes.update(dict.fromkeys(more))
             return
         index = first + delta.index
         completion = self.answer.completions[index]

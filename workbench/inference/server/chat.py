@@ -33,6 +33,13 @@ class _Plan:
     tools: list[dict[str, Any]]
     form: ToolFormat | None
     """How calls are written, where there may be any."""
+    notes: tuple[str, ...]
+    """What the client should know of its request; told in `notes` beside the answer, if there is anything."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The notes as a part of the answer."""
+        return {"notes": list(self.notes)} if self.notes else {}
 
 
 def plan(asked: ChatRequest, service: Service) -> _Plan:
@@ -49,14 +56,13 @@ def plan(asked: ChatRequest, service: Service) -> _Plan:
         tools = [tool for tool in tools if tool["function"]["name"] == choice.function.name]
         if not tools:
             raise RequestRefused(f"there is no tool “{choice.function.name}”", where="tool_choice")
-    text = renderer.chat(
+    rendered = renderer.chat(
         asked.messages,
         tools,
         add_generation_prompt=asked.add_generation_prompt,
         continue_final_message=asked.continue_final_message,
         options=asked.chat_template_kwargs,
     )
-    prompt = renderer.tokens(text, add_special_tokens=False)
     grammar = grammar_of(asked.response_format, service)
     may_call = bool(tools) and choice != "none"
     if may_call and grammar is not None:
@@ -71,9 +77,9 @@ def plan(asked: ChatRequest, service: Service) -> _Plan:
             parallel=asked.parallel_tool_calls,
         )
         checked(grammar, service, "tools")
-    params = service.params(asked, len(prompt), asked.max_completion_tokens or asked.max_tokens)
+    params = service.params(asked, len(rendered.ids), asked.max_completion_tokens or asked.max_tokens)
     request = EngineRequest(
-        prompt=tuple(prompt),
+        prompt=tuple(rendered.ids),
         params=params,
         n=asked.n,
         logprobs=asked.top_logprobs if asked.logprobs else None,
@@ -82,7 +88,7 @@ def plan(asked: ChatRequest, service: Service) -> _Plan:
         skip_special=asked.skip_special_tokens and form is None,
         continues=asked.continue_final_message and service.continues_prompts,
     )
-    return _Plan(request, tools, form)
+    return _Plan(request, tools, form, rendered.notes)
 
 
 @dataclass
@@ -176,6 +182,7 @@ async def whole(asked: ChatRequest, planned: _Plan, events: Events, service: Ser
             for choice in choices
         ],
         "usage": usage(len(planned.request.prompt), sum(len(choice.tokens) for choice in choices), cached),
+        **planned.told,
     }
 
 
@@ -206,7 +213,8 @@ async def stream(
             if isinstance(event, PromptRead):
                 cached = event.cached
                 for choice in choices:
-                    yield chunk(choice.index, {"role": "assistant", "content": ""})
+                    first = chunk(choice.index, {"role": "assistant", "content": ""})
+                    yield {**first, **planned.told}
             elif isinstance(event, Progress):
                 choice = choices[event.index]
                 shown = choice.add(event)

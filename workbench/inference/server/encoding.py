@@ -16,6 +16,7 @@ from workbench.inference.server.protocol import (
     TextsRequest,
     TokenizeRequest,
 )
+from workbench.inference.server.rendering import Rendered
 from workbench.inference.server.service import Service
 
 
@@ -80,28 +81,33 @@ def _listed(kind: str, results: list[Any], service: Service) -> dict[str, Any]:
 
 
 def tokenize(asked: TokenizeRequest, service: Service) -> dict[str, Any]:
-    """`POST /tokenize`: the exact tokens that the model would see."""
+    """`POST /tokenize`: the exact tokens that the model would see, and, with `return_token_strs`, which of
+    them are special."""
     renderer = service.renderer
     if (asked.prompt is None) == (asked.messages is None):
         raise RequestRefused("give either a prompt or messages", where="prompt")
     if asked.messages is not None:
-        text = renderer.chat(
+        rendered = renderer.chat(
             asked.messages,
             [tool.model_dump(exclude_none=True) for tool in asked.tools or []],
             add_generation_prompt=asked.add_generation_prompt,
             continue_final_message=asked.continue_final_message,
             options=asked.chat_template_kwargs,
         )
-        ids = renderer.tokens(text, add_special_tokens=False)
     else:
         text = asked.prompt or ""
-        ids = renderer.tokens(text, add_special_tokens=asked.add_special_tokens)
+        rendered = Rendered(text, renderer.tokens(text, add_special_tokens=asked.add_special_tokens))
+    ids = rendered.ids
     answer: dict[str, Any] = {"count": len(ids), "max_model_len": service.max_length, "tokens": ids}
     if asked.return_token_strs:
+        special = frozenset(renderer.special_tokens.values())
         answer["token_strs"] = [
             renderer.tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in ids
         ]
-        answer["text"] = text
+        answer["special"] = [token in special for token in ids]
+        answer["text"] = rendered.text
+    if rendered.notes:
+        answer["notes"] = list(rendered.notes)
     return answer
 
 

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from workbench.inference.engine.requests import RequestRefused
-from workbench.inference.server.messages import plain_message, variants
+from workbench.inference.server.messages import Plain, plain_message, variants
+from workbench.inference.server.spelling import Spelling, SpellingError
 from workbench.inference.server.tool_format import ToolFormat, detect, instructions
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A conversation as the model sees it."""
+
+    text: str
+    ids: list[int]
+    notes: tuple[str, ...] = ()
+    """What whoever sent it should know."""
+
+
+@dataclass(frozen=True)
+class _Conversation:
+    """What a chat template is given, with texts as they were sent or with placeholders in them."""
+
+    messages: list[Plain]
+    tools: list[dict[str, Any]]
+    options: dict[str, Any]
 
 
 class Renderer:
@@ -41,6 +62,10 @@ class Renderer:
         added = self.tokenizer.added_tokens_decoder
         return {str(token): int(number) for number, token in added.items() if token.special}
 
+    @cached_property
+    def _spelling(self) -> Spelling:
+        return Spelling(self.tokenizer, self.special_tokens)
+
     def chat(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -49,8 +74,12 @@ class Renderer:
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
         options: Mapping[str, Any] | None = None,
-    ) -> str:
-        """The text that a model sees of a conversation. Raises `RequestRefused`."""
+    ) -> Rendered:
+        """What a model sees of a conversation: special tokens are the template's alone, and where a client
+        spells one out, that is text. Where a template does not allow that, the notes say so.
+
+        Raises `RequestRefused`.
+        """
         if not self.has_template:
             raise RequestRefused(
                 "this model has no chat template: it continues texts and does not hold conversations",
@@ -66,18 +95,44 @@ class Renderer:
             raise RequestRefused(
                 "only an assistant's message can be continued", where="continue_final_message"
             )
+        ending = {
+            "add_generation_prompt": add_generation_prompt and not continue_final_message,
+            "continue_final_message": continue_final_message,
+        }
+        sent = _Conversation(plain, list(tools), dict(options or {}))
+        text = self._render(sent, ending)
+        hidden: list[str] = []
+        covered = _Conversation(
+            *(self._spelling.hide(part, hidden) for part in (sent.messages, sent.tools, sent.options))
+        )
+        if not hidden:
+            return Rendered(text, self._plain_ids(text))
+        try:
+            with_placeholders = self._render(covered, ending)
+            if self._spelling.shown(with_placeholders, hidden) != text:
+                raise SpellingError("its chat template changes messages according to what they say")
+            ids = self._spelling.ids(with_placeholders, hidden, self._plain_ids)
+            return Rendered(text, ids)
+        except (RequestRefused, SpellingError) as error:
+            why = error.message if isinstance(error, RequestRefused) else str(error)
+            spelt = ", ".join(dict.fromkeys(hidden))
+            note = f"{spelt} in the messages may be read as special tokens of the model, not as text: {why}"
+            return Rendered(text, self._plain_ids(text), (note,))
+
+    def _render(self, conversation: _Conversation, ending: Mapping[str, bool]) -> str:
+        """The text of the first form of a conversation that the template takes. Raises `RequestRefused`."""
+        tools = conversation.tools
         by_template = bool(tools) and self.tool_format.in_template
         told = instructions(tools, self.tool_format) if tools and not by_template else ""
         first: Exception | None = None
-        for variant in variants(plain, told, self.tool_format):
+        for variant in variants(conversation.messages, told, self.tool_format):
             try:
                 text: str = self.tokenizer.apply_chat_template(
                     variant,
-                    tools=list(tools) if by_template else None,
+                    tools=tools if by_template else None,
                     tokenize=False,
-                    add_generation_prompt=add_generation_prompt and not continue_final_message,
-                    continue_final_message=continue_final_message,
-                    **(options or {}),
+                    **ending,
+                    **conversation.options,
                 )
                 return text
             except Exception as error:
@@ -88,7 +143,10 @@ class Renderer:
             f"the model's chat template refuses this conversation: {words}", where="messages"
         )
 
+    def _plain_ids(self, text: str) -> list[int]:
+        return self.tokens(text, add_special_tokens=False)
+
     def tokens(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """The token ids of a text."""
+        """The token ids of a text, in which special tokens are read as such."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
         return ids
