@@ -18,7 +18,7 @@ import pytest
 from scripted_server import Refused, ScriptedServer, last_message
 
 from workbench.cli import main, models_of
-from workbench.errors import RunError, ServerError, UsageError
+from workbench.errors import ModelError, ServerError, UsageError
 
 Serve = Callable[..., ScriptedServer]
 NASTY = "plain \x1b[31mred\x1b[0m [bold]x[/bold]\nsecond"
@@ -288,8 +288,11 @@ def test_words_for_models_are_tried_in_order(home: Path, tmp_path: Path, where: 
     (folder / "config.json").write_text("{ }")
     assert models_of.find(str(folder), engine="--threads 2").identity() != before
     assert models_of.find("org/model").name == "org/model"
-    with pytest.raises(RunError, match="no run called “nothing”"):
+    with pytest.raises(ModelError, match="no model called “nothing”"):
         models_of.find("nothing")
+    with pytest.raises(ModelError) as unknown:
+        models_of.find("smollm2-135m-instruct")
+    assert unknown.value.hint == "fetch it: workbench pull smollm2-135m-instruct"
     with pytest.raises(ServerError, match="no such model"):
         models_of.find("./nothing")
     with pytest.raises(UsageError, match="NO_SUCH_KEY is not set"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import shlex
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli import parser as grammar
-from workbench.errors import ServerError, UsageError
+from workbench.errors import ModelError, ServerError, UsageError
+from workbench.store.pulled import every_pulled, find_pulled
+from workbench.store.runs import list_runs
 
 if TYPE_CHECKING:
     from workbench.cli.engine_model import EngineModel
@@ -149,7 +152,6 @@ def _only(servers: list[Server], engines: list[EngineState]) -> Found:
 def _local(word: str) -> str:
     """The folder, file or hub name of a model of this machine."""
     from workbench.cli.prediction import model_folder
-    from workbench.store.pulled import find_pulled
 
     path = Path(word).expanduser()
     if path.exists() and not (path / "status.json").exists():
@@ -159,7 +161,27 @@ def _local(word: str) -> str:
         return str(pulled)
     if word.endswith(".gguf") or word.startswith((".", "/", "~")):
         raise _nowhere(word)
+    if "/" not in word and all(run.name != word for run in list_runs()):
+        raise _unknown(word)
     return model_folder(word)[0]
+
+
+def _unknown(word: str) -> ModelError:
+    """A name that nothing here has."""
+    from workbench.inference.pulling.known import find_known
+
+    names = [run.name for run in list_runs()] + [path.name for path in every_pulled()]
+    near = difflib.get_close_matches(word, names, n=1)
+    if find_known(word) is not None:
+        hint = f"fetch it: workbench pull {word}"
+    elif near:
+        hint = f"did you mean {near[0]}?"
+    else:
+        hint = "workbench models and workbench pull show what there is; names on the hub are like owner/model"
+    return ModelError(
+        f"there is no model called “{word}”: no server, running engine, fetched model, run or folder",
+        hint=hint,
+    )
 
 
 def _files(model: Path) -> str | None:

