@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from workbench.cli import main
-from workbench.cli.doctor import findings, hardware, home, packages, session, torch_probe
+from workbench.cli.doctor import compiler, findings, hardware, home, packages, session, torch_probe
 from workbench.cli.doctor.findings import Finding, examine
 
 Capture = pytest.CaptureFixture[str]
@@ -33,8 +33,9 @@ def found(rows: Iterable[tuple[str, str, str, str]]) -> dict[str, Finding]:
 
 @pytest.fixture
 def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Torch is examined in its own tests."""
+    """Torch and the compiler are examined in their own tests."""
     monkeypatch.setattr(torch_probe, "probe", lambda: (FACTS, ""))
+    monkeypatch.setattr(compiler, "probe", lambda: (None, "not now"))
 
 
 @pytest.mark.usefixtures("no_probe")
@@ -43,7 +44,7 @@ def test_doctor_as_json_has_every_section(capsys: Capture) -> None:
     value = json.loads(capsys.readouterr().out)
     assert code == (0 if value["ok"] else 1)
     sections = {finding["section"] for finding in value["findings"]}
-    assert sections == {"program", "home", "machine", "terminal", "session", "torch", "optional"}
+    assert sections == {"program", "home", "machine", "terminal", "session", "torch", "compiler", "optional"}
     assert all(finding["remedy"] for finding in value["findings"] if finding["level"] == "problem")
 
 
@@ -218,3 +219,39 @@ def test_torch_is_not_imported_here() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "bf16 on CPU" in done.stdout
+
+
+def test_the_compiler_and_what_it_is_good_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tool(name: str, script: str) -> str:
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    monkeypatch.delenv("WORKBENCH_NATIVE", raising=False)
+    monkeypatch.setenv("CXX", tool("good", 'case "$1" in --version) echo "good 14.1";; esac'))
+    rows = found(compiler.check())
+    assert rows["compiler"].level == "ok" and rows["compiler"].text.endswith("good: good 14.1")
+    assert rows["native decoding"].level == "ok"
+    monkeypatch.setenv("WORKBENCH_NATIVE", "0")
+    assert "off by WORKBENCH_NATIVE=0" in found(compiler.check())["native decoding"].text
+
+    monkeypatch.delenv("WORKBENCH_NATIVE")
+    monkeypatch.setenv("CXX", tool("old", "echo 'lanes.h:9: error: what is this?' >&2; exit 1"))
+    rows = found(compiler.check())
+    assert rows["native decoding"].level == "note"
+    assert rows["native decoding"].text.endswith("the compiler says: lanes.h:9: error: what is this?")
+    assert "g++ 12" in rows["native decoding"].remedy
+
+    monkeypatch.setenv("CXX", str(tmp_path / "nowhere"))
+    rows = found(compiler.check())
+    assert rows["compiler"].level == rows["native decoding"].level == "note"
+    assert "no C++ compiler" in rows["compiler"].text and "PyTorch" in rows["native decoding"].text
+
+
+def test_examining_the_compiler_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+    found(compiler.check())
+    assert list(tmp_path.iterdir()) == []

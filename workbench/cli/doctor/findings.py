@@ -42,7 +42,7 @@ def problem(name: str, text: str, remedy: str) -> tuple[str, str, str, str]:
 
 def sections() -> list[tuple[str, Check]]:
     """What is examined, in the order it is shown."""
-    from workbench.cli.doctor import hardware, home, packages, session, torch_probe
+    from workbench.cli.doctor import compiler, hardware, home, packages, session, torch_probe
 
     return [
         ("program", packages.required),
@@ -51,6 +51,7 @@ def sections() -> list[tuple[str, Check]]:
         ("terminal", session.terminal),
         ("session", session.survival),
         ("torch", torch_probe.check),
+        ("compiler", compiler.check),
         ("optional", packages.optional),
     ]
 
