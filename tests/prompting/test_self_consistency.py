@@ -53,6 +53,26 @@ async def test_with_one_wrong_answer_the_gain_is_the_binomial_one() -> None:
     assert abs(await accuracy(["18", "9"], [0.6, 0.4], samples, trials) - predicted) < 3.5 * error
 
 
+async def test_each_vote_is_the_majority_of_exactly_its_chains() -> None:
+    # Two chains more or fewer move the accuracy by less than the error allowed above.
+    draw, drawn = random.Random(7), list[str]()
+
+    def script(request: Request, index: int) -> str:
+        drawn.append(draw.choices(["18", "9"], [0.6, 0.4])[0])
+        return f"The answer is {drawn[-1]}."
+
+    model = ScriptedModel(script, streams=False)
+    for early_stop in (False, True):
+        technique = build([{"self_consistency": {"samples": 15, "early_stop": early_stop}}])
+        for _ in range(100):
+            drawn.clear()
+            [outcome] = await technique.run(TASK, Session(model))
+            votes = max(drawn.count("18"), drawn.count("9"))
+            assert (drawn.count(str(outcome.answer)), outcome.details["finished"]) == (votes, len(drawn))
+            # Either all were drawn, or the winner cannot be caught up with.
+            assert len(drawn) == 15 or (early_stop and votes >= 8)
+
+
 async def test_with_wrong_answers_spread_out_the_gain_is_the_multinomial_one() -> None:
     trials, samples, chances = 1200, 9, [0.6, 0.1, 0.1, 0.1, 0.1]
     predicted = 0.0
