@@ -31,6 +31,7 @@ class Engines:
         self.stopped: list[str] = []
         patch.setattr(launch, "start", self.start)
         patch.setattr(launch, "stop", self.stopped.append)
+        patch.setattr(launch, "_answers", lambda state: True)
         patch.setattr(launch, "POLL_SECONDS", 0.01)
         patch.setattr(Catalog, "_client", lambda catalog, server: FakeClient(server))
 

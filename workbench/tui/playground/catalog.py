@@ -195,7 +195,7 @@ def _local_models() -> list[Listed]:
         Listed(
             ModelChoice("local", state.model, options=tuple(state.options)),
             "running here",
-            state.message or state.state,
+            " · ".join(filter(None, (state.message or state.state, " ".join(state.options)))),
         )
         for state in running()
     ]

@@ -65,14 +65,39 @@ class Choosing(Arranging):
             column.setup = replace(column.setup, model=choice)
             then(column)
 
+        picker = ModelPicker(self.backstage, column.setup.model)
+
+        def understood(choice: ModelChoice) -> None:
+            if picker.with_options and choice.kind == "local":
+                self._choose_options(choice, take)
+            else:
+                take(choice)
+
         def chosen(choice: ModelChoice | str | None) -> None:
             if isinstance(choice, str):
                 typed = choice
-                self.in_thread(lambda: choice_of(typed), take)
+                self.in_thread(lambda: choice_of(typed), understood)
             elif choice is not None:
-                take(choice)
+                understood(choice)
 
-        self.app.push_screen(ModelPicker(self.backstage, column.setup.model), chosen)
+        self.app.push_screen(picker, chosen)
+
+    def _choose_options(self, choice: ModelChoice, then: Callable[[ModelChoice], None]) -> None:
+        """Have it chosen, in a form, how the engine of a model is started, and go on with that."""
+
+        def show(_: None) -> None:
+            from workbench.tui.playground.engine_draft import EngineDraft
+            from workbench.tui.playground.settings_screen import SettingsScreen
+
+            draft = EngineDraft(choice.options)
+
+            def take(used: bool | None) -> None:
+                if used:
+                    then(replace(choice, options=draft.options))
+
+            self.app.push_screen(SettingsScreen(f"Engine for {choice.label}", draft), take)
+
+        self.in_thread(_import_forms, show)
 
     # Techniques and sampling.
 
@@ -137,4 +162,4 @@ def is_there(choice: ModelChoice) -> bool:
 
 def _import_forms() -> None:
     """What the forms need, imported where it keeps nobody waiting."""
-    import workbench.tui.playground.settings_draft  # noqa: F401
+    import workbench.tui.playground.engine_draft  # noqa: F401

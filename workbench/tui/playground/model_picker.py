@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 
+from textual import on
+from textual.widgets import OptionList
+
 from workbench.errors import WorkbenchError
+from workbench.tui.commands import Command, bindings
 from workbench.tui.notices import notify_error
 from workbench.tui.playground.backstage import Backstage
 from workbench.tui.playground.catalog import Listed
@@ -15,17 +19,26 @@ from workbench.tui.playground.setup import ModelChoice
 TITLE = "Model"
 PLACEHOLDER = "words of its name; or a folder, a run, a hub name, http://host:port/v1"
 NO_MODELS = "No models here yet. In a shell: workbench pull SmolLM2-135M-Instruct"
+OPTIONS_HELP = "Take it, and choose precision, memory, adapter and so on of the engine to be started."
 ASKING = "asking the servers …"
 
 
 class ModelPicker(Picker[ModelChoice | str]):
-    """Dismisses with a choice, or with a text that is to be understood as one."""
+    """Dismisses with a choice, or with a text that is to be understood as one.
+
+    `with_options` tells whether the options of its engine are to be chosen, too.
+    """
+
+    BINDINGS = bindings(
+        Command("pick.options", "tab", "options", "engine options", OPTIONS_HELP, priority=True),
+    )
 
     def __init__(self, backstage: Backstage, at: ModelChoice | None) -> None:
         super().__init__(TITLE, PLACEHOLDER)
         self._backstage = backstage
         self._listing: Future[None] | None = None
         self.at = at
+        self.with_options = False
 
     def on_mount(self) -> None:
         self.say(ASKING)
@@ -53,6 +66,22 @@ class ModelPicker(Picker[ModelChoice | str]):
         if error is not None:
             notify_error(self.app, error)
         self.say("" if any(entry.value is not None for entry in self.entries) else NO_MODELS)
+
+    def action_options(self) -> None:
+        self.with_options = True
+        self.action_take()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action != "options" or not self.is_mounted:
+            return True
+        # What a server runs, and how, is the server's to say.
+        value = self.chosen.value if self.chosen is not None else None
+        return isinstance(value, str) or (value is not None and value.kind == "local")
+
+    @on(OptionList.OptionHighlighted)
+    def _moved(self, message: OptionList.OptionHighlighted) -> None:
+        message.stop()
+        self.refresh_bindings()
 
     def typed_entries(self, text: str) -> list[Entry[ModelChoice | str]]:
         """The text itself, as the name of something that is not in the list."""

@@ -35,6 +35,12 @@ class ModelChoice:
         return self.model or self.server
 
     @property
+    def options_words(self) -> str:
+        """How its engine differs from one that is started without options: `dtype float32, threads 2`."""
+        words = " ".join(self.options)
+        return ", ".join(part.strip() for part in f" {words}".split(" --")[1:])
+
+    @property
     def where(self) -> str:
         """Where it is, in a word."""
         return "this machine" if self.kind == "local" else self.server
@@ -75,6 +81,7 @@ class Setup:
         """It in a line; `technique` is the name of the one that is used where none was chosen."""
         name = self.technique_words or technique
         parts = [self.model.label if self.model is not None else "no model (m)"]
+        parts += [self.model.options_words] if self.model is not None and self.model.options else []
         parts += [name] if name and name != "zero_shot" else []
         parts += [f"{key} {_short(value)}" for key, value in self.sampling.items()]
         parts += [f"n {self.samples}"] if self.samples > 1 else []
