@@ -41,6 +41,20 @@ def test_text_is_literal_however_it_is_cut() -> None:
     assert literal("one\r\ntwo") == "one\ntwo"
 
 
+async def test_nothing_of_a_row_lies_under_the_scroll_bar() -> None:
+    app = WorkbenchApp()
+    async with app.run_test(size=(80, 20)) as pilot:
+        lines = StreamLines(follow=True)
+        await app.screen.mount(lines)
+        await pilot.pause()
+        for _ in range(60):
+            lines.append([("unbroken" * 6, "")])
+        await pilot.pause()
+        assert lines.show_vertical_scrollbar
+        room = lines.scrollable_content_region.width
+        assert all(sum(len(text) for text, _ in row) == room for row in lines._rows[:-1])
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_rows_come_out_alike_however_a_stream_is_cut(seed: int) -> None:
     dice = random.Random(seed)

@@ -17,6 +17,9 @@ class Draft:
     stand in YAML. Whoever derives from it says in `_find_problems` what makes no sense.
     """
 
+    UNCHANGED = "usually"
+    """What stands before an unchanged value, in a word."""
+
     def __init__(self, base: Mapping[str, Any]) -> None:
         self._base: dict[str, Any] = dict(base)
         self._values: dict[str, Any] = {}

@@ -29,8 +29,8 @@ COMMANDS = (
         "form.reset",
         "x,r,delete,backspace",
         "reset",
-        "as preset",
-        "Put the field back to what the preset says.",
+        "undo",
+        "Put the field back to what it is where nothing is changed.",
     ),
     Command("form.search", "slash", "search", "search", "Find fields by name or help."),
 )
@@ -123,8 +123,8 @@ class FormEditor(Container):
             return
         about = Text()
         about.append(field.key, "bold")
-        preset = draft.base_text(field) or "empty"
-        about.append(f"  {field.type_words}; preset: {reveal_control(preset)}\n{field.help}")
+        unchanged = reveal_control(draft.base_text(field)) or "empty"
+        about.append(f"  {field.type_words}; {draft.UNCHANGED} {unchanged}\n{field.help}")
         self.query_one(".form-about", Static).update(about)
         problems = draft.problems
         problem = problems.get(field.key, "")

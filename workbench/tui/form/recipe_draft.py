@@ -24,6 +24,8 @@ from workbench.tui.form.text import to_override
 class RecipeDraft(Draft):
     """The values of a recipe's form."""
 
+    UNCHANGED = "preset:"
+
     def __init__(self, source: str, stem: str = "") -> None:
         """Start from a preset, by name or path. Raises `RecipeError` when it cannot be read."""
         self.source = source

@@ -45,7 +45,7 @@ class AnswerView(StreamLines):
             return
         chain = column.shown
         log = chain.log if chain is not None else []
-        width = self._room if markdown else 0
+        width = self.scrollable_content_region.width if markdown else 0
         drawn = (column, column.question, column.earlier, column.chain, column.job, width)
         tail = tail_lines(column)
         if drawn == self._drawn and tail == self._tail == [] and 0 < self._written <= len(log):
@@ -58,11 +58,6 @@ class AnswerView(StreamLines):
             if fresh:
                 self.scroll_end(animate=False)
         self._drawn, self._tail, self._written = drawn, tail, len(log)
-
-    @property
-    def _room(self) -> int:
-        """Cells of a row, with the scroll bar there or not."""
-        return self.scrollable_content_region.width - (not self.show_vertical_scrollbar)
 
 
 def _literally(text: str) -> list[Line]:

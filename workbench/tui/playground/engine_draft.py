@@ -76,7 +76,7 @@ class EngineDraft(SettingsDraft):
 
     def heading(self, field: FormField) -> str:
         """See `SettingsDraft`."""
-        return "as in workbench serve; other options than those of an engine that runs start another"
+        return "as in workbench serve"
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -47,6 +47,8 @@ class StreamLines(TextLines):
     ahead, so that adding in pieces comes out as adding at once."""
 
     HELP_TITLE = "Answer"
+    # Rows that stand are not broken anew when the scroll bar comes: it has its place from the beginning.
+    DEFAULT_CSS = "StreamLines { scrollbar-gutter: stable; }"
 
     def append(self, spans: Iterable[Span]) -> None:
         """Add text at the end."""
