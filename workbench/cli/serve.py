@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
-import subprocess
 import sys
 
 from workbench.cli import parser as grammar
@@ -44,7 +43,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the engine in the foreground; returns its exit status."""
+    """Become the engine, so that whoever ends this process ends the engine. Returns only by raising."""
     environment = dict(os.environ)
     command = [sys.executable, "-m", "workbench.inference", args.model, *as_arguments(args)]
     if args.idle_minutes is not None:
@@ -60,12 +59,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         environment.pop("WORKBENCH_KEY", None)
         command += ["--socket", args.socket or _socket()]
-    process = subprocess.Popen(command, env=environment)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue  # the engine heard it too, and ends its answers first
+    sys.stderr.flush()
+    os.execve(command[0], command, environment)
 
 
 def _key(args: argparse.Namespace) -> str | None:
