@@ -182,3 +182,23 @@ def test_last_words_said_meanwhile_are_kept() -> None:
     dead_engines.clean([stale])
     kept = engines.read("failed")
     assert kept is not None and (kept.state, kept.message) == ("failed", "no memory")
+
+
+def test_an_engine_whose_model_was_written_anew_is_not_handed_out(
+    tmp_path: Path, sockets: list[socket.socket], started: list[str]
+) -> None:
+    model, adapter = tmp_path / "model", tmp_path / "adapter"
+    for folder in (model, adapter):
+        folder.mkdir()
+        (folder / "weights.safetensors").write_text("1")
+    time.sleep(0.02)  # file systems stamp with the time of their last tick
+    old = engine("old")
+    old.model, old.options, old.created = str(model), ["--adapter", str(adapter)], time.time()
+    listening(old, sockets).write()
+    assert launch.find_or_start(str(model), old.options).name == "old"
+    time.sleep(0.02)
+    replaced = tmp_path / "new"
+    replaced.write_text("2")
+    os.utime(replaced, (0, 0))  # a copy may keep the times of its original
+    replaced.rename(adapter / "weights.safetensors")
+    assert launch.find_or_start(str(model), old.options).name == started[0]

@@ -116,13 +116,25 @@ def find_or_start(model: str, options: Sequence[str] = ()) -> EngineState:
     with dead_engines.locked(wait=True):
         dead_engines.clean(engines.every())
         for state in _active():
-            if state.model == model and state.options == list(options) and _answers(state):
+            same = state.model == model and state.options == list(options)
+            if same and not _is_outdated(state) and _answers(state):
                 return state
         return start(model, options)
 
 
 def _active() -> list[EngineState]:
     return [state for state in engines.every() if state.seen_state() in engines.ACTIVE]
+
+
+def _is_outdated(state: EngineState) -> bool:
+    """Whether files of its model or adapters have been written since it was started: a run that went on,
+    a model that was fetched anew. It goes on for those who talk to it, and ends by itself."""
+    places = [place for place in map(Path, (state.model, *state.options)) if place.is_absolute()]
+    files = [file for place in places for file in (place.iterdir() if place.is_dir() else [place])]
+    try:
+        return any(file.stat().st_ctime > state.created for file in files)
+    except OSError:
+        return True
 
 
 def _answers(state: EngineState) -> bool:

@@ -167,6 +167,7 @@ async def serve(service: Any, listener: socket.socket, args: argparse.Namespace,
         await server.serve(sockets=[listener])
     finally:
         watch.cancel()
+        report.tell("stopping", report.why)
         if service.engine is not None:
             await asyncio.to_thread(service.engine.close)
 
