@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 from playing import FEW_SHOT, TOOLS, VOTE, play
@@ -15,7 +16,8 @@ from workbench.tui.widgets.text_lines import TextLines
 
 
 async def test_a_vote_shows_its_histogram(size: tuple[int, int]) -> None:
-    answers = iter([7, 7, 9, 7, 9, 7, 7, 7, 8, 7])
+    # The first of them is not of the majority, and stays as it is all the same.
+    answers = iter([9, 7, 7, 7, 9, 7, 7, 7, 8, 7])
     model = ScriptedModel(lambda request, index: f"Let me think. The answer is {next(answers)}.")
     async with play({"smol": model}, size) as playing:
         await playing.use(VOTE)
@@ -30,6 +32,8 @@ async def test_a_vote_shows_its_histogram(size: tuple[int, int]) -> None:
         assert f"agreement {vote['agreement']:.0%}" in playing.screen_text
         assert f"{vote['finished']} of 10 chains" in playing.screen_text
         assert "█" in playing.screen_text
+        counts = Counter(chain.answer for chain in playing.tab.column.chains.values() if chain.complete)
+        assert counts == {entry["answer"]: entry["count"] for entry in vote["votes"]}
         # The chains are to be read one by one.
         chosen = playing.tab.column.chain
         await playing.press("right_square_bracket", "a")

@@ -192,13 +192,13 @@ class FormList(ScrollView, can_focus=True):
         name_width, value_width = _widths(width)
         dotted = self._lines[0] is self._fields[0]
         name = field.label or (f"{field.section}.{field.name}" if dotted else field.name)
-        value = reveal_control(draft.text(field))
+        empty = "-" if ascii_only else "–"
+        value = reveal_control(draft.text(field)) or empty
         if field.kind == "choice":
             value = f"< {value} >" if ascii_only else f"‹ {value} ›"
         elif field.kind == "bool":
             on = value == "true"
             value = f"[{'x' if on else ' '}] {'on' if on else 'off'}"
-        value = value or ("-" if ascii_only else "–")
         if width < NARROW:
             name_width, value_width = _shared(cell_len(name), cell_len(value), width)
         about = reveal_control(problem) if problem else field.type_words

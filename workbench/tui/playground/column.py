@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 ColumnState = Literal["empty", "opening", "running", "done", "cancelled", "failed"]
 
 
+def chain_of_outcome(number: int, details: Mapping[str, Any]) -> int:
+    """The chain whose text an outcome is: of a vote, the chosen one of the chains of its own."""
+    if "chosen_chain" not in details:
+        return number
+    return number * int(details.get("of") or 0) + int(details["chosen_chain"])
+
+
 @dataclass
 class Chain:
     """One sample on its way: `log` is what is shown of it, only ever added to."""
@@ -177,10 +184,12 @@ class Column:
             role = "dim" if step.content.get("status") == "ok" else "warn"
             chain.write(f"← {step.content.get('text')}\n", role)
         elif step.kind == "extraction" and step.chain is not None:
-            self.chain_of(step.chain).answer = step.content.get("answer")
+            # Where chains vote nothing else is heard of them.
+            chain = self.chain_of(step.chain)
+            chain.answer, chain.complete = step.content.get("answer"), True
 
     def _heard(self, number: int, outcome: Outcome) -> None:
-        chain = self.chain_of(number)
+        chain = self.chain_of(chain_of_outcome(number, outcome.details))
         if not chain.log:
             chain.write(outcome.text)
         chain.complete = True
@@ -190,13 +199,13 @@ class Column:
 
     def _finish(self, at: float) -> None:
         for number, outcome in enumerate(self.outcomes):
-            chosen = int(outcome.details.get("chosen_chain", number))
-            self._heard(chosen, outcome)
+            self._heard(number, outcome)
             if number == 0:
-                self.chain = chosen
+                self.chain = chain_of_outcome(number, outcome.details)
                 self.messages = tuple(outcome.messages)
+        # What was cut off when a vote was decided was written, too, and is in no outcome.
         used = sum(outcome.usage.completion_tokens for outcome in self.outcomes)
-        self.known_tokens = used or None
+        self.known_tokens = max(used, self.num_tokens) or None
         self._end("done", at)
 
     def _end(self, state: ColumnState, at: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workbench.tui.playground.column import Column
+from workbench.tui.playground.column import Column, chain_of_outcome
 from workbench.tui.playground.column_record import column_of
 from workbench.tui.playground.setup import ModelChoice, Setup
 from workbench.tui.text import reveal_control
@@ -36,7 +36,7 @@ def column_from(transcript: Mapping[str, Any], technique: str = "", model: str =
     shown = 0
     for number, sample in enumerate(samples):
         details = sample.get("details") or {}
-        chain = int(details.get("chosen_chain", number))
+        chain = chain_of_outcome(number, details)
         shown = chain if number == 0 else shown
         chains[chain] = {
             "number": chain,

@@ -61,7 +61,8 @@ def _chain_lines(column: Column, width: int, symbols: str) -> list[Line]:
     lines: list[Line] = [plain("chains  ([ and ] go through them)", "title")]
     for chain in column.chains.values():
         here = chain.number == column.chain
-        answer = reveal_control(chain.answer) if chain.answer is not None else "–" if chain.complete else "…"
+        none = "–" if chain.complete else "…" if column.busy else "cut off"
+        answer = none if chain.answer is None else reveal_control(chain.answer)
         end = reveal_control(" ".join(chain.text.split()))[-max(8, width - 34) :]
         role = "good" if here else ""
         lines.append(
