@@ -1,8 +1,10 @@
-"""Pictures of the Train tab: SVG files at 80×24 and 200×60, for looking at and for the README.
+"""Pictures of the Train tab and of the Playground as SVG files, for looking at and for the README.
 
     python tests/benchmarks/screenshots.py OUT [--home HOME] [--png] [--keys j,space]
+    python tests/benchmarks/screenshots.py OUT --model FOLDER [--png]
 
-Without `--home` the runs in the pictures are made up. `--png` also needs the extra `bench`.
+Of the Train tab at 80×24 and 200×60; without `--home` its runs are made up. With `--model` of the Playground
+at 160×24, with what that model really says. `--png` also needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from pathlib import Path
 SIZES = ((80, 24), (200, 60))
 # Two runs overlaid, the third pinned as the baseline, and the recipe's difference to it.
 KEYS = "end,p,up,space,up,r"
+PLAYGROUND_SIZE = (160, 24)
+QUESTION = "Why is the sea salty? Answer in three sentences."
 
 
 def fabricate() -> None:
@@ -94,6 +98,48 @@ async def picture(size: tuple[int, int], keys: list[str]) -> str:
         return app.export_screenshot(title="workbench")
 
 
+async def playground_picture(model: Path) -> str:
+    """An answer at temperature 0 and one at 1 beside each other, the tokens in the colours of their
+    probabilities, the cursor on the one that was least expected."""
+    from workbench.inference import launch
+    from workbench.tui.app import WorkbenchApp
+    from workbench.tui.playground.odds import OddsFlow
+    from workbench.tui.playground.setup import ModelChoice, Setup
+    from workbench.tui.tabs.playground import PlaygroundTab
+
+    choice = ModelChoice("local", str(model.absolute()))
+    drawn = ({"temperature": 0.0}, {"temperature": 1.0, "seed": 3})
+    running_before = [state.name for state in launch.running()]
+    app = WorkbenchApp()
+    try:
+        async with app.run_test(size=PLAYGROUND_SIZE) as pilot:
+            await pilot.press("4")
+            while not (app.query(PlaygroundTab) and app.query_one(PlaygroundTab).query("#columns")):
+                await pilot.pause(0.05)
+            tab = app.query_one(PlaygroundTab)
+            await tab.action_add()
+            for column, sampling in zip(tab.columns, drawn, strict=True):
+                column.setup = Setup(choice, sampling=sampling)
+            tab.writing.fill(QUESTION)
+            tab.action_send()
+            while tab.busy or any(column.state == "empty" for column in tab.columns):
+                await pilot.pause(0.2)
+            assert all(column.state == "done" for column in tab.columns), [one.error for one in tab.columns]
+            tab.view = "tokens"
+            await pilot.pause(0.5)
+            for pane in tab.panes:
+                tokens = pane.column.chains[0].tokens
+                pane.query_one(OddsFlow).cursor = min(
+                    range(len(tokens)), key=lambda place: tokens[place].logprob
+                )
+            await pilot.pause(0.5)
+            return app.export_screenshot(title="workbench")
+    finally:
+        for state in launch.running():
+            if state.name not in running_before:
+                launch.stop(state.name)
+
+
 def to_png(svg: str, path: Path) -> None:
     """Draw an SVG with fonts that are there."""
     import resvg_py
@@ -107,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path, help="the folder to write into")
     parser.add_argument("--home", type=Path, help="a workbench home with runs")
+    parser.add_argument("--model", type=Path, help="take pictures of the Playground with this model")
     parser.add_argument("--keys", default=KEYS, help="keys to press first, with commas between")
     parser.add_argument("--png", action="store_true", help="PNG files too")
     arguments = parser.parse_args()
@@ -114,11 +161,14 @@ def main() -> None:
     os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["WORKBENCH_HOME"] = str(arguments.home or folder)
-        if arguments.home is None:
+        if arguments.home is None and arguments.model is None:
             fabricate()
-        for size in SIZES:
-            svg = asyncio.run(picture(size, [key for key in arguments.keys.split(",") if key]))
-            path = arguments.out / f"train-{size[0]}x{size[1]}.svg"
+        keys = [key for key in arguments.keys.split(",") if key]
+        for size in (PLAYGROUND_SIZE,) if arguments.model else SIZES:
+            name = "playground" if arguments.model else "train"
+            taken = playground_picture(arguments.model) if arguments.model else picture(size, keys)
+            svg = asyncio.run(taken)
+            path = arguments.out / f"{name}-{size[0]}x{size[1]}.svg"
             path.write_text(svg)
             if arguments.png:
                 to_png(svg, path.with_suffix(".png"))

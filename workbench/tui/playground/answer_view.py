@@ -39,7 +39,9 @@ class AnswerView(StreamLines):
         With `markdown`, answers are laid out as that, the one that is still growing aside: laying it out anew
         for every few tokens would cost the more the longer it is, and half a table is none.
         """
-        if column.state == "empty":
+        # What there is to do is read from its beginning.
+        self.follow = column.state != "empty"
+        if not self.follow:
             self._drawn, self._tail, self._written = (), [], 0
             self.set_lines(empty_lines(column))
             return

@@ -81,8 +81,8 @@ class Setup:
         """It in a line; `technique` is the name of the one that is used where none was chosen."""
         name = self.technique_words or technique
         parts = [self.model.label if self.model is not None else "no model (m)"]
-        parts += [self.model.options_words] if self.model is not None and self.model.options else []
         parts += [name] if name and name != "zero_shot" else []
+        parts += [self.model.options_words] if self.model is not None and self.model.options else []
         parts += [f"{key} {_short(value)}" for key, value in self.sampling.items()]
         parts += [f"n {self.samples}"] if self.samples > 1 else []
         return " · ".join(parts)

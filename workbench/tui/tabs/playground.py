@@ -274,7 +274,7 @@ class PlaygroundTab(Remembering):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if isinstance(self.app.focused, Input | Area):
             # What is typed is text; only what no text has is a command.
-            return action in ("back", "send")
+            return action == "back" or (action == "send" and isinstance(self.app.focused, Area))
         if action == "markdown":
             return self.view == "answer" and self.can(action)
         return self.can(action)
