@@ -19,6 +19,7 @@ from workbench.errors import MissingExtraError, ModelError, WorkbenchError
 from workbench.inference.loading import device as devices
 from workbench.inference.loading.device import dtype_of
 from workbench.inference.loading.load import LoadedModel, load_for_inference
+from workbench.inference.loading.weights import own_weights
 from workbench.training.state import TrainState
 
 TEXT = "the red fox runs in Paris"
@@ -53,7 +54,9 @@ def test_a_folder_of_transformers(tmp_path: Path) -> None:
     assert loaded.notes == ("fp32: as asked",)
     assert loaded.tokenizer.decode(loaded.tokenizer(TEXT)["input_ids"]).strip() == TEXT
     assert not loaded.model.training and not any(part.requires_grad for part in loaded.model.parameters())
+    own_weights(loaded.model)
     assert all(part.data_ptr() % 64 == 0 for part in loaded.model.parameters())
+    assert torch.equal(logits(loaded.model), logits(model))
     runner = loaded.make_runner(100)
     assert runner.max_length == 100 and runner.vocabulary == model.config.vocab_size
 
