@@ -20,7 +20,7 @@ from workbench.tui.playground.backstage import Backstage
 from workbench.tui.playground.catalog import Catalog, Listed
 from workbench.tui.playground.setup import ModelChoice
 
-LOCAL = ModelChoice("local", "/models/smol")
+LOCAL = ModelChoice("local", "org/smol")
 
 
 class Engines:
@@ -78,7 +78,7 @@ async def test_an_engine_is_started_once_and_found_again(processes: Engines) -> 
     both = [asyncio.ensure_future(catalog.open(LOCAL, words.append)) for _ in range(2)]
     while not words:
         await asyncio.sleep(0.01)
-    processes.say("loading", "loading weights of /models/smol")
+    processes.say("loading", "loading weights of org/smol")
     while "loading weights of smol" not in words:
         await asyncio.sleep(0.01)
     processes.say("ready")
@@ -94,7 +94,7 @@ async def test_an_engine_that_fails_tells_its_own_error(processes: Engines) -> N
     opening = asyncio.ensure_future(opened(catalog, LOCAL))
     while not processes.started:
         await asyncio.sleep(0.01)
-    error = {"title": "Model", "message": "no such file", "where": "/models/smol", "hint": "look again"}
+    error = {"title": "Model", "message": "no such file", "where": "org/smol", "hint": "look again"}
     processes.say("failed", error=error)
     with pytest.raises(ServerError, match="no such file") as raised:
         await opening

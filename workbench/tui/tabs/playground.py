@@ -262,6 +262,9 @@ class PlaygroundTab(Remembering):
             self.take_keys()
         elif self.busy:
             self.cancel()
+            # Who has written nothing wants to look at what came, not to type the next key.
+            if self.editor.active and not self.writing.slot.text:
+                self.take_keys()
         elif self.column.warming is not None:
             self.column.warming.cancel()
         elif self.working:
