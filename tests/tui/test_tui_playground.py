@@ -246,7 +246,7 @@ async def test_without_colours_and_in_sixteen(monkeypatch: pytest.MonkeyPatch) -
         await playing.until(lambda: len(playing.tab.panes) == 1)
         await playing.send("x")
         await playing.done()
-        for view in "ivdspa":
+        for view in "ivdspaM":
             await playing.press("escape", view)
             await playing.pilot.pause(0.05)
         await playing.press("m")
