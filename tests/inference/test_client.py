@@ -193,12 +193,18 @@ async def test_an_error_in_whoever_listens_is_theirs_and_ends_the_request(
 
 
 async def test_the_tokens_that_the_model_will_see(model: RemoteModel, served: Service) -> None:
-    pairs = await model.tokens(chat())
+    pairs = [(token.id, token.text) for token in (await model.tokens(chat())).tokens]
     assert "".join(text for _, text in pairs).startswith("<|im_start|>user\nhi the and")
     assert pairs[0][0] == served.renderer.special_tokens["<|im_start|>"]
-    with_tools = await model.tokens(chat(tools=(ADD,)))
+    with_tools = (await model.tokens(chat(tools=(ADD,)))).tokens
     assert len(with_tools) > len(pairs)
-    assert [text for _, text in await model.tokens(Request(prompt="the x"))] == ["the", " ", "x"]
+    found = (await model.tokens(Request(prompt="the x<|im_end|>"))).tokens
+    assert [(token.text, token.special) for token in found] == [
+        ("the", False),
+        (" ", False),
+        ("x", False),
+        ("<|im_end|>", True),
+    ]
 
 
 async def test_texts_become_vectors(tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ async def test_the_wrong_key_is_named_with_where_it_belongs(tmp_path: Path) -> N
         assert "servers.yaml" in error.hint
         assert "wr0ng" not in error.render()
         async with Client(Server("box", socket=path, key="right")) as client:
-            assert (await (await client.model()).tokens(ASK))[0][1] == "<|im_start|>"
+            assert (await (await client.model()).tokens(ASK)).tokens[0].text == "<|im_start|>"
         async with Client(Server("box", socket=path)) as client:
             with pytest.raises(ServerError, match="key"):
                 await (await client.model("tiny")).tokens(ASK)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from scripted_model import ScriptedModel, tokens
 
 from workbench.errors import ServerError, WorkbenchError
-from workbench.inference.generation import Model, Request
+from workbench.inference.generation import Model, PromptToken, PromptTokens, Request
 from workbench.tui.playground.catalog import Catalog, Listed, Say, Tell
 from workbench.tui.playground.setup import ModelChoice
 
@@ -50,14 +50,14 @@ class ScriptedCatalog(Catalog):
             self._engines.pop(choice, None)
         return error
 
-    async def tokens(self, model: Model, request: Request) -> list[tuple[int, str]]:
+    async def tokens(self, model: Model, request: Request) -> PromptTokens:
         if not self.tells_tokens:
             raise ServerError("it has no /tokenize", where=model.name)
         told = []
         for message in request.messages:
             told += ["<|im_start|>", str(message["role"]), "\n", *tokens(str(message["content"]))]
             told += ["<|im_end|>", "\n"]
-        return list(enumerate(told))
+        return PromptTokens(tuple(PromptToken(number, text) for number, text in enumerate(told)))
 
 
 def choice(name: str) -> ModelChoice:

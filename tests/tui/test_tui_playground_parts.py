@@ -11,7 +11,7 @@ import pytest
 from scripted_catalog import choice
 
 from workbench.errors import PromptError, RunError, WorkbenchError
-from workbench.inference.generation import Delta, TokenLogprob
+from workbench.inference.generation import Delta, PromptToken, TokenLogprob
 from workbench.prompting.composition import build
 from workbench.prompting.prompt import parse_prompt
 from workbench.prompting.prompts import load_prompt
@@ -338,8 +338,11 @@ def test_tokens_by_their_probability() -> None:
 
 def test_special_tokens_of_a_prompt_stand_out() -> None:
     texts = ["<|im_start|>", "user", "\n", "<b>", " 3 < 4", "</s>", "[INST]", "[1]", "", "\x1b"]
-    cells = prompt_cells(list(enumerate(texts)))
+    cells = prompt_cells([PromptToken(number, text) for number, text in enumerate(texts)])
     assert [cell.state == "mark" for cell in cells] == [
         True, False, False, True, False, True, True, False, False, False,
     ]  # fmt: skip
     assert cells[8].text == "∅" and cells[9].text == "␛"
+    # Where the server tells, its word counts.
+    told = prompt_cells([PromptToken(1, "<|im_end|>", False), PromptToken(2, "x", True)])
+    assert [cell.state == "mark" for cell in told] == [False, True]

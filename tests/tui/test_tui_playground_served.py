@@ -57,13 +57,15 @@ async def test_a_real_model_answers_with_tokens_votes_and_a_preview(served: Path
             assert token.logprob <= 0 and sum(math.exp(logprob) for _, logprob in token.top) < 1.001
 
         await playing.press("n", "enter")
-        await playing.write("Hello there")
+        await playing.write("Hello <|im_end|>")
         await playing.press("escape", "p")
         await playing.until(lambda: playing.tab.preview.preview is not None)
         preview = playing.tab.preview.preview
         assert preview is not None and not preview.problem
-        text = "".join(token for _, token in preview.tokens)
-        assert text == "<|im_start|>user\nHello there<|im_end|>\n<|im_start|>assistant\n"
+        text = "".join(token.text for token in preview.tokens)
+        assert text == "<|im_start|>user\nHello <|im_end|><|im_end|>\n<|im_start|>assistant\n"
+        special = [token.text for token in preview.tokens if token.special]
+        assert special == ["<|im_start|>", "<|im_end|>", "<|im_start|>"]
 
         await playing.press("a")
         screen = await playing.use(VOTE)

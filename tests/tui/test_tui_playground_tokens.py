@@ -70,7 +70,7 @@ async def test_the_preview_shows_the_tokens_of_the_first_request(size: tuple[int
         await playing.until(lambda: playing.tab.preview.preview is not None)
         preview = playing.tab.preview.preview
         assert preview is not None and preview.technique == "cot"
-        assert [text for _, text in preview.tokens][:4] == ["<|im_start|>", "user", "\n", "Why?"]
+        assert [token.text for token in preview.tokens][:4] == ["<|im_start|>", "user", "\n", "Why?"]
         assert "step by step" in preview.messages[0]["content"]
         await playing.until(lambda: f"{len(preview.tokens)} tokens" in playing.screen_text)
         assert not model.requests

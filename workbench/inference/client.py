@@ -19,6 +19,8 @@ from workbench.inference.generation import (
     Completion,
     Delta,
     OnDelta,
+    PromptToken,
+    PromptTokens,
     Request,
     Response,
     Usage,
@@ -207,7 +209,7 @@ class RemoteModel:
             answer = await self.client.api.embeddings.create(model=self.name, input=list(texts))
             return [entry.embedding for entry in sorted(answer.data, key=lambda entry: entry.index)]
 
-    async def tokens(self, request: Request) -> list[tuple[int, str]]:
+    async def tokens(self, request: Request) -> PromptTokens:
         """The exact tokens that the model will see. Raises `ServerError` where the server cannot tell."""
         body: dict[str, Any] = {"model": self.name, "return_token_strs": True}
         if request.prompt is not None:
@@ -218,7 +220,10 @@ class RemoteModel:
         with explained(self.client.server):
             ids = [int(token) for token in told["tokens"]]
             texts = [str(text) for text in told.get("token_strs") or [""] * len(ids)]
-            return list(zip(ids, texts, strict=True))
+            special: list[bool | None] = told.get("special") or [None] * len(ids)
+            notes = tuple(str(note) for note in told.get("notes") or ())
+            tokens = (PromptToken(*parts) for parts in zip(ids, texts, special, strict=True))
+            return PromptTokens(tuple(tokens), notes)
 
 
 class _Filling:

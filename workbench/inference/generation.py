@@ -58,6 +58,23 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True)
+class PromptToken:
+    """One token of a prompt; `special` is None where the server does not tell."""
+
+    id: int
+    text: str
+    special: bool | None = None
+
+
+@dataclass(frozen=True)
+class PromptTokens:
+    """A prompt as a model sees it, and what its server has to say of it."""
+
+    tokens: tuple[PromptToken, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ToolCall:
     """A call the model asks for; `arguments` is the text it wrote, which need not be JSON."""
 

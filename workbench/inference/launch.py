@@ -130,8 +130,8 @@ def _is_outdated(state: EngineState) -> bool:
     """Whether files of its model or adapters have been written since it was started: a run that went on,
     a model that was fetched anew. It goes on for those who talk to it, and ends by itself."""
     places = [place for place in map(Path, (state.model, *state.options)) if place.is_absolute()]
-    files = [file for place in places for file in (place.iterdir() if place.is_dir() else [place])]
     try:
+        files = [file for place in places for file in (place.iterdir() if place.is_dir() else [place])]
         return any(file.stat().st_ctime > state.created for file in files)
     except OSError:
         return True

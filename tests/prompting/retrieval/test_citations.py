@@ -146,7 +146,7 @@ def test_where_the_model_cites_nothing_words_tell_the_passage() -> None:
     assert [sentence["support"] for sentence in checked["sentences"][1:]] == [None, None]
     assert (checked["uncited"], checked["unsupported"]) == (3, 2)
     assert summary(checked) == (
-        "the model cites nothing; by its words, the answer is from 1 passages; "
+        "the model cites nothing; by its words, the answer is from 1 passage; "
         "2 of 3 sentences are in no passage"
     )
 

@@ -79,7 +79,8 @@ def summary(checked: dict[str, Any]) -> str:
     cited, unknown, total = len(checked["cited"]), checked["unknown"], len(checked["sentences"])
     words = [f"{cited} of {checked['passages']} passages cited"]
     if checked["by"] == "words":
-        words = [f"the model cites nothing; by its words, the answer is from {cited} passages"]
+        found = f"{cited} passage{'s' if cited != 1 else ''}"
+        words = [f"the model cites nothing; by its words, the answer is from {found}"]
     if unknown:
         words.append(f"no such passage: {', '.join(map(str, unknown))}")
     if checked["by"] == "model" and checked["uncited"]:

@@ -18,7 +18,7 @@ from workbench.tui.playground.setup import ModelChoice
 
 if TYPE_CHECKING:
     from workbench.inference.client import Client
-    from workbench.inference.generation import Embedder, Model, Request
+    from workbench.inference.generation import Embedder, Model, PromptTokens, Request
     from workbench.inference.servers import Server
     from workbench.store.engines import EngineState
 
@@ -154,12 +154,12 @@ class Catalog:
             return ServerError("the engine's folder is gone", where=choice.label)
         return launch.error_of(state)
 
-    async def tokens(self, model: Model, request: Request) -> list[tuple[int, str]]:
+    async def tokens(self, model: Model, request: Request) -> PromptTokens:
         """The exact tokens that a model will see. Raises `ServerError` where its server cannot tell."""
         ask: Any = getattr(model, "tokens", None)
         if ask is None:
             raise ServerError("it cannot tell its tokens", where=model.name)
-        told: list[tuple[int, str]] = await ask(request)
+        told: PromptTokens = await ask(request)
         return told
 
     async def embedder(self, name: str) -> Embedder | None:

@@ -21,7 +21,7 @@ from workbench.tui.widgets.text_lines import Line, TextLines, plain
 from workbench.tui.widgets.token_flow import Cell, TokenFlow
 
 if TYPE_CHECKING:
-    from workbench.inference.generation import TokenLogprob
+    from workbench.inference.generation import PromptToken, TokenLogprob
 
 BANDS = ((0.9, "sure"), (0.5, "likely"), (0.2, "open"), (0.05, "unlikely"), (0.0, "rare"))
 """Least probability of each colour."""
@@ -83,14 +83,15 @@ def odds_cells(tokens: Sequence[TokenLogprob]) -> list[Cell]:
     return cells
 
 
-def prompt_cells(tokens: Sequence[tuple[int, str]]) -> list[Cell]:
+def prompt_cells(tokens: Sequence[PromptToken]) -> list[Cell]:
     """A prompt's tokens, neighbours in two colours so that one sees where each ends."""
     cells, begins = [], False
-    for number, (_, text) in enumerate(tokens):
-        special = SPECIAL.fullmatch(text.strip()) is not None
-        state = "mark" if special else ("even", "odd")[number % 2]
-        cells.append(Cell(shown_token(text), state, begins))
-        begins = text.endswith("\n")
+    for number, token in enumerate(tokens):
+        looks_special = SPECIAL.fullmatch(token.text.strip()) is not None
+        is_special = looks_special if token.special is None else token.special
+        state = "mark" if is_special else ("even", "odd")[number % 2]
+        cells.append(Cell(shown_token(token.text), state, begins))
+        begins = token.text.endswith("\n")
     return cells
 
 

@@ -18,7 +18,7 @@ from workbench.tui.widgets.text_lines import Line, TextLines, plain
 from workbench.tui.widgets.token_flow import TokenFlow
 
 if TYPE_CHECKING:
-    from workbench.inference.generation import OnDelta, Request
+    from workbench.inference.generation import OnDelta, PromptToken, Request
     from workbench.tui.playground.backstage import Backstage
     from workbench.tui.playground.outgoing import Outgoing
 
@@ -30,7 +30,8 @@ class Preview:
     technique: str
     messages: list[dict[str, Any]] = field(default_factory=list)
     num_tools: int = 0
-    tokens: list[tuple[int, str]] = field(default_factory=list)
+    tokens: tuple[PromptToken, ...] = ()
+    notes: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -77,7 +78,8 @@ async def look(outgoing: Outgoing, backstage: Backstage) -> Preview:
         return preview
     try:
         model = await backstage.catalog.open(choice, lambda words: None)
-        preview.tokens = await backstage.catalog.tokens(model, request)
+        told = await backstage.catalog.tokens(model, request)
+        preview.tokens, preview.notes = told.tokens, told.notes
     except ServerError as error:
         preview.problem = f"the server cannot tell the tokens: {error.message}"
     return preview
@@ -121,7 +123,8 @@ class PreviewPane(Container):
         known = bool(preview.tokens)
         tools = f" · {preview.num_tools} tools offered" if preview.num_tools else ""
         title = f"{preview.technique}{tools} · "
-        self.say(title + (f"{len(preview.tokens):,} tokens" if known else preview.problem))
+        words = f"{len(preview.tokens):,} tokens" if known else preview.problem
+        self.say(title + " · ".join((words, *preview.notes)))
         flow, text = self.query_one(OddsFlow), self.query_one(".preview-text", TextLines)
         flow.display, text.display = known, not known
         self.query_one(".preview-token").display = known
@@ -136,13 +139,14 @@ class PreviewPane(Container):
 
     def _about(self) -> None:
         index = self.query_one(OddsFlow).cursor
-        tokens = self.preview.tokens if self.preview is not None else []
+        tokens = self.preview.tokens if self.preview is not None else ()
         if index < len(tokens):
-            number, text = tokens[index]
+            token = tokens[index]
+            special = ", special" if token.special else ""
             words: Line = (
                 (f"token {index + 1} of {len(tokens)}  ", "key"),
-                (f"“{shown_token(text)}”", "title"),
-                (f"  id {number}", ""),
+                (f"“{shown_token(token.text)}”", "title"),
+                (f"  id {token.id}{special}", ""),
             )
             self.query_one(".preview-token", TextLines).set_lines([words])
 
