@@ -7,7 +7,8 @@ MODEL is a transformers folder of a Llama, Qwen2 or Qwen3. The contestants take 
 process: the native step on pages of 4 KiB and on huge pages, `decode_reference`, and the model's forward
 with a DynamicCache. One row, then 16 rows that share their context (transformers keeps it 16 times). Prints
 JSON: medians of wall and own processor time of a step in milliseconds, tokens a second, and how many times
-slower than the native step on huge pages each is. On a busy machine believe the processor time of one thread.
+slower than the native step on huge pages each is; before them the machine's limits. On a busy machine
+believe the processor time of one thread.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ import decoders
 from workbench.inference.engine.dense_cache import cache_name
 from workbench.inference.engine.fused_weights import fuse
 from workbench.ops.decode import DecoderWeights, Row, choose, decode_reference, decode_step, prefill
+from workbench.ops.huge_pages import HugePages
 
+MATRICES = ("qkv", "output", "gate_up", "down")
 Step = Callable[[], Any]
 
 
@@ -97,6 +100,33 @@ class Forward:
         self.model(self.tokens, **self.cached)
 
 
+def limits(weights: DecoderWeights, rounds: int) -> dict[str, float]:
+    """What this machine can do at best: reading memory in huge pages, and a large product of matrices; and
+    the least milliseconds that a step of 1 and of 16 rows could take by them, its attention left out."""
+    memory = HugePages(256 << 20).copy(torch.ones(32 << 20, dtype=torch.int64))
+    one, other = (torch.randn(2048, 2048).to(weights.dtype) for _ in range(2))
+    tensors = [weights.head, *(getattr(layer, name) for layer in weights.layers for name in MATRICES)]
+    numbers, size = sum(tensor.numel() for tensor in tensors), weights.dtype.itemsize
+
+    def least(work: Callable[[], Any]) -> float:
+        seconds = []
+        for _ in range(rounds + 2):
+            start = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
+
+    bandwidth = memory.nbytes / least(memory.sum)
+    rate = 2 * 2048**3 / least(lambda: one @ other)
+    reading = numbers * size / bandwidth
+    return {
+        "gigabytes_per_second": round(bandwidth / 1e9, 1),
+        "gigaflops": round(rate / 1e9),
+        "one_row_ms": round(reading * 1e3, 2),
+        "16_rows_ms": round(max(reading, 2 * 16 * numbers / rate) * 1e3, 2),
+    }
+
+
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -118,6 +148,7 @@ def main() -> None:
     ids = torch.randint(100, small.head.shape[0] - 100, (options.context,))
     told: dict[str, Any] = {"native": choice.reason, "dtype": options.dtype, "threads": options.threads}
     told["context"] = options.context
+    told["limits"] = limits(huge, options.rounds)
     for batch in (1, 16):
         contestants: dict[str, Step] = {
             "native, huge pages": Rows(huge, decode_step, ids, batch, options.rounds + 2),

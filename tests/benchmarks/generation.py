@@ -6,7 +6,8 @@
 MODEL is a transformers folder; the GGUF files hold the same model, and PYTHON is one that has
 llama-cpp-python. Every round starts each contestant once in a process of its own, so that what else the
 machine does meets them alike. Prints JSON: tokens a second of the decoding alone and of the whole request,
-time to the first token, peak memory, and the ratios of ours to the others'.
+time to the first token, memory (at most, at the end, and of that what is mapped from no file), and the ratios
+of ours to the others'.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def summary(results: list[dict[str, Any]], samples: int) -> dict[str, float]:
         decode = statistics.median(total - first for first, total in requests)
         told["first_token_seconds"] = round(statistics.median(first for first, _ in requests), 3)
         told["tokens_per_second"] = round(samples * (NEW - 1) / decode, 1)
-    told["peak_mib"] = round(statistics.median(result["peak_mib"] for result in results))
+    for name in ("peak_mib", "resident_mib", "anonymous_mib"):
+        told[name] = round(statistics.median(result[name] for result in results))
     return told
 
 

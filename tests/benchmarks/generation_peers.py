@@ -19,12 +19,13 @@ from typing import Any
 PROMPT, NEW, TOP_K = 512, 64, 50
 
 
-def peak_mib() -> float:
-    """The most memory that this process has had resident."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+def memory_mib() -> dict[str, float]:
+    """The most memory that this process has had resident, and what it has now; of that, what is not mapped
+    from files."""
+    names = {"VmHWM": "peak_mib", "VmRSS": "resident_mib", "RssAnon": "anonymous_mib"}
+    status = Path("/proc/self/status").read_text().splitlines()
+    fields = {line.split(":")[0]: line for line in status}
+    return {told: int(fields[name].split()[1]) / 1024 for name, told in names.items()}
 
 
 def prompt(vocabulary: int, seed: int) -> list[int]:
@@ -46,11 +47,12 @@ def ours(model: str, precision: str, samples: int) -> Any:
     from workbench.inference.engine.requests import Ended, EngineRequest, Progress, SamplingParams
     from workbench.inference.limits import Limits
     from workbench.inference.loading.load import load_for_inference
-    from workbench.inference.server.opening import choose_runner
+    from workbench.inference.server.opening import choose_runner, give_back_memory
 
     loaded = load_for_inference(model, dtype=precision)
     with torch.inference_mode():
         runner = choose_runner(loaded, 2048)
+    give_back_memory()
     engine = Engine(runner, loaded.tokenizer, frozenset(), Limits())
     engine.start()
     atexit.register(engine.close)  # Python must not end while its thread is at work in torch
@@ -165,7 +167,7 @@ def main() -> None:
     request = makers[kind](model, precision, int(samples))
     request(0)
     told = [request(seed) for seed in range(1, int(repeats) + 1)]
-    print("RESULT " + json.dumps({"requests": told, "peak_mib": peak_mib()}))
+    print("RESULT " + json.dumps({"requests": told, **memory_mib()}))
 
 
 if __name__ == "__main__":

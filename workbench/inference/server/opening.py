@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def open_service(args: argparse.Namespace, say: Say) -> Service:
         return Service(name, renderer, length, encoder=Encoder(loaded), details=details)
     say("choosing how to run it")
     runner = choose_runner(loaded, args.max_length)
+    give_back_memory()
     memory = kv_bytes(args.kv_memory, loaded.device)
     engine = Engine(runner, loaded.tokenizer, loaded.eos, Limits(args.max_sequences, memory, args.max_queue))
     details |= {
@@ -83,6 +85,14 @@ def choose_runner(loaded: LoadedModel, max_length: int | None) -> Runner[Any, An
     if plain and fused_weights.why_not(loaded.model.config) is None:
         return PagedRunner(fused_weights.fuse(loaded.model, min(length, max_length or LONGEST_FUSED)))
     return loaded.make_runner(length)
+
+
+def give_back_memory() -> None:
+    """Return to the system what loading has freed: glibc keeps it for more of the same, which never comes.
+    That is 440 MB of a model of 135 M parameters in fp32."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not in musl, nor on macOS
+    if trim is not None:
+        trim(0)
 
 
 def kv_bytes(gib: float | None, device: torch.device) -> int:
