@@ -134,7 +134,8 @@ def _is_outdated(state: EngineState) -> bool:
         files = [file for place in places for file in (place.iterdir() if place.is_dir() else [place])]
         return any(file.stat().st_ctime > state.created for file in files)
     except OSError:
-        return True
+        # What is gone is not newer.
+        return False
 
 
 def _answers(state: EngineState) -> bool:
