@@ -249,7 +249,8 @@ def test_a_mistake_in_the_middle_of_a_stream_ends_it_with_an_error(
 
     monkeypatch.setattr(completions, "_choice", broken)
     with plain_client(path) as http:
-        lines = http.post("/v1/completions", json={"prompt": "x", "stream": True}).text.split("\n\n")
+        asked = {"prompt": "x", "stream": True, "ignore_eos": True, "max_tokens": 5}
+        lines = http.post("/v1/completions", json=asked).text.split("\n\n")
     assert lines[-2:] == ["data: [DONE]", ""]
     error = json.loads(lines[-3].removeprefix("data: "))["error"]
     assert error["type"] == "server_error"
