@@ -307,6 +307,14 @@ async def test_mouse(make_run: Any, until: Any, train_tab: Any) -> None:
         assert app.tab == "build"
 
 
+@pytest.mark.parametrize("tab", ["build", "data", "playground", "rank"])
+async def test_closing_while_a_tab_is_being_made(tab: str) -> None:
+    for _ in range(3):
+        app = WorkbenchApp()
+        async with app.run_test(size=(80, 24)):
+            app.tab = tab
+
+
 async def test_the_tab_to_come_says_one_line(text_of: Any, until: Any) -> None:
     app = WorkbenchApp()
     async with app.run_test(size=(80, 24)) as pilot:

@@ -83,15 +83,17 @@ class WorkbenchApp(App[None]):
     async def watch_tab(self) -> None:
         """Show the present tab, making its widget the first time."""
         home = self.screen_stack[0]
-        body = home.query_one("#body")
+        body, strip = home.query_one("#body"), home.query_one("#tabs", TabStrip)
         if not body.query(f"#tab-{self.tab}"):
             await body.mount(find(self.tab).open())
+        if not strip.is_attached:  # the app was closed meanwhile
+            return
         # Whatever tab was asked for while this one was being made is the one to show.
         for child in body.children:
             child.display = child.id == f"tab-{self.tab}"
             if child.display:
                 (child if child.focusable else next(iter(child.query("RunTable")), child)).focus()
-        home.query_one("#tabs", TabStrip).active = self.tab
+        strip.active = self.tab
 
     def on_tab_strip_picked(self, message: TabStrip.Picked) -> None:
         self.tab = message.choice

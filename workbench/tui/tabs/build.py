@@ -89,6 +89,8 @@ class BuildTab(DesignActions):
             yield PaneArea()
 
     def on_mount(self) -> None:
+        if not self.children:  # the app is being closed, and nothing was composed
+            return
         self.set_class(True, "-choosing")
         self.area.show_pane(self.pane)
         self.watch(self.app, "symbols", self._symbols_changed)

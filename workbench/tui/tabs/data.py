@@ -72,6 +72,8 @@ class DataTab(Container):
             yield LabelsPane(id="labels")
 
     def on_mount(self) -> None:
+        if not self.children:  # the app is being closed, and nothing was composed
+            return
         self._changed()
         self._show_pane()
 

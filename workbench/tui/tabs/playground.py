@@ -58,6 +58,8 @@ class PlaygroundTab(Remembering):
         yield PromptEditor(self.writing, self.act)
 
     def on_mount(self) -> None:
+        if not self.children:  # the app is being closed, and nothing was composed
+            return
         self._looking = self.set_interval(LOOK_SECONDS, self.look, pause=True)
         self._settling = self.set_interval(SETTLE_SECONDS, self._settled, pause=True)
         self.watch(self.app, "symbols", self._symbols_changed)
