@@ -1,0 +1,178 @@
+"""Shared-prefix attention: the paths against the definition in fp64, the definition against PyTorch's own."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from workbench.ops.shared_prefix import attention
+from workbench.ops.shared_prefix.attention import shared_prefix_attention
+from workbench.ops.shared_prefix.definition import definition, definition_backward, visible_own
+from workbench.ops.shared_prefix.paths import PATHS, Name, choose
+
+HEADS, KV_HEADS, SIZE = 6, 2, 64
+FUSED: tuple[Name, ...] = ("composed", "concatenated")
+EPSILON = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
+
+
+def tensors(
+    batch: int,
+    queries: int,
+    prefix: int,
+    earlier: int = 0,
+    *,
+    dtype: torch.dtype = torch.float32,
+    size: int = SIZE,
+) -> list[Tensor]:
+    """Query, prefix keys and values, own keys and values; the query lies in memory as models have it."""
+    generator = torch.Generator().manual_seed(batch * 1000 + queries * 10 + prefix)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(dtype)
+
+    own = (batch, KV_HEADS, queries + earlier, size)
+    query = random(batch, queries, HEADS, size).transpose(1, 2)
+    made = [query, random(KV_HEADS, prefix, size), random(KV_HEADS, prefix, size), random(*own), random(*own)]
+    return [tensor.detach().requires_grad_() for tensor in made]
+
+
+def padding(batch: int, own: int) -> tuple[Tensor, Tensor]:
+    """Uneven on both sides; the first row sees none of its own keys."""
+    generator = torch.Generator().manual_seed(own)
+    starts = torch.randint(0, own, (batch,), generator=generator)
+    ends = torch.randint(1, own + 1, (batch,), generator=generator)
+    starts[0], ends[0] = own, 0
+    return starts, ends
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float((found.double() - expected).detach().norm() / expected.detach().norm())
+
+
+@pytest.mark.parametrize("path", FUSED)
+@pytest.mark.parametrize("dtype", EPSILON)
+@pytest.mark.parametrize("is_padded", [False, True])
+def test_every_path_errs_little_more_than_pytorch(path: Name, dtype: torch.dtype, is_padded: bool) -> None:
+    for queries, batch, prefix in itertools.product((1, 3, 65, 257), (1, 17), (1, 20, 513)):
+        if batch == 17 and queries == 257 and (prefix == 513 or dtype != torch.float32):
+            continue
+        five = tensors(batch, queries, prefix, earlier=3 if is_padded else 0, dtype=dtype)
+        starts, ends = padding(batch, five[3].shape[2]) if is_padded else (None, None)
+        exact = [tensor.detach().double().requires_grad_() for tensor in five]
+        rest: tuple[Any, ...] = (starts, ends, SIZE**-0.5)
+        expected, _ = definition(*(*exact, *rest))
+        grad = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1)).double()
+        gradients = torch.autograd.grad(expected, exact, grad)
+
+        plain, _ = definition(*(*five, *rest))
+        found = shared_prefix_attention(*five, starts=starts, ends=ends, path=path)
+        assert relative(found, expected) <= 2 * relative(plain, expected) + EPSILON[dtype]
+        # A gradient may all but cancel: errors are measured by what its terms are. Those of the prefix are
+        # summed over all rows, with an error that grows as a random walk does.
+        terms, walk = float(grad.norm()), math.sqrt(batch * queries * HEADS / KV_HEADS)
+        for one, other in zip(torch.autograd.grad(found, five, grad.to(dtype)), gradients, strict=True):
+            error = float((one.double() - other).norm())
+            bound = max(8, walk) * EPSILON[dtype] * max(terms, float(other.norm()))
+            assert error <= bound, (queries, batch, prefix)
+
+
+@pytest.mark.parametrize("earlier", [0, 5])
+def test_the_definition_is_attention_over_prefix_and_own_keys(earlier: int) -> None:
+    query, prefix_key, prefix_value, key, value = tensors(3, 9, 7, earlier)
+    starts, ends = torch.tensor([0, 2, 4]), torch.tensor([9 + earlier, 8, 9 + earlier])
+    found, lse = definition(query, prefix_key, prefix_value, key, value, starts, ends, 0.2)
+    seen = visible_own(9, 9 + earlier, starts, ends, "cpu")
+    mask = torch.nn.functional.pad(seen, (7, 0), value=True)[:, None]
+    keys, values = (
+        torch.cat([prefix.expand(3, -1, -1, -1), own], 2)
+        for prefix, own in ((prefix_key, key), (prefix_value, value))
+    )
+    expected = scaled_dot_product_attention(query, keys, values, mask, scale=0.2, enable_gqa=True)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    scores = query @ keys.repeat_interleave(HEADS // KV_HEADS, 1).mT * 0.2
+    expected_lse = scores.masked_fill(~mask, -torch.inf).logsumexp(-1)
+    torch.testing.assert_close(lse, expected_lse, atol=1e-6, rtol=1e-5)
+
+
+def test_gradcheck_of_the_definition_in_fp64() -> None:
+    five = [tensor.detach().double().requires_grad_() for tensor in tensors(2, 3, 4, 1, size=5)]
+    starts, ends = torch.tensor([0, 2]), torch.tensor([3, 4])
+
+    rest: tuple[Any, ...] = (starts, ends, 0.4)
+
+    def outputs(*five: Any) -> Tensor:
+        return definition(*five, *rest)[0]
+
+    assert torch.autograd.gradcheck(outputs, five)
+    output, lse = definition(*(*five, *rest))
+    grad = torch.randn_like(output)
+    written_out = definition_backward(*(grad, *five, *rest, output, lse))
+    for one, other in zip(written_out, torch.autograd.grad(output, five, grad), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_log_sum_exp_is_that_of_all_keys(path: Name) -> None:
+    five = tensors(3, 5, 20, 2)
+    inputs: tuple[Any, ...] = (*five, *padding(3, 7), 0.1)
+    _, expected = definition(*inputs)
+    _, found = PATHS[path].forward(*inputs)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck's own
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("queries", "earlier"), [(7, 0), (1, 3), (64, 0)])
+def test_it_is_an_operator_of_pytorch(path: Name, queries: int, earlier: int) -> None:
+    own = queries + earlier
+    five = tensors(2, queries, 70, earlier)
+    bounds = torch.tensor([0, 2]), torch.tensor([own, own])
+    torch.library.opcheck(attention._attention, (*five, *bounds, 0.125, path))
+
+    def loss(*five: Tensor) -> Tensor:
+        return shared_prefix_attention(*five, starts=bounds[0], ends=bounds[1], path=path).square().sum()
+
+    compiled: Any = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    for one, other in zip(
+        torch.autograd.grad(compiled(*five), five), torch.autograd.grad(loss(*five), five), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_choice_is_told_with_its_reason() -> None:
+    short, long = (choose(five[0], five[1], five[3]) for five in (tensors(2, 8, 1), tensors(2, 8, 2048)))
+    assert (short.path, long.path) == ("concatenated", "composed")
+    assert "prefix of 1 " in short.reason and "prefix of 2048" in long.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({0: (2, 5, 3, 64)}, "5 query heads are no multiple of 2"),
+        ({1: (3, 4, 64)}, r"prefix_key is \[3, 4, 64\]"),
+        ({2: (2, 5, 64)}, "prefix_value"),
+        ({1: (2, 0, 64), 2: (2, 0, 64)}, "a prefix of no positions"),
+        ({3: (2, 2, 2, 64), 4: (2, 2, 2, 64)}, "3 queries with only 2 own keys"),
+        ({4: (1, 2, 3, 64)}, "value"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(change: dict[int, tuple[int, ...]], words: str) -> None:
+    five = tensors(2, 3, 4)
+    for place, shape in change.items():
+        five[place] = torch.zeros(shape)
+    with pytest.raises(ValueError, match=words):
+        shared_prefix_attention(*five)
+
+
+def test_types_that_do_not_fit_are_named() -> None:
+    query, *others = tensors(2, 3, 4)
+    with pytest.raises(ValueError, match="^key is of torch.float32, query of torch.bfloat16"):
+        shared_prefix_attention(query.bfloat16(), *others)
+    with pytest.raises(ValueError, match="starts is of torch.float32"):
+        shared_prefix_attention(query, *others, starts=torch.zeros(2))
