@@ -62,7 +62,7 @@ async def ask(state: EngineState) -> str:
 def test_an_engine_is_started_shared_killed_and_started_again(folder: Path) -> None:
     messages: list[str] = []
     started = launch.start(str(folder))
-    assert launch.find_or_start(str(folder)).name == started.name
+    assert launch.find_or_start(str(folder))[0].name == started.name
     try:
         ready = launch.wait_until_ready(started.name, progress=lambda state: messages.append(state.message))
         mode = Path(ready.socket).stat().st_mode
@@ -77,7 +77,7 @@ def test_an_engine_is_started_shared_killed_and_started_again(folder: Path) -> N
         with pytest.raises(ServerError, match="cannot be reached"):
             asyncio.run(ask(ready))
         assert launch.running() == []
-        again = launch.find_or_start(str(folder))
+        again, _ = launch.find_or_start(str(folder))
         assert again.name != ready.name
         assert asyncio.run(ask(launch.wait_until_ready(again.name))) == first
         launch.stop(again.name)

@@ -72,11 +72,9 @@ async def started(model: str, options: tuple[str, ...]) -> EngineState:
     """An engine that serves a local model; one that was started for us is ended if we are interrupted."""
     from workbench.inference import launch
 
-    known = {state.name for state in launch.running()}
-    state = await asyncio.to_thread(launch.find_or_start, model, options)
+    state, ours = await asyncio.to_thread(launch.find_or_start, model, options)
     line = _StartLine(model)
     given_up = threading.Event()
-    ours = state.name not in known
 
     def show(now: EngineState) -> None:
         if given_up.is_set() and not ours:

@@ -110,16 +110,16 @@ def running() -> list[EngineState]:
     return _active()
 
 
-def find_or_start(model: str, options: Sequence[str] = ()) -> EngineState:
-    """The engine that serves a model already with the same options, or a new one; two that ask at once get
-    the same. Raises `StorageError` and `ServerError`."""
+def find_or_start(model: str, options: Sequence[str] = ()) -> tuple[EngineState, bool]:
+    """The engine that serves a model already with the same options, or a new one, and whether it is new; two
+    that ask at once get the same, which is new to one of them. Raises `StorageError` and `ServerError`."""
     with dead_engines.locked(wait=True):
         dead_engines.clean(engines.every())
         for state in _active():
             same = state.model == model and state.options == list(options)
             if same and not _is_outdated(state) and _answers(state):
-                return state
-        return start(model, options)
+                return state, False
+        return start(model, options), True
 
 
 def _active() -> list[EngineState]:

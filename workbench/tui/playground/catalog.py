@@ -108,7 +108,7 @@ class Catalog:
         asked = time.time()
         async with self._finding:
             # One after the other: two columns with the same model need one engine.
-            state = await asyncio.to_thread(launch.find_or_start, choice.model, choice.options)
+            state, _ = await asyncio.to_thread(launch.find_or_start, choice.model, choice.options)
         try:
             state = await self._ready(state, choice, say)
         except asyncio.CancelledError:
