@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from workbench.ops.shared_prefix import attention
 from workbench.ops.shared_prefix.attention import shared_prefix_attention
-from workbench.ops.shared_prefix.definition import definition, definition_backward, visible_own
+from workbench.ops.shared_prefix.definition import Inputs, definition, definition_backward, visible_own
 from workbench.ops.shared_prefix.paths import PATHS, Name, choose
 
 HEADS, KV_HEADS, SIZE = 6, 2, 64
@@ -42,6 +43,11 @@ def tensors(
     return [tensor.detach().requires_grad_() for tensor in made]
 
 
+def inputs(five: Sequence[Tensor], starts: Tensor | None, ends: Tensor | None, scale: float) -> Inputs:
+    query, prefix_key, prefix_value, key, value = five
+    return Inputs(query, prefix_key, prefix_value, key, value, starts, ends, scale)
+
+
 def padding(batch: int, own: int) -> tuple[Tensor, Tensor]:
     """Uneven on both sides; the first row sees none of its own keys."""
     generator = torch.Generator().manual_seed(own)
@@ -66,11 +72,11 @@ def test_every_path_errs_little_more_than_pytorch(path: Name, dtype: torch.dtype
         starts, ends = padding(batch, five[3].shape[2]) if is_padded else (None, None)
         exact = [tensor.detach().double().requires_grad_() for tensor in five]
         rest: tuple[Any, ...] = (starts, ends, SIZE**-0.5)
-        expected, _ = definition(*(*exact, *rest))
+        expected, _ = definition(inputs(exact, *rest))
         grad = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1)).double()
         gradients = torch.autograd.grad(expected, exact, grad)
 
-        plain, _ = definition(*(*five, *rest))
+        plain, _ = definition(inputs(five, *rest))
         found = shared_prefix_attention(*five, starts=starts, ends=ends, path=path)
         assert relative(found, expected) <= 2 * relative(plain, expected) + EPSILON[dtype]
         # A gradient may all but cancel: errors are measured by what its terms are. Those of the prefix are
@@ -86,7 +92,7 @@ def test_every_path_errs_little_more_than_pytorch(path: Name, dtype: torch.dtype
 def test_the_definition_is_attention_over_prefix_and_own_keys(earlier: int) -> None:
     query, prefix_key, prefix_value, key, value = tensors(3, 9, 7, earlier)
     starts, ends = torch.tensor([0, 2, 4]), torch.tensor([9 + earlier, 8, 9 + earlier])
-    found, lse = definition(query, prefix_key, prefix_value, key, value, starts, ends, 0.2)
+    found, lse = definition(Inputs(query, prefix_key, prefix_value, key, value, starts, ends, 0.2))
     seen = visible_own(9, 9 + earlier, starts, ends, "cpu")
     mask = torch.nn.functional.pad(seen, (7, 0), value=True)[:, None]
     keys, values = (
@@ -107,12 +113,12 @@ def test_gradcheck_of_the_definition_in_fp64() -> None:
     rest: tuple[Any, ...] = (starts, ends, 0.4)
 
     def outputs(*five: Any) -> Tensor:
-        return definition(*five, *rest)[0]
+        return definition(inputs(five, *rest))[0]
 
     assert torch.autograd.gradcheck(outputs, five)
-    output, lse = definition(*(*five, *rest))
+    output, lse = definition(inputs(five, *rest))
     grad = torch.randn_like(output)
-    written_out = definition_backward(*(grad, *five, *rest, output, lse))
+    written_out = definition_backward(inputs(five, *rest), grad, output, lse)
     for one, other in zip(written_out, torch.autograd.grad(output, five, grad), strict=True):
         torch.testing.assert_close(one, other)
 
@@ -120,9 +126,9 @@ def test_gradcheck_of_the_definition_in_fp64() -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_the_log_sum_exp_is_that_of_all_keys(path: Name) -> None:
     five = tensors(3, 5, 20, 2)
-    inputs: tuple[Any, ...] = (*five, *padding(3, 7), 0.1)
-    _, expected = definition(*inputs)
-    _, found = PATHS[path].forward(*inputs)
+    given = inputs(five, *padding(3, 7), 0.1)
+    _, expected = definition(given)
+    _, found = PATHS[path].forward(given)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -147,7 +153,7 @@ def test_it_is_an_operator_of_pytorch(path: Name, queries: int, earlier: int) ->
 
 
 def test_the_choice_is_told_with_its_reason() -> None:
-    short, long = (choose(five[0], five[1], five[3]) for five in (tensors(2, 8, 1), tensors(2, 8, 2048)))
+    short, long = (choose(inputs(tensors(2, 8, length), None, None, 1.0)) for length in (1, 2048))
     assert (short.path, long.path) == ("concatenated", "composed")
     assert "prefix of 1 " in short.reason and "prefix of 2048" in long.reason
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.ops.shared_prefix.paths import PATHS, Name, choose
+from workbench.ops.shared_prefix.definition import Gradients, Inputs
+from workbench.ops.shared_prefix.paths import PATHS, Name, Path, choose
 
 
 def shared_prefix_attention(
@@ -33,22 +34,15 @@ def shared_prefix_attention(
 
     Raises `ValueError` for shapes, types or devices that do not fit each other.
     """
-    _check(query, prefix_key, prefix_value, key, value, starts, ends)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    inputs = (query, prefix_key, prefix_value, key, value, starts, ends)
-    output: Tensor = _attention(*inputs, scale, path)[0]
+    inputs = Inputs(query, prefix_key, prefix_value, key, value, starts, ends, scale)
+    _check(inputs)
+    output: Tensor = _attention(*inputs, path)[0]
     return output
 
 
-def _check(
-    query: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor | None,
-    ends: Tensor | None,
-) -> None:
+def _check(inputs: Inputs) -> None:
+    query, prefix_key, prefix_value, key, value, starts, ends, _ = inputs
     if query.ndim != 4 or key.ndim != 4 or prefix_key.ndim != 3:
         raise ValueError("query, key and value are [B, heads, n, d], the prefix is [heads, n, d]")
     batch, heads, queries, size = query.shape
@@ -80,41 +74,29 @@ def _check(
         raise ValueError(f"{queries} queries with only {own} own keys: each query has one of its own")
 
 
-@torch.library.custom_op("workbench::shared_prefix_attention", mutates_args=())
-def _attention(
-    query: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor | None,
-    ends: Tensor | None,
-    scale: float,
-    path: str | None,
-) -> tuple[Tensor, Tensor]:
-    chosen = PATHS[path or choose(query, prefix_key, key).path]  # type: ignore[index]
-    output, lse = chosen.forward(query, prefix_key, prefix_value, key, value, starts, ends, scale)
+INPUTS = (
+    "Tensor query, Tensor prefix_key, Tensor prefix_value, Tensor key, Tensor value, "
+    "Tensor? starts, Tensor? ends, float scale, str? path"
+)
+
+
+@torch.library.custom_op(
+    "workbench::shared_prefix_attention", mutates_args=(), schema=f"({INPUTS}) -> (Tensor, Tensor)"
+)
+def _attention(*args: Any) -> tuple[Tensor, Tensor]:
+    inputs, path = _parted(args)
+    output, lse = path.forward(inputs)
     return _by_rows(output), _by_rows(lse)
 
 
-@torch.library.custom_op("workbench::shared_prefix_attention_backward", mutates_args=())
-def _attention_backward(
-    grad: Tensor,
-    query: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor | None,
-    ends: Tensor | None,
-    scale: float,
-    path: str | None,
-    output: Tensor,
-    lse: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    chosen = PATHS[path or choose(query, prefix_key, key).path]  # type: ignore[index]
-    inputs = (query, prefix_key, prefix_value, key, value, starts, ends, scale)
-    of_query, of_prefix_key, of_prefix_value, of_key, of_value = chosen.backward(grad, *inputs, output, lse)
+@torch.library.custom_op(
+    "workbench::shared_prefix_attention_backward",
+    mutates_args=(),
+    schema=f"({INPUTS}, Tensor grad, Tensor output, Tensor lse) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+def _attention_backward(*args: Any) -> Gradients:
+    inputs, path = _parted(args[:-3])
+    of_query, of_prefix_key, of_prefix_value, of_key, of_value = path.backward(inputs, *args[-3:])
     return (
         _by_rows(of_query),
         of_prefix_key.contiguous(),
@@ -122,6 +104,13 @@ def _attention_backward(
         _by_rows(of_key),
         _by_rows(of_value),
     )
+
+
+def _parted(args: tuple[Any, ...]) -> tuple[Inputs, Path]:
+    """An operator's flat arguments as inputs, and the path that was asked for or chosen."""
+    *parts, name = args
+    inputs = Inputs(*parts)
+    return inputs, PATHS[name or choose(inputs).path]
 
 
 def _by_rows(x: Tensor) -> Tensor:
@@ -144,8 +133,8 @@ def _(query: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
 
 
 @_attention_backward.register_fake
-def _(grad: Tensor, query: Tensor, *others: Any) -> tuple[Tensor, ...]:
-    prefix_key, prefix_value, key, value = others[:4]
+def _(*args: Any) -> tuple[Tensor, ...]:
+    query, prefix_key, prefix_value, key, value = args[:5]
     prefix = (part.new_empty(part.shape) for part in (prefix_key, prefix_value))
     return _empty_by_rows(query), *prefix, _empty_by_rows(key), _empty_by_rows(value)
 
@@ -159,7 +148,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _gradients(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     *inputs, output, lse = ctx.saved_tensors
-    five = _attention_backward(grad, *inputs, ctx.scale, ctx.path, output, lse)
+    five = _attention_backward(*inputs, ctx.scale, ctx.path, grad, output, lse)
     return (*five, None, None, None, None)
 
 

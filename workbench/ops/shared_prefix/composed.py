@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workbench.ops.shared_prefix.definition import visible_own
+from workbench.ops.shared_prefix.definition import Gradients, Inputs, visible_own
 from workbench.ops.shared_prefix.merge import merge
 
 _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
@@ -66,17 +66,9 @@ def _unfold(x: Tensor, like: Tensor) -> Tensor:
     return x[0].transpose(0, 1).reshape(batch, queries, heads, *rest).transpose(1, 2)
 
 
-def composed(
-    query: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor | None,
-    ends: Tensor | None,
-    scale: float,
-) -> tuple[Tensor, Tensor]:
+def composed(inputs: Inputs) -> tuple[Tensor, Tensor]:
     """See `definition`; scores and sums are in fp32."""
+    query, prefix_key, prefix_value, key, value, starts, ends, scale = inputs
     folded = _fold(query, len(prefix_key))
     before, before_lse = _forward(folded, prefix_key[None], prefix_value[None], scale=scale)
     own = _Own(query, key, starts, ends)
@@ -87,20 +79,9 @@ def composed(
     return merge(_unfold(before, query), _unfold(before_lse, query), after, after_lse)
 
 
-def composed_backward(
-    grad: Tensor,
-    query: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor | None,
-    ends: Tensor | None,
-    scale: float,
-    output: Tensor,
-    lse: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def composed_backward(inputs: Inputs, grad: Tensor, output: Tensor, lse: Tensor) -> Gradients:
     """Gradients of the five tensors, in their order, from that of the output [B, H, S, d]."""
+    query, prefix_key, prefix_value, key, value, starts, ends, scale = inputs
     kv_heads = len(prefix_key)
     of_query, of_prefix_key, of_prefix_value = _backward(
         _fold(grad, kv_heads),

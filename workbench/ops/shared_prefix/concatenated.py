@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workbench.ops.shared_prefix.definition import visible_own
+from workbench.ops.shared_prefix.definition import Gradients, Inputs, visible_own
 
 _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
@@ -27,37 +27,18 @@ def _mask(query: Tensor, prefix: int, own: int, starts: Tensor | None, ends: Ten
     return torch.nn.functional.pad(mask, (prefix, 0)).expand(batch, 1, queries, prefix + own)
 
 
-def concatenated(
-    query: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor | None,
-    ends: Tensor | None,
-    scale: float,
-) -> tuple[Tensor, Tensor]:
+def concatenated(inputs: Inputs) -> tuple[Tensor, Tensor]:
     """See `definition`; scores and sums are in fp32."""
+    query, prefix_key, prefix_value, key, value, starts, ends, scale = inputs
     mask = _mask(query, prefix_key.shape[1], key.shape[2], starts, ends)
     keys, values = _together(prefix_key, key), _together(prefix_value, value)
     output, lse = _forward(query, keys, values, 0.0, False, attn_mask=mask, scale=scale)
     return output, lse
 
 
-def concatenated_backward(
-    grad: Tensor,
-    query: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor | None,
-    ends: Tensor | None,
-    scale: float,
-    output: Tensor,
-    lse: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def concatenated_backward(inputs: Inputs, grad: Tensor, output: Tensor, lse: Tensor) -> Gradients:
     """Gradients of the five tensors, in their order, from that of the output [B, H, S, d]."""
+    query, prefix_key, prefix_value, key, value, starts, ends, scale = inputs
     prefix = prefix_key.shape[1]
     mask = _mask(query, prefix, key.shape[2], starts, ends)
     keys, values = _together(prefix_key, key), _together(prefix_value, value)

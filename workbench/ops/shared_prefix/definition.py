@@ -6,8 +6,27 @@ the prefix, T own positions (T ≥ S: earlier ones lie in a cache), d size of a 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Inputs(NamedTuple):
+    """What every path takes: see `shared_prefix_attention`."""
+
+    query: Tensor  # [B, H, S, d]
+    prefix_key: Tensor  # [KV, P, d]
+    prefix_value: Tensor  # [KV, P, d]
+    key: Tensor  # [B, KV, T, d]
+    value: Tensor  # [B, KV, T, d]
+    starts: Tensor | None  # [B]
+    ends: Tensor | None  # [B]
+    scale: float
+
+
+Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""Of the five tensors, in their order."""
 
 
 def visible_own(queries: int, own: int, starts: Tensor | None, ends: Tensor | None, device: object) -> Tensor:
@@ -22,24 +41,15 @@ def visible_own(queries: int, own: int, starts: Tensor | None, ends: Tensor | No
     return seen
 
 
-def definition(
-    query: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor | None,
-    ends: Tensor | None,
-    scale: float,
-) -> tuple[Tensor, Tensor]:
+def definition(inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Output [B, H, S, d] and log-sum-exp of the scores [B, H, S] (fp32, of fp64 fp64).
 
-    query [B, H, S, d]; prefix_key, prefix_value [KV, P, d]; key, value [B, KV, T, d]. Every query sees the
-    whole prefix, and of its row's own keys those of `visible_own`. The softmax is in fp32, as transformers'
-    eager attention has it. Differentiable by autograd in all five.
+    Every query sees the whole prefix, and of its row's own keys those of `visible_own`. The softmax is in
+    fp32, as transformers' eager attention has it. Differentiable by autograd in all five.
     """
+    query, prefix_key, prefix_value, key, value, starts, ends, scale = inputs
     prefix = prefix_key.shape[1]
-    scores = _scores(query, prefix_key, key, starts, ends, scale)
+    scores = _scores(inputs)
     shares = scores.softmax(-1).to(query.dtype)
     output = torch.einsum("bkgsp,kpd->bkgsd", shares[..., :prefix], prefix_value)
     output = output + torch.einsum("bkgst,bktd->bkgsd", shares[..., prefix:], value)
@@ -47,23 +57,12 @@ def definition(
     return output.reshape(query.shape), lse.reshape(query.shape[:3])
 
 
-def definition_backward(
-    grad: Tensor,
-    query: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor | None,
-    ends: Tensor | None,
-    scale: float,
-    output: Tensor,
-    lse: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def definition_backward(inputs: Inputs, grad: Tensor, output: Tensor, lse: Tensor) -> Gradients:
     """Gradients of the five tensors, in their order, from that of the output [B, H, S, d]: what autograd
     makes of `definition`, written out, since an operator's kernels cannot call autograd."""
+    query, prefix_key, prefix_value, key, value, starts, ends, scale = inputs
     prefix, kv_heads = prefix_key.shape[1], len(prefix_key)
-    scores = _scores(query, prefix_key, key, starts, ends, scale)
+    scores = _scores(inputs)
     shares = (scores - _grouped(lse[..., None], kv_heads)).exp()
     d_output = _grouped(grad, kv_heads)
     before = torch.einsum("bkgsd,kpd->bkgsp", d_output, prefix_value)
@@ -89,10 +88,9 @@ def _grouped(x: Tensor, kv_heads: int) -> Tensor:
     return x.reshape(len(x), kv_heads, -1, *x.shape[2:])
 
 
-def _scores(
-    query: Tensor, prefix_key: Tensor, key: Tensor, starts: Tensor | None, ends: Tensor | None, scale: float
-) -> Tensor:
+def _scores(inputs: Inputs) -> Tensor:
     """[B, KV, G, S, P + T] in fp32, of fp64 in fp64; −∞ for what is not seen."""
+    query, prefix_key, _, key, _, starts, ends, scale = inputs
     rows = _grouped(query, len(prefix_key))
     before = torch.einsum("bkgsd,kpd->bkgsp", rows, prefix_key)
     own = torch.einsum("bkgsd,bktd->bkgst", rows, key)

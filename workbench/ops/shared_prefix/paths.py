@@ -11,7 +11,12 @@ from torch import Tensor
 
 from workbench.ops.shared_prefix.composed import composed, composed_backward
 from workbench.ops.shared_prefix.concatenated import concatenated, concatenated_backward
-from workbench.ops.shared_prefix.definition import definition, definition_backward
+from workbench.ops.shared_prefix.definition import (
+    Gradients,
+    Inputs,
+    definition,
+    definition_backward,
+)
 
 Name = Literal["composed", "concatenated", "definition"]
 FLASH_TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -19,10 +24,11 @@ FLASH_TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 @dataclass(frozen=True)
 class Path:
-    """Forward and backward of one way; both take the call's arguments in the order of `definition`."""
+    """Forward (output and log-sum-exp) and backward of one way; backward takes the gradient of the output,
+    the output and the log-sum-exp as well."""
 
-    forward: Callable[..., tuple[Tensor, Tensor]]
-    backward: Callable[..., tuple[Tensor, ...]]
+    forward: Callable[[Inputs], tuple[Tensor, Tensor]]
+    backward: Callable[[Inputs, Tensor, Tensor, Tensor], Gradients]
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,14 @@ PATHS: dict[Name, Path] = {
 }
 
 
-def choose(query: Tensor, prefix_key: Tensor, key: Tensor) -> Choice:
+def choose(inputs: Inputs) -> Choice:
     """What a call with tensors of these shapes, type and device takes."""
+    query = inputs.query
     if query.device.type != "cpu":
         return Choice("definition", f"no fused path for {query.device.type} yet")
     if query.dtype not in FLASH_TYPES:
         return Choice("definition", f"PyTorch's flash attention has no {query.dtype}")
-    prefix, own = prefix_key.shape[1], key.shape[2]
+    prefix, own = inputs.prefix_key.shape[1], inputs.key.shape[2]
     least = shortest_composed(query.dtype, query.shape[2])
     if prefix < least:
         return Choice("concatenated", f"a prefix of {prefix} is shorter than {least}: a copy costs less")
