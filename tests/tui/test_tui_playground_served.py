@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from playing import VOTE, play_on
+from repeating_draws import unseeded_draws_repeat as unseeded_draws_repeat
 from served import service, serving
 
 from workbench.tui.playground.catalog import Catalog
@@ -17,7 +18,7 @@ from workbench.tui.playground.settings_screen import SettingsScreen
 
 
 @pytest.fixture
-def served(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Any:
+def served(tmp_path_factory: pytest.TempPathFactory, home: Path, unseeded_draws_repeat: None) -> Any:
     """A server in the user's list, called box, with a model called tiny."""
     with serving(service(), tmp_path_factory.mktemp("s")) as socket:
         home.mkdir(exist_ok=True)
