@@ -201,4 +201,9 @@ DEVICE unsigned pack(float low, float high) {
 
 #endif
 
+// Two neighbours at an address that is a multiple of their size together.
+DEVICE void store_pair(float* to, float low, float high) { *(float2*)to = {low, high}; }
+DEVICE void store_pair(bfloat16* to, float low, float high) { *(unsigned*)to = pack<bfloat16>(low, high); }
+DEVICE void store_pair(float16* to, float low, float high) { *(unsigned*)to = pack<float16>(low, high); }
+
 }  // namespace workbench

@@ -225,6 +225,7 @@ unsigned short to_float16(float x) {
     const float size = std::fabs(x);
     if (std::isnan(x)) return 0x7fff;
     if (size >= 65520.0f) return sign | 0x7c00;
+    if (size == 0.0f) return sign;
     int exponent;
     std::frexp(size, &exponent);
     const int place = exponent < -13 ? -24 : exponent - 11;  // power of two of the last bit kept

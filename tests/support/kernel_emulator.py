@@ -1,4 +1,4 @@
-"""Runs CUDA kernels on the CPU: their own source, built by the machine's C++ compiler (see kernels/README.md)."""
+"""Runs CUDA kernels on the CPU: their own source, built by a C++ compiler (see kernels/README.md)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -25,7 +26,7 @@ from workbench.paths import resources
 
 KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(')
 RUNTIME = ("fibers", "block", "operations", "main")
-FLAGS = ("-std=c++17", "-march=native", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Werror", "-g0")
+FLAGS = ("-std=c++17", "-march=native", "-fno-strict-aliasing", "-w")
 SANITIZED = ("-DWORKBENCH_TSAN",)
 Three = tuple[int, int, int]
 
@@ -37,7 +38,7 @@ class Complaint(AssertionError):
 @dataclass(frozen=True)
 class Schedule:
     """Order in which threads run (0 by number, 1 backwards, even: by warps from that seed, odd: by threads),
-    and when asynchronous copies land: as late as the waits allow, at once, or now the one and now the other."""
+    and when asynchronous copies land: as late as the waits allow, at once, or each as a draw decides."""
 
     order: int
     landing: Literal["late", "early", "mixed"]
@@ -48,14 +49,14 @@ SCHEDULES = (Schedule(0, "late"), Schedule(1, "early"), Schedule(2, "late"), Sch
 
 @dataclass(frozen=True)
 class Launch:
-    """What a driver is told: a kernel's name, blocks, threads a block, dynamic shared memory in bytes, and the
-    structure it takes, whose pointers are the addresses of CPU tensors."""
+    """What a driver is told: a kernel's name, blocks, threads a block, dynamic shared memory in bytes, and
+    the structure it takes (or its bytes), whose pointers are the addresses of CPU tensors."""
 
     kernel: str
     grid: Three
     block: Three
     shared: int
-    params: ctypes.Structure
+    params: ctypes.Structure | bytes
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,8 @@ class Builder:
         kernels: Path | None = None,
         sanitized: bool = False,
     ) -> Emulator:
-        """A program of the kernels in `sources` (names in kernels/cuda, or paths) under macro definitions such
-        as HEAD=64. `kernels` is a changed copy of the folder kernels/ to take them from."""
+        """A program of the kernels in `sources` (names in kernels/cuda, or paths) under macro definitions
+        such as HEAD=64. `kernels` is a changed copy of the folder kernels/ to take them from."""
         root = kernels or resources("kernels")
         files = [path if isinstance(path, Path) else root / "cuda" / path for path in sources]
         names = [name for file in files for name in KERNEL.findall(file.read_text())]
@@ -126,34 +127,27 @@ class Builder:
         command = [*host_compiler(), *FLAGS, "-O1", *(f"-D{d}" for d in definitions), "-DWORKBENCH_EMULATOR"]
         if sanitized:
             command += [*SANITIZED, "-fsanitize=thread"]
-        known = hashlib.sha256("\0".join([*command, text]).encode())
-        for file in sorted(root.rglob("*.*h")) + files:
-            known.update(file.read_bytes())
-        program = self.folder / known.hexdigest()[:24]
+        runtime = self.runtime(sanitized)
+        inputs = [*sorted((root / "cuda").glob("*.*h")), *files, *runtime]
+        program = self.folder / _digest([*command, text], inputs)
         with self._locked(program.name):
             if not program.exists():
                 entry = self.folder / f"{program.name}.cpp"
                 entry.write_text(text)
-                made = program.with_suffix(".made")
-                link = ["-fsanitize=thread"] if sanitized else []
-                compile_(
-                    [*command, *link, f"-I{root / 'cuda'}", str(entry), *map(str, self.runtime(sanitized))],
-                    made,
-                )
-                made.rename(program)
+                command += [f"-I{root / 'cuda'}", str(entry), *map(str, runtime)]
+                _compile(command, program)
         return Emulator(program)
 
     def runtime(self, sanitized: bool) -> list[Path]:
         """The emulator's own objects. Under ThreadSanitizer they are told of it, but not instrumented."""
         source = resources("kernels") / "emulator"
         flags = [*host_compiler(), *FLAGS, "-O2", *(SANITIZED if sanitized else ()), "-c"]
-        objects = []
-        with self._locked("runtime"):
-            for name in RUNTIME:
-                made = self.folder / f"{name}{'.sanitized' * sanitized}.o"
+        known = _digest(flags, sorted(source.iterdir()))
+        objects = [self.folder / f"{name}.{known}.o" for name in RUNTIME]
+        with self._locked(known):
+            for name, made in zip(RUNTIME, objects, strict=True):
                 if not made.exists():
-                    compile_([*flags, str(source / f"{name}.cpp")], made)
-                objects.append(made)
+                    _compile([*flags, str(source / f"{name}.cpp")], made)
         return objects
 
     def _locked(self, name: str) -> _Lock:
@@ -184,9 +178,18 @@ def host_compiler() -> tuple[str, ...]:
         return (sys.executable, "-m", "ziglang", "c++", "-fno-sanitize=undefined")
 
 
-def compile_(command: Sequence[str], target: Path) -> None:
-    done = subprocess.run([*command, "-o", str(target)], capture_output=True, text=True, errors="replace")
-    assert not done.returncode, f"{' '.join(command)}\n{done.stderr[:4000]}"
+def _compile(command: Sequence[str], target: Path) -> None:
+    made = target.with_suffix(".made")
+    done = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, errors="replace")
+    assert not done.returncode, f"{shlex.join(command)}\n{done.stderr[:4000]}"
+    made.rename(target)
+
+
+def _digest(words: Iterable[str], files: Iterable[Path]) -> str:
+    known = hashlib.sha256("\0".join(words).encode())
+    for file in files:
+        known.update(file.read_bytes())
+    return known.hexdigest()[:24]
 
 
 def has_thread_sanitizer(folder: Path) -> bool:
@@ -208,30 +211,17 @@ def copied_kernels(folder: Path) -> Path:
 
 
 def _launch(launch: Launch, places: list[tuple[int, int]]) -> bytes:
+    """As the emulator reads it. A number that lies in one of the places is a pointer: no other is so large."""
     raw = bytes(launch.params)
     pointers = []
-    for at in _pointers(type(launch.params)):
+    for at in range(0, len(raw) - 7, 8):
         address = int.from_bytes(raw[at : at + 8], "little")
-        if not address:
-            continue
-        inside = [
-            (i, address - start) for i, (start, size) in enumerate(places) if 0 <= address - start < size
-        ]
-        assert inside, f"{launch.kernel}: the pointer at byte {at} of the parameters is of no given tensor"
-        pointers.append((at, *inside[0]))
+        for i, (start, size) in enumerate(places):
+            if 0 <= address - start < size:
+                pointers.append((at, i, address - start))
     numbers = _numbers(*launch.grid, *launch.block, launch.shared, len(raw))
     relocations = _numbers(len(pointers), *(n for pointer in pointers for n in pointer))
     return launch.kernel.encode().ljust(64, b"\0") + numbers + raw + relocations
-
-
-def _pointers(structure: type[ctypes.Structure], base: int = 0) -> Iterable[int]:
-    """Where in a structure, and in those inside it, pointers lie."""
-    for name, kind, *_ in structure._fields_:
-        at = base + getattr(structure, name).offset
-        if isinstance(kind, type) and issubclass(kind, ctypes.Structure):
-            yield from _pointers(kind, at)
-        elif kind is ctypes.c_void_p:
-            yield at
 
 
 def _numbers(*values: int) -> bytes:
