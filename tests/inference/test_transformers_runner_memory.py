@@ -16,6 +16,7 @@ from workbench.inference.engine.dense_encoder_decoder import EncoderDecoderRunne
 from workbench.inference.engine.dense_positions import RowPositions
 from workbench.inference.engine.dense_runner import dense_runner
 from workbench.inference.engine.transformers_runner import TransformersRunner
+from workbench.inference.loading.soft_prompt import SoftPrompt
 
 CHUNK = 16
 
@@ -189,8 +190,10 @@ def test_a_soft_prompt_stands_before_every_prompt() -> None:
     cache.window.rows = 1
     model(input_ids=torch.tensor([before]), **{cache_name(model): cache})
     block: Block = cache.cut(0, 0, len(before))
-    runner = TransformersRunner(model, chunk=CHUNK, prefix=block)
-    assert runner.max_length == CONTEXT - len(before)
+    rows = [part.permute(1, 0, 2).reshape(len(before), -1) for pair in block.layers for part in pair or ()]
+    soft_prompt = SoftPrompt("PREFIX_TUNING", torch.cat(rows, 1))
+    runner = TransformersRunner(model, chunk=CHUNK, soft_prompt=soft_prompt)
+    assert runner.room(1) == CONTEXT - len(before) - 1
     for _ in range(2):
         prefill, logits = read(runner, prompt)
         row = runner.open(prefill, len(answer))

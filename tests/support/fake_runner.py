@@ -9,8 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+
+from workbench.inference.engine.placed_prefix import PlacedPrefix
+from workbench.inference.loading.soft_prompt import SoftPrompt
 
 EOS = 256
 VOCABULARY = 257
@@ -36,6 +40,7 @@ class FakePrefill:
     prompt: list[int]
     cached: int
     remaining: int
+    shared: bool = True
 
 
 @dataclass(eq=False)
@@ -59,6 +64,7 @@ class FakeRunner:
     bytes_per_token: int = 1024
     vocabulary: int = VOCABULARY
     name: str = "fake"
+    prefix: PlacedPrefix[None] | None = None
     opened: list[FakeHandle] = field(default_factory=list)
     prefills: list[FakePrefill] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)
@@ -71,11 +77,27 @@ class FakeRunner:
         logits[following] = self.sharpness
         return logits
 
-    def room(self, prompt: int) -> int:
-        return self.max_length - prompt
+    @property
+    def embeddings(self) -> torch.Tensor:
+        return torch.eye(self.vocabulary)
 
-    def begin(self, prompt: Sequence[int], *, exact: bool = False, all_logits: bool = False) -> FakePrefill:
-        prefill = FakePrefill(list(prompt), 0, len(prompt))
+    def place(self, soft_prompt: SoftPrompt) -> PlacedPrefix[None]:
+        length = soft_prompt.length
+        return PlacedPrefix(length, soft_prompt.key, length * self.bytes_per_token, 0, None)
+
+    def room(self, prompt: int, prefix: PlacedPrefix[Any] | None = None) -> int:
+        return self.max_length - prompt - (prefix.length if prefix else 0)
+
+    def begin(
+        self,
+        prompt: Sequence[int],
+        *,
+        exact: bool = False,
+        all_logits: bool = False,
+        prefix: PlacedPrefix[Any] | None = None,
+        samples: int = 1,
+    ) -> FakePrefill:
+        prefill = FakePrefill(list(prompt), 0, len(prompt), self.shares_prompt)
         self.prefills.append(prefill)
         self.all_logits = all_logits
         return prefill

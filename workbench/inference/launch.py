@@ -129,7 +129,8 @@ def _active() -> list[EngineState]:
 def _is_outdated(state: EngineState) -> bool:
     """Whether files of its model or adapters have been written since it was started: a run that went on,
     a model that was fetched anew. It goes on for those who talk to it, and ends by itself."""
-    places = [place for place in map(Path, (state.model, *state.options)) if place.is_absolute()]
+    words = [state.model, *state.options, *(option.partition("=")[2] for option in state.options)]
+    places = [place for place in map(Path, words) if place.is_absolute()]
     try:
         files = [file for place in places for file in (place.iterdir() if place.is_dir() else [place])]
         return any(file.stat().st_ctime > state.created for file in files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from workbench.inference.limits import MAX_QUEUE, MAX_SEQUENCES
@@ -22,6 +23,27 @@ def _amount(text: str) -> float:
     return number
 
 
+def _named_folder(text: str) -> str:
+    name, equals, folder = text.partition("=")
+    if not name or not (folder or not equals):
+        raise ValueError
+    if not equals:
+        # A folder, which gives it its name, or a run, whose name it has.
+        return f"{_name_of(Path(text))}={_absolute(text)}" if Path(text).expanduser().is_dir() else text
+    return f"{name}={_absolute(folder)}"
+
+
+def _name_of(folder: Path) -> str:
+    folder = folder.expanduser().resolve()
+    return folder.parent.name if folder.name == "final" else folder.name
+
+
+def _absolute(folder: str) -> str:
+    path = Path(folder).expanduser()
+    return str(path.resolve()) if path.exists() else folder
+
+
+_named_folder.__name__ = "NAME=DIR"
 _count.__name__, _amount.__name__ = "positive number", "positive number"
 
 
@@ -30,6 +52,14 @@ def add_model_options(parser: Any) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--name", help="what clients call it; the model's own name if not given")
     group.add_argument("--adapter", metavar="DIR", help="a PEFT adapter or soft prompt to put on top")
+    group.add_argument(
+        "--soft-prompt",
+        metavar="NAME=DIR",
+        type=_named_folder,
+        action="append",
+        default=[],
+        help="a soft prompt that requests may choose as MODEL:NAME; can be given many times",
+    )
     group.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16", "float16"),
@@ -72,4 +102,6 @@ def as_arguments(args: argparse.Namespace) -> list[str]:
     for name, default in (("max_sequences", MAX_SEQUENCES), ("max_queue", MAX_QUEUE)):
         if getattr(args, name) != default:
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    for named in args.soft_prompt:
+        words += ["--soft-prompt", named]
     return [*words, "--trust-remote-code"] if args.trust_remote_code else words

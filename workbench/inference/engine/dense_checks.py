@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from workbench.errors import ModelError
+from workbench.inference.engine.dense_cache import Block
 from workbench.inference.loading.explain import explain, is_out_of_memory
+from workbench.inference.loading.soft_prompt import CacheShape
 
 if TYPE_CHECKING:
     from workbench.inference.engine.transformers_runner import TransformersRunner
@@ -31,6 +33,7 @@ class Checked:
     aligned: bool
     vocabulary: int
     bytes_per_token: int
+    shape: CacheShape
 
 
 @torch.inference_mode()
@@ -39,13 +42,12 @@ def check_model(runner: TransformersRunner) -> Checked:
     config = runner.model.config
     _refuse_other_state(runner.model, config)
     chunk, runner.chunk = runner.chunk, CHUNK
-    prefix, runner.prefix = runner.prefix, None
     try:
         ids = _some_tokens(runner)
         long, short, answer = ids[:LONG], ids[LONG : LONG + SHORT], ids[-ANSWER:]
         try:
             truth = [runner.reference(prompt, answer) for prompt in (long, short)]
-            alone, bytes_per_token = _alone(runner, long, answer)
+            alone, block = _alone(runner, long, answer)
         except Exception as error:
             if is_out_of_memory(error):
                 raise explain(error, type(runner.model).__name__) from error
@@ -65,10 +67,20 @@ def check_model(runner: TransformersRunner) -> Checked:
         aligned = not _moves(config) and _may_be_padded(
             runner, (long, short), answer, truth, max(1e-4 * scale, PADDING_NOISE * noise)
         )
-        return Checked(aligned, alone.shape[-1], bytes_per_token)
+        return Checked(aligned, alone.shape[-1], block.bytes // block.length, _shape(runner.model, block))
     finally:
-        runner.chunk, runner.prefix = chunk, prefix
+        runner.chunk = chunk
         runner.shrink(0)
+
+
+def _shape(model: Any, block: Block) -> CacheShape:
+    """What its cache keeps of a token; keys and values may differ in size, and layers from each other."""
+    shapes = {tuple(part.shape) for pair in block.layers for part in pair or (torch.empty(0),)}
+    hidden = model.get_input_embeddings().weight.shape[1]
+    if len(shapes) > 1:
+        return CacheShape(len(block.layers), 0, 0, hidden, model.config.is_encoder_decoder)
+    heads, _, size = shapes.pop()
+    return CacheShape(len(block.layers), heads, size, hidden, model.config.is_encoder_decoder)
 
 
 def _refuse_other_state(model: Any, config: Any) -> None:
@@ -94,16 +106,16 @@ def _some_tokens(runner: TransformersRunner) -> list[int]:
     return [free[int(pick)] for pick in picks]
 
 
-def _alone(runner: TransformersRunner, prompt: list[int], answer: list[int]) -> tuple[torch.Tensor, int]:
-    """Logits [n + 1, V] of one sequence by itself, and the bytes that a token takes."""
+def _alone(runner: TransformersRunner, prompt: list[int], answer: list[int]) -> tuple[torch.Tensor, Block]:
+    """Logits [n + 1, V] of one sequence by itself, and the keys and values of its beginning."""
     reading = runner.begin(prompt)
     logits = [_read(runner, reading)]
     row = runner.open(reading, len(answer), alone=True)
     logits += [runner.decode([row], [token])[0] for token in answer]
-    size = reading.blocks[0].bytes // reading.blocks[0].length
+    block = reading.blocks[0]
     runner.close(row)
     runner.forget(reading)
-    return torch.stack(logits), size
+    return torch.stack(logits), block
 
 
 def _read(runner: TransformersRunner, reading: Any) -> torch.Tensor:

@@ -15,6 +15,7 @@ from workbench.inference.engine.dense_cache import ROUND, Block, DenseCache
 from workbench.inference.engine.dense_positions import RowPositions
 from workbench.inference.engine.dense_prefixes import Prefixes, chain
 from workbench.inference.engine.dense_rows import DenseBatch, Row
+from workbench.inference.engine.dense_soft_prompts import Prefix
 from workbench.inference.engine.transformers_runner import (
     KEPT_BYTES,
     Prompt,
@@ -22,6 +23,7 @@ from workbench.inference.engine.transformers_runner import (
     left_padded,
 )
 from workbench.inference.loading.context import context_of
+from workbench.inference.loading.soft_prompt import SoftPrompt
 
 
 @dataclass(eq=False)
@@ -59,31 +61,42 @@ class EncoderDecoderRunner(TransformersRunner):
         *,
         kept_bytes: int = KEPT_BYTES,
         max_length: int | None = None,
-        prefix: Block | None = None,
-        source_prefix: torch.Tensor | None = None,
+        soft_prompt: SoftPrompt | None = None,
     ) -> None:
-        """`prefix` stands before what the decoder writes, and the vectors `source_prefix` [n, D] before the
+        """Keys and values of a soft prompt stand before what the decoder writes, its vectors before the
         encoder's input. Raises `ModelError` as `TransformersRunner` does."""
         self._start = first_tokens(model)
         self._sources: Prefixes[Source] = Prefixes(kept_bytes)
         self._positions = RowPositions(model.get_decoder())
-        self._source_prefix: torch.Tensor | None = None
         self._outputs_kind: Any = BaseModelOutput
         self.max_prompt = context_of(model.config, encoder=True)
-        super().__init__(model, kept_bytes=kept_bytes, max_length=max_length, prefix=prefix)
-        if source_prefix is not None:
-            self._source_prefix = source_prefix
-            self.max_prompt -= len(source_prefix)
         self.max_prompt = min(self.max_prompt, max_length or self.max_prompt)
+        super().__init__(model, kept_bytes=kept_bytes, max_length=max_length, soft_prompt=soft_prompt)
 
-    def room(self, prompt: int) -> int:
-        """Prompt and answer do not share a context here, so a prompt that fits takes nothing away."""
-        return min(self.max_prompt - prompt, 0) or self.max_length - len(self._start)
+    def most_before(self, soft_prompt: SoftPrompt) -> int:
+        return self.max_length if soft_prompt.is_prefix else self.max_prompt
 
-    def begin(self, prompt: Many[int], *, exact: bool = False, all_logits: bool = False) -> SourcePrompt:
+    def room(self, prompt: int, prefix: Prefix | None = None) -> int:
+        """Prompt and answer do not share a context here, so a prompt that fits takes nothing away; of a soft
+        prompt, vectors take of the encoder's, keys and values of the decoder's."""
+        prefix = prefix or self.prefix
+        before = prefix.length if prefix else 0
+        own = before if prefix and prefix.content.block else 0
+        return min(self.max_prompt - (before - own) - prompt, 0) or self.max_length - own - len(self._start)
+
+    def begin(
+        self,
+        prompt: Many[int],
+        *,
+        exact: bool = False,
+        all_logits: bool = False,
+        prefix: Prefix | None = None,
+        samples: int = 1,
+    ) -> SourcePrompt:
         """Raises `ModelError` for an empty prompt, one that is longer than the encoder's context, and where
         the logits of a prompt's tokens are asked for: they have none."""
-        self._check_length(prompt)
+        prefix = prefix or self.prefix
+        self._check_length(prompt, prefix)
         if all_logits:
             raise ModelError(
                 "an encoder–decoder reads its prompt all at once, and tells no probabilities for it",
@@ -91,7 +104,8 @@ class EncoderDecoderRunner(TransformersRunner):
             )
         ids = list(prompt)
         batch = self._shared if self.aligned else DenseBatch()
-        reading = SourcePrompt(ids, len(ids), True, False, batch, keys=chain(ids, len(ids)))
+        keys = chain(ids, len(ids), prefix.key if prefix else b"")
+        reading = SourcePrompt(ids, len(ids), True, False, batch, prefix, keys=keys)
         found = self._sources.find(reading.keys[0], exact=exact)
         if found is not None:
             reading.source = found[0]
@@ -102,20 +116,21 @@ class EncoderDecoderRunner(TransformersRunner):
     def advance(self, prefill: Prompt) -> torch.Tensor:
         assert isinstance(prefill, SourcePrompt)
         if prefill.source is None:
-            prefill.source = self._encode(prefill.ids)
+            prefill.source = self._encode(prefill)
             prefill.source.users += 1
             self._sources.put(prefill.keys[0], prefill.source, exact=True)
         prefill.blocks = [prefill.source.started]
         prefill.remaining = 0
         return prefill.source.logits.clone()
 
-    def _encode(self, ids: list[int]) -> Source:
-        own, seen = DenseCache(1, ROUND + self._columns_before), DynamicCache()
-        before = self._columns_before
-        if self.prefix is not None:
-            own.write(self.prefix, 0, 0)
+    def _encode(self, prompt: SourcePrompt) -> Source:
+        before = prompt.columns_before
+        own, seen = DenseCache(1, ROUND + before), DynamicCache()
+        for block in prompt.before:
+            own.write(block, 0, 0)
         own.window.rows, own.window.end = 1, before
-        encoder_outputs, mask = self._encoder_outputs(ids)
+        source = prompt.prefix.content.source if prompt.prefix else None
+        encoder_outputs, mask = self._encoder_outputs(prompt.ids, source)
         logits = self._logits(
             EncoderDecoderCache(own, seen),
             encoder_outputs=encoder_outputs,
@@ -126,15 +141,15 @@ class EncoderDecoderRunner(TransformersRunner):
         encoded = Block([*pairs], pairs[0][0].shape[-2])
         return Source(encoded, own.cut(0, before, before + len(self._start)), logits[0, -1].float())
 
-    def _encoder_outputs(self, ids: list[int]) -> tuple[Any, torch.Tensor]:
-        """What the encoder answers, and the mask of its input."""
+    def _encoder_outputs(self, ids: list[int], before: torch.Tensor | None) -> tuple[Any, torch.Tensor]:
+        """What the encoder answers to tokens behind vectors [n, D], and the mask of its input."""
         tokens, inputs = self._tensor([ids]), {}
         mask = torch.ones_like(tokens)
-        if self._source_prefix is None:
+        if before is None:
             inputs["input_ids"] = tokens
         else:
             embedded = self.model.get_input_embeddings()(tokens)
-            inputs["inputs_embeds"] = torch.cat([self._source_prefix[None].to(embedded), embedded], 1)
+            inputs["inputs_embeds"] = torch.cat([before[None].to(embedded), embedded], 1)
             mask = torch.ones(inputs["inputs_embeds"].shape[:2], dtype=mask.dtype, device=self.device)
         outputs = self.model.get_encoder()(attention_mask=mask, return_dict=True, **inputs)
         self._outputs_kind = type(outputs)
@@ -143,8 +158,8 @@ class EncoderDecoderRunner(TransformersRunner):
     def open(self, prefill: Prompt, capacity: int, *, alone: bool = False) -> Row:
         assert isinstance(prefill, SourcePrompt) and prefill.source is not None
         batch = DenseBatch() if alone else prefill.batch
-        blocks = self._with_prefix(prefill.blocks)
-        return batch.add(blocks, len(prefill.ids), capacity, prefill.source.encoded)
+        blocks = [*prefill.before, *prefill.blocks]
+        return batch.add(blocks, len(prefill.ids), capacity, prefill.source.encoded, prefill.prefix)
 
     def _step(self, ids: torch.Tensor, rows: Many[Row], cache: DenseCache) -> torch.Tensor:
         widths, sources = [row.width for row in rows], [row.source for row in rows]

@@ -14,6 +14,7 @@ from itertools import groupby
 import torch
 
 from workbench.inference.engine.dense_cache import Block, DenseCache, rounded
+from workbench.inference.engine.dense_soft_prompts import Prefix
 
 FIRST_ROOM = 256
 """Columns that a new batch has for new tokens, where its first row may become that long."""
@@ -33,6 +34,8 @@ class Row:
     """Tokens it holds: what the engine knows of, prompt included."""
     source: int = 0
     """Tokens of the encoder that it looks at; 0 where there is no encoder."""
+    prefix: Prefix | None = None
+    """The soft prompt that it begins with."""
 
     @property
     def start(self) -> int:
@@ -48,14 +51,21 @@ class DenseBatch:
         self.cache: DenseCache | None = None
         self.cross: DenseCache | None = None
 
-    def add(self, blocks: Many[Block], length: int, new: int, source: Block | None = None) -> Row:
+    def add(
+        self,
+        blocks: Many[Block],
+        length: int,
+        new: int,
+        source: Block | None = None,
+        prefix: Prefix | None = None,
+    ) -> Row:
         """A row that begins with these blocks, of which the last `length` tokens are the prompt's."""
         width = sum(block.length for block in blocks)
         end = max([width, *(row.end for row in self.rows)])
         if self.cache is None:
             self.cache = DenseCache(1, rounded(width + min(new, FIRST_ROOM)))
         self.cache = self._reserve(self.cache, end)
-        row = Row(self, len(self.rows), end, width, length, source.length if source else 0)
+        row = Row(self, len(self.rows), end, width, length, source.length if source else 0, prefix)
         at = row.start
         for block in blocks:
             self.cache.write(block, row.slot, at)

@@ -14,6 +14,7 @@ import torch
 
 from workbench.errors import ModelError, ServerError
 from workbench.inference.engine.grammar import Grammars
+from workbench.inference.engine.placed_prefix import PlacedPrefix
 from workbench.inference.engine.requests import (
     Ended,
     EngineRequest,
@@ -28,6 +29,8 @@ from workbench.inference.engine.runner import Runner
 from workbench.inference.engine.sampling import describe, draw
 from workbench.inference.engine.scheduler import Job, Scheduler
 from workbench.inference.engine.sequence import Sample
+from workbench.inference.engine.soft_prompts import SoftPrompts
+from workbench.inference.engine.tasks import Tasks
 from workbench.inference.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -75,14 +78,17 @@ class Engine:
         self._tokenizer = tokenizer
         self._eos = eos
         self._grammars = Grammars(tokenizer, runner.vocabulary, eos)
-        self._scheduler = Scheduler(limits, runner.room, runner.bytes_per_token, runner.shares_prompt)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._tasks = Tasks(self.wake)
+        self.soft_prompts = SoftPrompts(runner, limits.memory_bytes, self._tasks.run)
+        self._scheduler = Scheduler(limits, runner.room, runner.bytes_per_token, self.soft_prompts.placed)
         self._closing = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
         """Begin to serve."""
+        self._tasks.begin()
         self._thread.start()
 
     def close(self) -> None:
@@ -121,7 +127,8 @@ class Engine:
             try:
                 if self._closing:
                     raise QueueFull("the engine is closing")
-                self._scheduler.check(request, self._inbox.qsize())
+                prefix = self.prefix_of(request.soft_prompt)
+                self._scheduler.check(request, self._inbox.qsize(), prefix)
                 samples = [
                     Sample(
                         request,
@@ -135,9 +142,26 @@ class Engine:
             except (RequestRefused, QueueFull):
                 self.counters.refused += 1
                 raise
-            job = Job(request, listener, deque(samples))
+            job = Job(request, listener, deque(samples), prefix)
             self._inbox.put(job)
         return Ticket(self, job)
+
+    def prefix_of(self, name: str | None) -> PlacedPrefix[Any] | None:
+        """What stands before the prompts of a request that names this soft prompt, or none.
+
+        Raises `RequestRefused` for a name that is none, and for a second soft prompt.
+        """
+        fixed: PlacedPrefix[Any] | None = self.runner.prefix
+        if name is None:
+            return fixed
+        if fixed is not None:
+            raise RequestRefused(
+                f"two soft prompts for one request: the model was started with one before every prompt, and "
+                f"“{name}” was asked for",
+                where="soft_prompt",
+                hint="start the engine with the model alone",
+            )
+        return self.soft_prompts.get(name).prefix
 
     def _decode_with(self, skip_special: bool) -> Any:
         tokenizer = self._tokenizer
@@ -155,11 +179,13 @@ class Engine:
             while not self._closing:
                 try:
                     self._take_new(wait=self._scheduler.is_idle)
+                    self._tasks.work()
                     self._step()
                 except Exception as error:
                     # Whatever a model does wrong, nobody waits for ever: all who are served now are told.
                     log.exception("a step failed")
                     self._fail_all(_explain(error))
+            self._tasks.end()
             self._fail_all(ServerError("the engine was closed"))
 
     def _take_new(self, wait: bool) -> None:
@@ -202,6 +228,8 @@ class Engine:
                     request.prompt,
                     exact=request.params.seed is not None,
                     all_logits=request.prompt_logprobs,
+                    prefix=job.prefix,
+                    samples=request.n,
                 )
             except ModelError as error:
                 # What a model cannot do for one request is no matter of the others.

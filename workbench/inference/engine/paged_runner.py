@@ -7,6 +7,9 @@ begins, and nothing is concatenated when it goes on.
 Prompts are read in chunks that are cut at the same places whatever is in the cache, and blocks know whether
 reading would give their very bits: so an answer to a seeded request does not depend on what else the engine
 does or has done.
+
+A soft prompt is a block too, the first of every chain that chose it. The block behind it is shorter, so that
+all others begin where they would: the decode step reads whole chunks of positions once for all rows.
 """
 
 from __future__ import annotations
@@ -16,12 +19,15 @@ from dataclasses import dataclass, field
 
 import torch
 
-from workbench.inference.engine.prompt_cache import PromptCache, block_keys
-from workbench.inference.engine.prompt_readers import Wanted, prompt_reader
+from workbench.inference.engine.placed_prefix import PlacedPrefix, too_long
+from workbench.inference.engine.prompt_cache import ROOT, PromptCache, block_keys
+from workbench.inference.engine.prompt_readers import TorchReader, Wanted, prompt_reader
+from workbench.inference.loading.soft_prompt import CacheShape, SoftPrompt
 from workbench.ops.decode import DecoderWeights, Row, Segment, choose, decode_step
 
 BLOCK = 128
 """Tokens of a block. A product of 128 rows is within 10 % of the speed of one of 512 on two cores."""
+Prefix = PlacedPrefix[Segment]
 
 
 @dataclass(eq=False)
@@ -32,7 +38,12 @@ class _Prefill:
     all_logits: bool
     cached: int
     blocks: list[Segment]
+    """With that of the soft prompt."""
     remaining: int
+    prefix: Prefix | None
+    ends: list[int]
+    """Where the whole blocks of the prompt end."""
+    shared: bool = True
 
 
 @dataclass(eq=False)
@@ -44,11 +55,12 @@ class _Handle:
 
 
 class PagedRunner:
-    """Runs one model from its fused weights; `max_length` is bounded by the rotary angles there are."""
+    """Runs one model from its fused weights; `max_length` is bounded by the rotary angles there are.
 
-    shares_prompt = True
+    `soft_prompt` stands before every prompt. Raises `ModelError` where it does not fit the model.
+    """
 
-    def __init__(self, weights: DecoderWeights) -> None:
+    def __init__(self, weights: DecoderWeights, soft_prompt: SoftPrompt | None = None) -> None:
         self.weights = weights
         self.vocabulary = weights.head.shape[0]
         self.max_length = weights.cos.shape[0]
@@ -60,6 +72,30 @@ class PagedRunner:
         self._reader = prompt_reader(weights)
         self._cache: PromptCache[Segment] = PromptCache()
         self._logits = torch.empty(0, self.vocabulary)
+        self.shape = CacheShape(
+            len(weights.layers), weights.kv_heads, weights.head_dim, weights.embedding.shape[1]
+        )
+        self.prefix = None if soft_prompt is None else self.place(soft_prompt)
+
+    @property
+    def embeddings(self) -> torch.Tensor:
+        """See `Runner.embeddings`."""
+        return self.weights.embedding
+
+    def place(self, soft_prompt: SoftPrompt) -> Prefix:
+        """See `Runner.place`."""
+        count = soft_prompt.length
+        if count >= self.max_length:
+            raise too_long(soft_prompt, self.max_length)
+        if soft_prompt.is_prefix:
+            keys, values = soft_prompt.keys_values(self.shape, self.embeddings)
+            block = Segment(keys, values, count)
+        else:
+            block = self._segment(count)
+            with torch.inference_mode():
+                vectors = soft_prompt.embeddings(self.shape, self.embeddings)
+                TorchReader(self.weights).read_vectors(vectors, block)
+        return PlacedPrefix(count, soft_prompt.key, count * self.bytes_per_token, 0, block)
 
     def _segment(self, tokens: int) -> Segment:
         w = self.weights
@@ -67,35 +103,65 @@ class PagedRunner:
         keys, values = torch.empty(shape, dtype=w.dtype, device=w.embedding.device)
         return Segment(keys, values, 0)
 
-    def room(self, prompt: int) -> int:
+    def room(self, prompt: int, prefix: Prefix | None = None) -> int:
         """See `Runner.room`."""
-        return self.max_length - prompt
+        prefix = prefix or self.prefix
+        return self.max_length - prompt - (prefix.length if prefix else 0)
 
-    def begin(self, prompt: Many[int], *, exact: bool = False, all_logits: bool = False) -> _Prefill:
+    def begin(
+        self,
+        prompt: Many[int],
+        *,
+        exact: bool = False,
+        all_logits: bool = False,
+        prefix: Prefix | None = None,
+        samples: int = 1,
+    ) -> _Prefill:
         """See `Runner.begin`. The last token is always read, for its logits are what is wanted."""
-        keys = block_keys(prompt[:-1], BLOCK)
-        blocks = [] if all_logits else self._cache.find(keys, exact=exact)
-        cached = len(blocks) * BLOCK
-        self._reader.start(len(prompt), blocks)
-        exact_so_far = len(self._cache.find(keys[: len(blocks)], exact=True)) == len(blocks)
-        return _Prefill(tuple(prompt), keys, exact_so_far, all_logits, cached, blocks, len(prompt) - cached)
+        prefix = prefix or self.prefix
+        before = [prefix.content] if prefix else []
+        keys = self._keys(prompt[:-1], prefix)
+        ends = _ends(len(keys), prefix)
+        found = [] if all_logits else self._cache.find(keys, exact=exact)
+        cached = ends[len(found) - 1] if found else 0
+        self._reader.start(len(prompt) + (prefix.length if prefix else 0), [*before, *found])
+        exact_so_far = len(self._cache.find(keys[: len(found)], exact=True)) == len(found)
+        return _Prefill(
+            tuple(prompt),
+            keys,
+            exact_so_far,
+            all_logits,
+            cached,
+            [*before, *found],
+            len(prompt) - cached,
+            prefix,
+            ends,
+        )
+
+    def _keys(self, ids: Many[int], prefix: Prefix | None) -> list[bytes]:
+        return block_keys(ids, BLOCK, root=prefix.key if prefix else ROOT, first=_first_block(prefix))
 
     def advance(self, prefill: _Prefill) -> torch.Tensor | None:
         """See `Runner.advance`."""
-        start = len(prefill.prompt) - prefill.remaining
-        ids = prefill.prompt[start : start + BLOCK]
-        is_last = start + len(ids) == len(prefill.prompt)
+        total = len(prefill.prompt)
+        start = total - prefill.remaining
+        place = sum(end <= start for end in prefill.ends)
+        end = prefill.ends[place] if place < len(prefill.ends) else total
+        ids = prefill.prompt[start:end]
+        is_last = end == total
         block = self._segment(len(ids))
         wanted: Wanted = "all" if prefill.all_logits else "last" if is_last else "none"
         logits = self._reader.read(torch.tensor(ids), prefill.blocks, block, wanted)
         prefill.remaining -= len(ids)
         prefill.blocks.append(block)
         if not is_last:
-            size = BLOCK * self.bytes_per_token
-            self._cache.put(prefill.keys[start // BLOCK], block, size, is_exact=prefill.exact_so_far)
+            self._put(prefill.keys[place], block, is_exact=prefill.exact_so_far)
         if wanted == "none":
             return None
         return logits if wanted == "all" else logits[0]
+
+    def _put(self, key: bytes, block: Segment, *, is_exact: bool) -> None:
+        self._cache.put(key, block, block.room * self.bytes_per_token, is_exact=is_exact)
 
     def open(self, prefill: _Prefill, capacity: int, *, alone: bool = False) -> _Handle:
         """See `Runner.open`."""
@@ -122,21 +188,24 @@ class PagedRunner:
         """See `Runner.close`."""
         if ids is None:
             return
-        whole = len(handle.prompt.prompt[:-1]) // BLOCK
-        keys = block_keys(ids, BLOCK)[whole:]
-        if not keys:
+        prompt = handle.prompt
+        keys = self._keys(ids, prompt.prefix)
+        whole = len(prompt.ends)
+        if len(keys) == whole:
             return
-        rest = handle.row.segments[whole:]
-        keys_, values = (
+        start = prompt.ends[-1] if whole else 0
+        rest = handle.row.segments[whole + (prompt.prefix is not None) :]
+        parts = [
             torch.cat([getattr(part, name)[:, :, : part.length] for part in rest], 2)
             for name in ("keys", "values")
-        )
-        for place, key in enumerate(keys):
+        ]
+        ends, at = _ends(len(keys), prompt.prefix), 0
+        for key, end in list(zip(keys, ends, strict=True))[whole:]:
+            cut, at = slice(at, end - start), end - start
             if key not in self._cache:
-                cut = slice(place * BLOCK, (place + 1) * BLOCK)
-                block = Segment(keys_[:, :, cut].contiguous(), values[:, :, cut].contiguous(), BLOCK)
-                size = BLOCK * self.bytes_per_token
-                self._cache.put(key, block, size, is_exact=self._reader.is_canonical)
+                both = [part[:, :, cut].contiguous() for part in parts]
+                block = Segment(both[0], both[1], cut.stop - cut.start)
+                self._put(key, block, is_exact=self._reader.is_canonical)
 
     def forget(self, prefill: _Prefill) -> None:
         """See `Runner.forget`: memory goes with the last reference."""
@@ -148,3 +217,13 @@ class PagedRunner:
     def shrink(self, wanted: int) -> None:
         """See `Runner.shrink`."""
         self._cache.shrink(wanted)
+
+
+def _first_block(prefix: Prefix | None) -> int:
+    """Tokens of the first block, so that blocks end at multiples of `BLOCK` whatever is before the prompt."""
+    return BLOCK - prefix.length % BLOCK if prefix else BLOCK
+
+
+def _ends(blocks: int, prefix: Prefix | None) -> list[int]:
+    """Where so many whole blocks of a sequence end, in its tokens."""
+    return [_first_block(prefix) + place * BLOCK for place in range(blocks)]

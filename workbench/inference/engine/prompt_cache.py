@@ -17,13 +17,15 @@ Content = TypeVar("Content")
 ROOT = b""
 
 
-def block_keys(ids: Many[int], size: int) -> list[bytes]:
-    """The keys of all whole blocks of `size` tokens that a sequence begins with."""
-    keys, key = [], ROOT
-    for start in range(0, len(ids) - size + 1, size):
-        tokens = ",".join(map(str, ids[start : start + size]))
+def block_keys(ids: Many[int], size: int, *, root: bytes = ROOT, first: int | None = None) -> list[bytes]:
+    """The keys of all whole blocks that a sequence begins with: one of `first` tokens, where that is given,
+    and then of `size`. `root` stands for what is before the sequence."""
+    keys, key, start, end = [], root, 0, first or size
+    while end <= len(ids):
+        tokens = ",".join(map(str, ids[start:end]))
         key = hashlib.blake2b(key + tokens.encode(), digest_size=16).digest()
         keys.append(key)
+        start, end = end, end + size
     return keys
 
 

@@ -89,7 +89,8 @@ class TorchReader:
         """See `PromptReader.read`."""
         w, start = self._weights, sum(part.length for part in blocks)
         inside = ids[:-1] if wanted == "last" else ids
-        hidden = self._hidden(inside, start, block) if len(inside) else None
+        embedded = w.embedding[inside.to(w.embedding.device)]
+        hidden = self._hidden(embedded, start, block) if len(inside) else None
         block.length = len(inside)
         if wanted == "last":
             logits = decode_step(w, ids[-1:], [Row([*blocks, block])])
@@ -99,12 +100,18 @@ class TorchReader:
             return torch.empty(0, w.head.shape[0])
         return linear(hidden, w.head).float()
 
-    def _hidden(self, ids: torch.Tensor, start: int, block: Segment) -> torch.Tensor:
-        """The final hidden states [n, D] of tokens that stand at `start`; their keys and values go into the
-        block, and to the others of the prompt."""
-        w, n = self._weights, len(ids)
+    def read_vectors(self, vectors: torch.Tensor, block: Segment) -> None:
+        """Read embeddings [n, D] that stand at the very beginning, a soft prompt's, into a new block."""
+        self.start(len(vectors), [])
+        self._hidden(vectors, 0, block)
+        block.length = len(vectors)
+
+    def _hidden(self, embedded: torch.Tensor, start: int, block: Segment) -> torch.Tensor:
+        """The final hidden states [n, D] of tokens that stand at `start`, by their embeddings; their keys and
+        values go into the block, and to the others of the prompt."""
+        w, n = self._weights, len(embedded)
         end = start + n
-        x = w.embedding[ids.to(w.embedding.device)].float()
+        x = embedded.float()
         cos, sin = w.cos[start:end, None], w.sin[start:end, None]
         mask = None
         if start:

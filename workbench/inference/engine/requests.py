@@ -41,7 +41,7 @@ class EngineRequest:
     `logprobs` is how many rivals of each token to report, None for no log-probabilities at all;
     `prompt_logprobs` reports those of the prompt too. `grammar` constrains what is written (a grammar of
     llguidance). `skip_special` leaves special tokens out of the text. Where the answer `continues` the
-    prompt's text, a blank between the two is a part of it.
+    prompt's text, a blank between the two is a part of it. `soft_prompt` names one of the engine's.
     """
 
     prompt: tuple[int, ...]
@@ -52,6 +52,7 @@ class EngineRequest:
     grammar: str | None = None
     skip_special: bool = True
     continues: bool = False
+    soft_prompt: str | None = None
 
 
 @dataclass(frozen=True)

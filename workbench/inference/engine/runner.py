@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Many
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
+
+from workbench.inference.engine.placed_prefix import PlacedPrefix
+from workbench.inference.loading.soft_prompt import SoftPrompt
 
 
 class Prefill(Protocol):
@@ -15,6 +18,8 @@ class Prefill(Protocol):
     """Tokens of the prompt that were found in the cache and need no reading."""
     remaining: int
     """Tokens still to read."""
+    shared: bool
+    """Whether its samples lie over one copy of its keys and values."""
 
 
 class Handle(Protocol):
@@ -42,8 +47,8 @@ class Runner(Protocol[PrefillKind, HandleKind]):
     """Tokens a sequence may hold, prompt included."""
     bytes_per_token: int
     """What the keys and values of one token take."""
-    shares_prompt: bool
-    """Whether the samples of one prompt lie over one copy of its keys and values."""
+    prefix: PlacedPrefix[Any] | None
+    """The soft prompt that stands before every prompt which names none."""
     batch_invariant: bool
     """Whether the logits of a sequence are the same, bit for bit, whatever is beside it in `decode`.
 
@@ -52,13 +57,32 @@ class Runner(Protocol[PrefillKind, HandleKind]):
     name: str
     """How it runs, for people: `native bf16, 2 threads`."""
 
-    def room(self, prompt: int) -> int:
-        """How many tokens may follow a prompt of so many; none or fewer when it is too long itself."""
+    @property
+    def embeddings(self) -> torch.Tensor:
+        """The vectors of all tokens [V, D]."""
         ...
 
-    def begin(self, prompt: Many[int], *, exact: bool = False, all_logits: bool = False) -> PrefillKind:
-        """Start on a prompt. With `exact` (seeded requests) only such parts of the cache are used as give
-        the same bits that reading would. With `all_logits`, `advance` returns them for every token.
+    def place(self, soft_prompt: SoftPrompt) -> PlacedPrefix[Any]:
+        """Make ready for prompts that choose it. Raises `ModelError` where it does not fit the model."""
+        ...
+
+    def room(self, prompt: int, prefix: PlacedPrefix[Any] | None = None) -> int:
+        """How many tokens may follow a prompt of so many behind a prefix; none or fewer when it is too long
+        itself."""
+        ...
+
+    def begin(
+        self,
+        prompt: Many[int],
+        *,
+        exact: bool = False,
+        all_logits: bool = False,
+        prefix: PlacedPrefix[Any] | None = None,
+        samples: int = 1,
+    ) -> PrefillKind:
+        """Start on a prompt, behind a prefix that `place` gave, which `samples` sequences will continue. With
+        `exact` (seeded requests) only such parts of the cache are used as give the same bits that reading
+        would. With `all_logits`, `advance` returns them for every token.
         """
         ...
 

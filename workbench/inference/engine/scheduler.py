@@ -7,9 +7,9 @@ need is there, so that nothing that has begun is ever thrown out again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.inference.engine.requests import (
     EngineRequest,
@@ -25,6 +25,7 @@ from workbench.inference.limits import Limits
 if TYPE_CHECKING:
     import torch
 
+    from workbench.inference.engine.placed_prefix import PlacedPrefix
     from workbench.inference.engine.runner import Prefill
 
 
@@ -36,6 +37,8 @@ class Job:
     listener: Listener
     samples: deque[Sample]
     """Those that are not opened yet."""
+    prefix: PlacedPrefix[Any] | None = None
+    """The soft prompt that it was taken with, which is there until it ends."""
     active: list[Sample] = field(default_factory=list)
     prefill: Prefill | None = None
     logits: torch.Tensor | None = None
@@ -50,6 +53,11 @@ class Job:
         return self.logits is not None
 
     @property
+    def shares_prompt(self) -> bool:
+        """Whether its samples lie over one copy of its prompt."""
+        return self.prefill is None or self.prefill.shared
+
+    @property
     def is_done(self) -> bool:
         """Whether all samples are finished."""
         return not self.samples and not self.active
@@ -59,35 +67,44 @@ class Scheduler:
     """Waiting and running jobs, and the memory they hold or have been promised."""
 
     def __init__(
-        self, limits: Limits, room: Callable[[int], int], bytes_per_token: int, shares_prompt: bool
+        self,
+        limits: Limits,
+        room: Callable[[int, PlacedPrefix[Any] | None], int],
+        bytes_per_token: int,
+        prefixes: Callable[[], Iterable[PlacedPrefix[Any]]] = tuple,
     ) -> None:
-        """`room` tells how many tokens may follow a prompt of so many."""
+        """`room` tells how many tokens may follow a prompt of so many behind a prefix; `prefixes` are kept
+        for requests that choose them."""
         self.limits = limits
         self.room = room
         self.bytes_per_token = bytes_per_token
-        self.shares_prompt = shares_prompt
+        self.prefixes = prefixes
         self.waiting: deque[Job] = deque()
         self.running: list[Job] = []
 
-    def check(self, request: EngineRequest, on_the_way: int = 0) -> None:
+    def check(
+        self, request: EngineRequest, on_the_way: int = 0, prefix: PlacedPrefix[Any] | None = None
+    ) -> None:
         """Raise `RequestRefused` for what can never be served, `QueueFull` for what cannot be taken now;
-        `on_the_way` requests were taken and do not wait here yet."""
+        `on_the_way` requests were taken and do not wait here yet, `prefix` stands before the prompt."""
         prompt, new = len(request.prompt), request.params.max_tokens
+        behind = f" and the {prefix.length:,} virtual ones of its soft prompt" if prefix else ""
         if not prompt:
             raise RequestRefused("the prompt is empty", hint="send at least one token")
-        room = self.room(prompt)
+        room = self.room(prompt, prefix)
         if room < min(1, new):
             raise RequestRefused(
-                f"the prompt's {prompt:,} tokens leave no room in this model",
+                f"the prompt's {prompt:,} tokens{behind} leave no room in this model",
                 hint=f"shorten it by at least {1 - room:,} tokens",
             )
         if new > room:
             raise RequestRefused(
-                f"after the prompt's {prompt:,} tokens this model has room for {room:,}, "
+                f"after the prompt's {prompt:,} tokens{behind} this model has room for {room:,}, "
                 f"and max_tokens is {new:,}",
                 hint=f"ask for at most {room:,} tokens",
             )
-        needed, there = self._needed(request), self.limits.memory_bytes
+        needed = self._needed(request, prefix)
+        there = self.limits.memory_bytes - sum(kept.bytes for kept in self.prefixes())
         if needed > there:
             raise RequestRefused(
                 f"one sample needs {needed / 2**20:,.0f} MiB of keys and values ({prompt + new:,} tokens of "
@@ -98,8 +115,8 @@ class Scheduler:
         if waiting >= self.limits.max_queue:
             raise QueueFull(f"{waiting:,} requests are waiting already", hint="try again in a moment")
 
-    def _needed(self, request: EngineRequest) -> int:
-        return (len(request.prompt) + request.params.max_tokens) * self.bytes_per_token
+    def _needed(self, request: EngineRequest, prefix: PlacedPrefix[Any] | None) -> int:
+        return (_prompt(request, prefix) + request.params.max_tokens) * self.bytes_per_token
 
     @property
     def is_idle(self) -> bool:
@@ -113,12 +130,13 @@ class Scheduler:
 
     @property
     def promised(self) -> int:
-        """Bytes of keys and values that running requests hold or may come to need."""
-        return sum(self._held(job) for job in self.running)
+        """Bytes of keys and values that running requests hold or may come to need, and soft prompts take."""
+        kept = {*self.prefixes(), *(job.prefix for job in self.running if job.prefix is not None)}
+        return sum(self._held(job) for job in self.running) + sum(prefix.bytes for prefix in kept)
 
     def _held(self, job: Job) -> int:
-        prompt, new = len(job.request.prompt), job.request.params.max_tokens
-        prompts = 1 if self.shares_prompt else max(1, len(job.active))
+        prompt, new = _prompt(job.request, job.prefix), job.request.params.max_tokens
+        prompts = 1 if job.shares_prompt else max(1, len(job.active))
         return (prompt * prompts + new * len(job.active)) * self.bytes_per_token
 
     def next_to_read(self) -> Job | None:
@@ -129,7 +147,7 @@ class Scheduler:
         if not self.waiting or len(self.active) >= self.limits.max_sequences:
             return None
         job = self.waiting[0]
-        if self.promised + self._needed(job.request) > self.limits.memory_bytes:
+        if self.promised + self._needed(job.request, job.prefix) > self.limits.memory_bytes:
             return None
         self.running.append(self.waiting.popleft())
         return job
@@ -140,8 +158,8 @@ class Scheduler:
             return None
         for job in self.running:
             if job.is_read and job.samples:
-                first = not job.active and not self.shares_prompt
-                prompt = 0 if self.shares_prompt or first else len(job.request.prompt)
+                first = not job.active and not job.shares_prompt
+                prompt = 0 if job.shares_prompt or first else _prompt(job.request, job.prefix)
                 room = (prompt + job.request.params.max_tokens) * self.bytes_per_token
                 if self.promised + room > self.limits.memory_bytes:
                     return None
@@ -154,3 +172,8 @@ class Scheduler:
             self.running.remove(job)
         else:
             self.waiting.remove(job)
+
+
+def _prompt(request: EngineRequest, prefix: PlacedPrefix[Any] | None) -> int:
+    """Tokens that a copy of a prompt takes: with those of a soft prompt that is copied along."""
+    return len(request.prompt) + (prefix.columns if prefix else 0)

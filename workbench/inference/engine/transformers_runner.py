@@ -16,7 +16,9 @@ from workbench.inference.engine.dense_cache import Block, DenseCache, cache_name
 from workbench.inference.engine.dense_checks import check_model
 from workbench.inference.engine.dense_prefixes import Prefixes, chain
 from workbench.inference.engine.dense_rows import DenseBatch, Row
+from workbench.inference.engine.dense_soft_prompts import Prefix, place
 from workbench.inference.loading.context import context_of
+from workbench.inference.loading.soft_prompt import CacheShape, SoftPrompt
 
 CHUNKS = {"cpu": 128}
 """Tokens read at a time; where nothing is said, `CHUNK`."""
@@ -33,10 +35,22 @@ class Prompt:
     exact: bool
     all_logits: bool
     batch: DenseBatch
+    prefix: Prefix | None = None
     cached: int = 0
+    shared: bool = False
     keys: list[bytes] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     cache: DenseCache | None = None
+
+    @property
+    def before(self) -> list[Block]:
+        """The soft prompt's keys and values, if there are any."""
+        return [self.prefix.content.block] if self.prefix and self.prefix.content.block else []
+
+    @property
+    def columns_before(self) -> int:
+        """Tokens in them."""
+        return sum(block.length for block in self.before)
 
     def hold(self, block: Block) -> None:
         """Take a block as the next part."""
@@ -51,7 +65,6 @@ class TransformersRunner:
     loaded), only sequences of one prompt and of one length are decoded together.
     """
 
-    shares_prompt = False
     batch_invariant = False
 
     def __init__(
@@ -61,18 +74,18 @@ class TransformersRunner:
         chunk: int | None = None,
         kept_bytes: int = KEPT_BYTES,
         max_length: int | None = None,
-        prefix: Block | None = None,
+        soft_prompt: SoftPrompt | None = None,
     ) -> None:
         """`chunk` tokens are read at a time, at most `kept_bytes` are kept for prompts to come, a sequence
-        holds at most `max_length` tokens, and `prefix` stands before every prompt (a soft prompt).
+        holds at most `max_length` tokens, and `soft_prompt` stands before every prompt that names none.
 
         Raises `ModelError` when the model's state is no cache of keys and values, or does not give what the
-        model gives without.
+        model gives without, or when the soft prompt does not fit it.
         """
         self.model = model
         self.device = model.device
         self.chunk = chunk or CHUNKS.get(self.device.type, CHUNK)
-        self.prefix = prefix
+        self.prefix: Prefix | None = None
         self.name = f"transformers {str(model.dtype).removeprefix('torch.')}, {self.device}"
         self._accepts = frozenset(inspect.signature(model.forward).parameters)
         self._cache_name = cache_name(model)
@@ -81,7 +94,7 @@ class TransformersRunner:
         use_grouped_attention(model)
         self.aligned = True
         """Whether rows of different lengths may lie in one batch."""
-        context = context_of(model.config) - self._columns_before
+        context = context_of(model.config)
         self.max_length = min(context, max_length or context)
         checked = check_model(self)
         self.aligned = checked.aligned
@@ -89,21 +102,42 @@ class TransformersRunner:
             self.name += ", rows of one length at a time"
         self.vocabulary = checked.vocabulary
         self.bytes_per_token = checked.bytes_per_token
+        self.shape: CacheShape = checked.shape
+        if soft_prompt is not None:
+            self.prefix = self.place(soft_prompt)
 
     @property
-    def _columns_before(self) -> int:
-        return self.prefix.length if self.prefix else 0
+    def embeddings(self) -> torch.Tensor:
+        weights: torch.Tensor = self.model.get_input_embeddings().weight
+        return weights
 
-    def room(self, prompt: int) -> int:
-        """How many tokens may follow a prompt of so many; none or fewer when it is too long itself."""
-        return self.max_length - prompt
+    def place(self, soft_prompt: SoftPrompt) -> Prefix:
+        return place(soft_prompt, self.model, self.shape, self.most_before(soft_prompt))
 
-    def begin(self, prompt: Many[int], *, exact: bool = False, all_logits: bool = False) -> Prompt:
+    def most_before(self, soft_prompt: SoftPrompt) -> int:
+        """What virtual tokens, a prompt and an answer have to fit in together."""
+        return self.max_length
+
+    def room(self, prompt: int, prefix: Prefix | None = None) -> int:
+        prefix = prefix or self.prefix
+        return self.max_length - prompt - (prefix.length if prefix else 0)
+
+    def begin(
+        self,
+        prompt: Many[int],
+        *,
+        exact: bool = False,
+        all_logits: bool = False,
+        prefix: Prefix | None = None,
+        samples: int = 1,
+    ) -> Prompt:
         """Raises `ModelError` for an empty prompt, and one that is longer than the model's context."""
-        self._check_length(prompt)
+        prefix = prefix or self.prefix
+        self._check_length(prompt, prefix)
         ids = list(prompt)
         batch = self._shared if self.aligned else DenseBatch()
-        reading = Prompt(ids, len(ids), True, all_logits, batch, keys=chain(ids, self.chunk))
+        keys = chain(ids, self.chunk, prefix.key if prefix else b"")
+        reading = Prompt(ids, len(ids), True, all_logits, batch, prefix, keys=keys)
         if not all_logits:
             # The last chunk is always read, for the logits that follow it.
             for key in reading.keys[: (len(ids) - 1) // self.chunk]:
@@ -116,13 +150,14 @@ class TransformersRunner:
         reading.remaining -= reading.cached
         return reading
 
-    def _check_length(self, prompt: Many[int]) -> None:
+    def _check_length(self, prompt: Many[int], prefix: Prefix | None) -> None:
         if not prompt:
             raise ModelError("the prompt is empty", hint="send at least one token")
-        if self.room(len(prompt)) < 0:
+        room = self.room(len(prompt), prefix)
+        if room < 0:
             raise ModelError(
                 f"the prompt has {len(prompt):,} tokens",
-                hint=f"shorten it by at least {-self.room(len(prompt)):,} tokens",
+                hint=f"shorten it by at least {-room:,} tokens",
             )
 
     def advance(self, prefill: Prompt) -> torch.Tensor | None:
@@ -131,7 +166,7 @@ class TransformersRunner:
         window = prefill.cache.window
         done = len(prefill.ids) - prefill.remaining
         count = min(self.chunk, prefill.remaining)
-        window.rows, window.end = 1, self._columns_before + done
+        window.rows, window.end = 1, prefill.columns_before + done
         logits = self._read(prefill.ids[done : done + count], prefill.cache, prefill.all_logits)
         block = prefill.cache.cut(0, window.end, window.end + count)
         prefill.hold(block)
@@ -145,15 +180,12 @@ class TransformersRunner:
         return None if prefill.remaining else logits[-1]
 
     def _reading_cache(self, prefill: Prompt) -> DenseCache:
-        cache = DenseCache(1, rounded(self._columns_before + len(prefill.ids)))
+        cache = DenseCache(1, rounded(prefill.columns_before + len(prefill.ids)))
         at = 0
-        for block in self._with_prefix(prefill.blocks):
+        for block in [*prefill.before, *prefill.blocks]:
             cache.write(block, 0, at)
             at += block.length
         return cache
-
-    def _with_prefix(self, blocks: list[Block]) -> list[Block]:
-        return [self.prefix, *blocks] if self.prefix else blocks
 
     def _read(self, ids: list[int], cache: DenseCache, all_logits: bool) -> torch.Tensor:
         """Logits [n, V] after all of these tokens, or [1, V] after the last."""
@@ -176,7 +208,8 @@ class TransformersRunner:
 
     def open(self, prefill: Prompt, capacity: int, *, alone: bool = False) -> Row:
         batch = DenseBatch() if alone else prefill.batch
-        return batch.add(self._with_prefix(prefill.blocks), len(prefill.ids), capacity)
+        blocks = [*prefill.before, *prefill.blocks]
+        return batch.add(blocks, len(prefill.ids), capacity, prefix=prefill.prefix)
 
     def decode(self, handles: Many[Row], tokens: Many[int]) -> torch.Tensor:
         groups: dict[tuple[int, int], list[int]] = {}
@@ -218,8 +251,8 @@ class TransformersRunner:
         """Keep whole chunks of what was written, for a prompt that continues it. Decoding one by one rounds
         differently from reading, so they are not exact."""
         assert row.batch.cache is not None
-        first = row.start + self._columns_before
-        for number, key in enumerate(chain(ids, self.chunk)):
+        first = row.end - row.length
+        for number, key in enumerate(chain(ids, self.chunk, row.prefix.key if row.prefix else b"")):
             if self._prefixes.find(key, exact=False) is None:
                 at = first + number * self.chunk
                 block = row.batch.cache.cut(row.slot, at, at + self.chunk)

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import torch
 from safetensors import SafetensorError, safe_open
 
 from workbench.errors import ModelError
 from workbench.inference.loading.places import ADAPTER, PICKLES
-from workbench.inference.loading.soft_prompt import SoftPrompt
+from workbench.inference.loading.soft_prompt import MATRIX, SoftPrompt
+from workbench.store.soft_prompts import KINDS
 
 WEIGHTS = "adapter_model.safetensors"
-EMBEDDINGS = ("PROMPT_TUNING", "P_TUNING")
-KEYS_VALUES = ("PREFIX_TUNING",)
 INSIDE = "base_model.model."
 """How PEFT's names for a model's weights begin."""
 LAST_LAYERS = ("classifier.weight", "score.weight", "out_proj.weight", "summary.weight")
@@ -33,6 +31,12 @@ class Adapter:
     revision: str | None
     kind: str
     task: str | None
+    virtual_tokens: int | None = None
+
+    @property
+    def is_soft_prompt(self) -> bool:
+        """Whether it stands before a prompt rather than in the weights."""
+        return self.kind in KINDS
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -45,6 +49,7 @@ def read_adapter(folder: Path) -> Adapter:
             found.get("revision"),
             str(found["peft_type"]),
             found.get("task_type"),
+            found.get("num_virtual_tokens"),
         )
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise ModelError(f"{ADAPTER} is damaged: {error}", where=str(folder)) from None
@@ -86,22 +91,42 @@ def outputs_of(adapter: Adapter) -> int | None:
     return min(found, default=None)
 
 
+def read_soft_prompt(adapter: Adapter) -> SoftPrompt:
+    """The soft prompt in a folder. Raises `ModelError` when it is none, or damaged."""
+    where = str(adapter.folder / WEIGHTS)
+    if not adapter.is_soft_prompt:
+        raise ModelError(
+            f"it is an adapter of the kind {adapter.kind}, no soft prompt",
+            where=str(adapter.folder),
+            hint="adapters become part of the weights: give it as --adapter",
+        )
+    try:
+        with safe_open(adapter.folder / WEIGHTS, "pt") as file:
+            matrix = file.get_tensor(MATRIX)
+    except SafetensorError as error:
+        raise ModelError(f"the soft prompt is damaged or cut short: {error}", where=where) from None
+    # For an encoder–decoder PEFT keeps twice as many vectors, and puts the first half before the encoder's.
+    count = adapter.virtual_tokens or len(matrix)
+    if matrix.ndim != 2 or not 0 < count <= len(matrix):
+        raise ModelError(f"{MATRIX} is {list(matrix.shape)}, not a row for each of {count}", where=where)
+    if not bool(matrix.isfinite().all()):
+        raise ModelError("the soft prompt holds numbers that are not finite", where=where)
+    return SoftPrompt(adapter.kind, matrix[:count].clone(), adapter.base, str(adapter.folder))
+
+
 def apply(model: Any, adapter: Adapter) -> tuple[Any, SoftPrompt | None]:
     """The model with the adapters in its weights, or the soft prompt to put before its input.
 
-    Raises `ModelError` when they do not fit.
+    Raises `ModelError` when they do not fit; whether a soft prompt does is known to who runs the model.
     """
+    if adapter.is_soft_prompt:
+        return model, read_soft_prompt(adapter)
     from peft import PeftModel
 
     _grow_vocabulary(model, adapter)
     try:
         wrapped = PeftModel.from_pretrained(model, str(adapter.folder), autocast_adapter_dtype=False)
-        if adapter.kind in (*EMBEDDINGS, *KEYS_VALUES):
-            with torch.inference_mode():
-                return model, _soft_prompt(wrapped, adapter, model)
         return wrapped.merge_and_unload(safe_merge=True).eval().requires_grad_(False), None
-    except ModelError:
-        raise
     except Exception as error:
         # PEFT's many kinds of adapters fail each in its own way when layers or shapes are others.
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
@@ -119,22 +144,3 @@ def _grow_vocabulary(model: Any, adapter: Adapter) -> None:
     shape = brought_by(adapter).get(f"{path}.weight")
     if shape is not None and shape[0] != table.weight.shape[0]:
         model.resize_token_embeddings(shape[0], mean_resizing=False)
-
-
-def _soft_prompt(wrapped: Any, adapter: Adapter, model: Any) -> SoftPrompt:
-    found = wrapped.get_prompt(1)
-    if adapter.kind in EMBEDDINGS:
-        # For an encoder–decoder PEFT has twice as many, and puts the first half before the encoder's input.
-        length = wrapped.active_peft_config.num_virtual_tokens
-        return SoftPrompt(length, embeddings=found[0, :length].to(model.device, model.dtype).clone())
-    cache = getattr(found, "self_attention_cache", found)
-    if not hasattr(cache, "layers"):
-        raise ModelError(
-            f"a prefix for {type(model).__name__} has another shape than keys and values here",
-            where=str(adapter.folder),
-        )
-    pairs = tuple(
-        (layer.keys[0].to(model.dtype).clone(), layer.values[0].to(model.dtype).clone())
-        for layer in cache.layers
-    )
-    return SoftPrompt(pairs[0][0].shape[-2], keys_values=pairs)

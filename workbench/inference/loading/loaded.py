@@ -51,7 +51,7 @@ class LoadedModel:
     adapters: tuple[str, ...] = ()
     """Folders of the adapters that are in it."""
     prefix: SoftPrompt | None = None
-    """What stands before every prompt."""
+    """What stands before every prompt; whether it fits is known to the runner."""
     pooling: Pooling = Pooling()
     """How it makes one vector of a text."""
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workbench.errors import WorkbenchError
 from workbench.inference.engine.requests import QueueFull, RequestRefused
-from workbench.inference.server import chat, completions, encoding, protocol
+from workbench.inference.server import chat, completions, encoding, protocol, soft_prompts
 from workbench.inference.server.exchange import answered, as_json, body_of, streamed
 from workbench.inference.server.failures import NotFound, error_content, mistake_content, status_of
 from workbench.inference.server.service import Service
@@ -30,7 +30,6 @@ class _Endpoints:
 
     async def chat(self, request: Request) -> Response:
         asked = protocol.parse(protocol.ChatRequest, await body_of(request))
-        self._check_name(asked.model)
         planned = await asyncio.to_thread(chat.plan, asked, self.service)
         events = self.service.events(planned.request)
         if asked.stream:
@@ -39,36 +38,37 @@ class _Endpoints:
 
     async def completions(self, request: Request) -> Response:
         asked = protocol.parse(protocol.CompletionRequest, await body_of(request))
-        self._check_name(asked.model)
         planned = await asyncio.to_thread(completions.plan, asked, self.service)
         if asked.stream:
             return await streamed(request, completions.stream(asked, planned, self.service))
         return await answered(request, completions.whole(asked, planned, self.service))
-
-    def _check_name(self, name: str | None) -> None:
-        if name not in (None, "", "default", self.service.name):
-            raise NotFound(f"there is no model “{name}”", where="model", hint=f"this is {self.service.name}")
 
     def computed(self, kind: type[Any], answer: Callable[[Any, Service], Any]) -> Any:
         """An endpoint that answers at once, in a thread."""
 
         async def endpoint(request: Request) -> Response:
             asked = protocol.parse(kind, await body_of(request))
-            self._check_name(asked.model)
+            self.service.chosen(asked.model)
             return as_json(await asyncio.to_thread(answer, asked, self.service))
 
         return endpoint
 
     async def models(self, request: Request) -> Response:
-        return as_json({"object": "list", "data": [self._model()]})
+        return as_json({"object": "list", "data": await asyncio.to_thread(self._models)})
 
     async def model(self, request: Request) -> Response:
-        self._check_name(request.path_params["name"])
-        return as_json(self._model())
+        name = request.path_params["name"]
+        soft_prompt = self.service.chosen(name)
+        wanted = self.service.id_of(soft_prompt)
+        for model in await asyncio.to_thread(self._models):
+            if model["id"] == wanted:
+                return as_json(model)
+        raise NotFound(f"there is no model “{name}”", where="model", hint=f"this is {self.service.name}")
 
-    def _model(self) -> dict[str, Any]:
+    def _models(self) -> list[dict[str, Any]]:
+        """The model, and it again with each soft prompt."""
         service = self.service
-        return {
+        model = {
             "id": service.name,
             "object": "model",
             "created": service.created,
@@ -76,6 +76,17 @@ class _Endpoints:
             "max_model_len": service.max_length,
             **service.details,
         }
+        return [model, *({**model, **more} for more in soft_prompts.as_models(service))]
+
+    async def soft_prompts(self, request: Request) -> Response:
+        if request.method == "GET":
+            return as_json(await asyncio.to_thread(soft_prompts.listing, self.service))
+        asked = protocol.parse(soft_prompts.LoadRequest, await body_of(request))
+        return as_json(await asyncio.to_thread(soft_prompts.create, asked, self.service), 201)
+
+    async def soft_prompt(self, request: Request) -> Response:
+        do = soft_prompts.describe if request.method == "GET" else soft_prompts.delete
+        return as_json(await asyncio.to_thread(do, request.path_params["name"], self.service))
 
     async def health(self, request: Request) -> Response:
         engine = self.service.engine
@@ -141,6 +152,8 @@ def make_app(service: Service, key: str | None = None) -> ASGIApp:
     routes += [
         Route("/v1/models", endpoints.models),
         Route("/v1/models/{name:path}", endpoints.model),
+        Route("/v1/soft_prompts", endpoints.soft_prompts, methods=["GET", "POST"]),
+        Route("/v1/soft_prompts/{name}", endpoints.soft_prompt, methods=["GET", "DELETE"]),
         Route("/health", endpoints.health),
     ]
     handlers: dict[Any, Any] = {

@@ -45,6 +45,7 @@ class _Plan:
 def plan(asked: ChatRequest, service: Service) -> _Plan:
     """Turn a request into the engine's. Raises `RequestRefused`."""
     service.writer()
+    soft_prompt = service.soft_prompt(asked.model, asked.soft_prompt)
     renderer = service.renderer
     tools = [tool.model_dump(exclude_none=True) for tool in asked.tools or []]
     choice = asked.tool_choice if tools else "none"
@@ -77,7 +78,8 @@ def plan(asked: ChatRequest, service: Service) -> _Plan:
             parallel=asked.parallel_tool_calls,
         )
         checked(grammar, service, "tools")
-    params = service.params(asked, len(rendered.ids), asked.max_completion_tokens or asked.max_tokens)
+    most = asked.max_completion_tokens or asked.max_tokens
+    params = service.params(asked, len(rendered.ids), most, soft_prompt)
     request = EngineRequest(
         prompt=tuple(rendered.ids),
         params=params,
@@ -87,6 +89,7 @@ def plan(asked: ChatRequest, service: Service) -> _Plan:
         # Calls may begin with a special token, which has to be seen to be understood.
         skip_special=asked.skip_special_tokens and form is None,
         continues=asked.continue_final_message and service.continues_prompts,
+        soft_prompt=soft_prompt,
     )
     return _Plan(request, tools, form, rendered.notes)
 
@@ -171,7 +174,7 @@ async def whole(asked: ChatRequest, planned: _Plan, events: Events, service: Ser
         "id": new_id("chatcmpl"),
         "object": "chat.completion",
         "created": now(),
-        "model": service.name,
+        "model": service.id_of(planned.request.soft_prompt),
         "choices": [
             {
                 "index": choice.index,
@@ -197,7 +200,7 @@ async def stream(
         "id": new_id("chatcmpl"),
         "object": "chat.completion.chunk",
         "created": now(),
-        "model": service.name,
+        "model": service.id_of(planned.request.soft_prompt),
     }
 
     def chunk(index: int, delta: dict[str, Any], **more: Any) -> dict[str, Any]:

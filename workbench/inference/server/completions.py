@@ -60,6 +60,7 @@ def plan(asked: CompletionRequest, service: Service) -> list[EngineRequest]:
         raise RequestRefused("a suffix cannot be filled up to by this model", where="suffix")
     if asked.best_of not in (None, asked.n):
         raise RequestRefused("best_of is not supported", where="best_of", hint="ask for n, and choose")
+    soft_prompt = service.soft_prompt(asked.model, asked.soft_prompt)
     grammar = grammar_of(asked.response_format, service)
     requests = []
     for prompt in prompts_of(asked.prompt, service, "prompt"):
@@ -68,7 +69,8 @@ def plan(asked: CompletionRequest, service: Service) -> list[EngineRequest]:
             if isinstance(prompt, str)
             else prompt
         )
-        params = service.params(asked, len(ids), 16 if asked.max_tokens is None else asked.max_tokens)
+        most = 16 if asked.max_tokens is None else asked.max_tokens
+        params = service.params(asked, len(ids), most, soft_prompt)
         requests.append(
             EngineRequest(
                 prompt=tuple(ids),
@@ -79,6 +81,7 @@ def plan(asked: CompletionRequest, service: Service) -> list[EngineRequest]:
                 grammar=grammar,
                 skip_special=asked.skip_special_tokens,
                 continues=service.continues_prompts,
+                soft_prompt=soft_prompt,
             )
         )
     return requests
@@ -144,7 +147,7 @@ async def whole(asked: CompletionRequest, requests: list[EngineRequest], service
         "id": new_id("cmpl"),
         "object": "text_completion",
         "created": now(),
-        "model": service.name,
+        "model": service.id_of(requests[0].soft_prompt),
         "choices": choices,
         "usage": usage(sum(len(request.prompt) for request in requests), written, cached),
     }
@@ -174,7 +177,7 @@ async def stream(
         "id": new_id("cmpl"),
         "object": "text_completion",
         "created": now(),
-        "model": service.name,
+        "model": service.id_of(requests[0].soft_prompt),
         **({"usage": None} if with_usage else {}),
     }
     cached = written = 0

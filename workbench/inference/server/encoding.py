@@ -18,6 +18,7 @@ from workbench.inference.server.protocol import (
 )
 from workbench.inference.server.rendering import Rendered
 from workbench.inference.server.service import Service
+from workbench.inference.server.soft_prompts import ready
 
 
 def embeddings(asked: EmbeddingRequest, service: Service) -> dict[str, Any]:
@@ -99,6 +100,12 @@ def tokenize(asked: TokenizeRequest, service: Service) -> dict[str, Any]:
         rendered = Rendered(text, renderer.tokens(text, add_special_tokens=asked.add_special_tokens))
     ids = rendered.ids
     answer: dict[str, Any] = {"count": len(ids), "max_model_len": service.max_length, "tokens": ids}
+    notes = list(rendered.notes)
+    soft_prompt = service.chosen(asked.model, asked.soft_prompt)
+    if soft_prompt is not None:
+        length = ready(soft_prompt, service).prefix.length
+        answer["max_model_len"] -= length
+        notes.append(f"the {length:,} virtual tokens of the soft prompt {soft_prompt} stand before these")
     if asked.return_token_strs:
         special = frozenset(renderer.special_tokens.values())
         answer["token_strs"] = [
@@ -106,8 +113,8 @@ def tokenize(asked: TokenizeRequest, service: Service) -> dict[str, Any]:
         ]
         answer["special"] = [token in special for token in ids]
         answer["text"] = rendered.text
-    if rendered.notes:
-        answer["notes"] = list(rendered.notes)
+    if notes:
+        answer["notes"] = notes
     return answer
 
 

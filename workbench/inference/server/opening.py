@@ -11,12 +11,14 @@ from typing import Any
 import psutil
 import torch
 
+from workbench.errors import ModelError
 from workbench.inference.engine import fused_weights
 from workbench.inference.engine.engine import Engine
 from workbench.inference.engine.paged_runner import PagedRunner
 from workbench.inference.engine.runner import Runner
 from workbench.inference.limits import Limits
 from workbench.inference.loading.load import LoadedModel, load_for_inference
+from workbench.inference.server import soft_prompts
 from workbench.inference.server.rendering import Renderer
 from workbench.inference.server.service import Service
 
@@ -53,6 +55,8 @@ def open_service(args: argparse.Namespace, say: Say) -> Service:
     if loaded.kind not in ("decoder", "encoder_decoder"):
         from workbench.inference.engine.encoder import Encoder
 
+        if args.soft_prompt:
+            raise ModelError("an encoder takes no soft prompt", where=args.model)
         length = min(loaded.max_length, args.max_length or loaded.max_length)
         return Service(name, renderer, length, encoder=Encoder(loaded), details=details)
     say("choosing how to run it")
@@ -60,13 +64,26 @@ def open_service(args: argparse.Namespace, say: Say) -> Service:
     give_back_memory()
     memory = kv_bytes(args.kv_memory, loaded.device)
     engine = Engine(runner, loaded.tokenizer, loaded.eos, Limits(args.max_sequences, memory, args.max_queue))
+    for word in args.soft_prompt:
+        given, _, folder = word.partition("=")
+        say(f"reading the soft prompt {given}")
+        soft_prompts.load(given, folder or given, engine.soft_prompts)
     details |= {
         "runner": runner.name,
         "kv_memory_bytes": memory,
         "kv_bytes_per_token": runner.bytes_per_token,
     }
+    fixed = runner.prefix
+    before = 0 if fixed is None else fixed.length if loaded.kind == "decoder" else fixed.columns
     return Service(
-        name, renderer, runner.max_length, engine=engine, defaults=loaded.generation, details=details
+        name,
+        renderer,
+        runner.max_length - before,
+        engine=engine,
+        defaults=loaded.generation,
+        details=details,
+        folder=loaded.folder,
+        is_owners=getattr(args, "socket", None) is not None,
     )
 
 
@@ -80,10 +97,12 @@ def short_name(given: str) -> str:
 
 def choose_runner(loaded: LoadedModel, max_length: int | None) -> Runner[Any, Any]:
     """Fused weights where a Llama-shaped model runs on a CPU, transformers' own forward elsewhere."""
-    length = min(loaded.max_length, max_length or loaded.max_length)
-    plain = loaded.device.type == "cpu" and loaded.prefix is None and loaded.kind == "decoder"
+    context = loaded.max_length + (loaded.prefix.length if loaded.prefix else 0)
+    length = min(context, max_length or context)
+    plain = loaded.device.type == "cpu" and loaded.kind == "decoder"
     if plain and fused_weights.why_not(loaded.model.config) is None:
-        return PagedRunner(fused_weights.fuse(loaded.model, min(length, max_length or LONGEST_FUSED)))
+        weights = fused_weights.fuse(loaded.model, min(length, max_length or LONGEST_FUSED))
+        return PagedRunner(weights, loaded.prefix)
     return loaded.make_runner(length)
 
 

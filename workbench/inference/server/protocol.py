@@ -46,6 +46,8 @@ class SamplingFields(Part):
     """What chats and completions have in common."""
 
     model: str | None = None
+    soft_prompt: Annotated[str, Field(min_length=1)] | None = None
+    """One of `/v1/soft_prompts`; `model` may name it, too, as MODEL:NAME."""
     n: Annotated[int, Field(ge=1, le=1024)] = 1
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -163,6 +165,7 @@ class TokenizeRequest(Part):
     """`POST /tokenize`, with a text or with a chat."""
 
     model: str | None = None
+    soft_prompt: Annotated[str, Field(min_length=1)] | None = None
     prompt: str | None = None
     messages: list[Body] | None = None
     tools: list[Tool] | None = None

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from workbench.inference.engine.engine import Engine
@@ -16,8 +17,10 @@ from workbench.inference.engine.requests import (
     RequestRefused,
     SamplingParams,
 )
+from workbench.inference.server.failures import NotFound
 from workbench.inference.server.protocol import SamplingFields
 from workbench.inference.server.rendering import Renderer
+from workbench.inference.server.soft_prompts import BETWEEN, ready
 
 Events = AsyncGenerator[Event, None]
 MAX_TOKENS = 2048
@@ -36,6 +39,10 @@ class Service:
     defaults: dict[str, Any] = field(default_factory=dict)
     """`temperature`, `top_p`, `top_k`, `min_p`, `repetition_penalty` as the model's author set them."""
     details: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    """Where the model lies, by which soft prompts of runs are found that were tuned on it."""
+    is_owners: bool = True
+    """Whether only its owner can talk to it, who may have folders read."""
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property
@@ -57,11 +64,46 @@ class Service:
             )
         return self.engine
 
-    def params(self, asked: SamplingFields, prompt_length: int, max_tokens: int | None) -> SamplingParams:
+    def chosen(self, model: str | None, soft_prompt: str | None = None) -> str | None:
+        """The soft prompt that a request chooses by naming it, or by a model `MODEL:NAME`; None for the model
+        as it is. Raises `NotFound` for a model that is not here, `RequestRefused` for two soft prompts."""
+        if model in (None, "", "default", self.name):
+            return soft_prompt
+        other = (model or "").removeprefix(f"{self.name}{BETWEEN}")
+        if other in ("", model):
+            raise NotFound(f"there is no model “{model}”", where="model", hint=f"this is {self.name}")
+        if soft_prompt not in (None, other):
+            raise RequestRefused(
+                f"two soft prompts for one request: {other} in model, and {soft_prompt} in soft_prompt",
+                where="soft_prompt",
+                hint="name one of them",
+            )
+        return other
+
+    def soft_prompt(self, model: str | None, soft_prompt: str | None) -> str | None:
+        """The same, loaded. Raises `RequestRefused` as well for a name that is none."""
+        name = self.chosen(model, soft_prompt)
+        # What the engine refuses anyway it refuses with better words than that it knows no such name.
+        if name is not None and self.writer().runner.prefix is None:
+            ready(name, self)
+        return name
+
+    def id_of(self, soft_prompt: str | None) -> str:
+        """What the model is called in answers."""
+        return self.name if soft_prompt is None else f"{self.name}{BETWEEN}{soft_prompt}"
+
+    def params(
+        self,
+        asked: SamplingFields,
+        prompt_length: int,
+        max_tokens: int | None,
+        soft_prompt: str | None = None,
+    ) -> SamplingParams:
         """The settings of a request, with the model's and the server's where it says nothing.
 
         Raises `RequestRefused`.
         """
+        engine = self.writer()
 
         def setting(name: str, neutral: float) -> Any:
             value = getattr(asked, name)
@@ -69,7 +111,9 @@ class Service:
 
         stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
         return SamplingParams(
-            max_tokens=max(1, min(MAX_TOKENS, self.writer().runner.room(prompt_length)))
+            max_tokens=max(
+                1, min(MAX_TOKENS, engine.runner.room(prompt_length, engine.prefix_of(soft_prompt)))
+            )
             if max_tokens is None
             else max_tokens,
             temperature=float(setting("temperature", 1.0)),

@@ -67,6 +67,7 @@ class EngineDraft(SettingsDraft):
         """`options` are those of the present choice."""
         super().__init__({SECTION: EngineSection().model_dump()})
         values = read_options(options)
+        self._soft_prompts: list[str] = values["soft_prompt"]
         for field in self.fields():
             self.set_value(field, values[field.name])
 
@@ -84,7 +85,7 @@ class EngineDraft(SettingsDraft):
         values = self.section(SECTION)
         if values["adapter"]:
             values["adapter"] = str(Path(values["adapter"]).expanduser().absolute())
-        return tuple(as_arguments(argparse.Namespace(**values)))
+        return tuple(as_arguments(argparse.Namespace(**values, soft_prompt=self._soft_prompts)))
 
     def _find_problems(self) -> dict[str, str]:
         found = super()._find_problems()
