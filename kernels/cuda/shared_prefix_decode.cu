@@ -72,9 +72,7 @@ extern "C" __global__ void __launch_bounds__(128)
     float sum = 0.0f, output[HEAD / WARP] = {};
     for (int split = 0; split < splits; ++split) {
         const long long place = (long long)split * all + row;
-        const float lse = params.partial_lse[place];
-        if (lse == -infinity()) continue;  // its output is undefined
-        const float weight = exp2_approximate((lse - highest) * LOG2_E);
+        const float weight = exp2_approximate((params.partial_lse[place] - highest) * LOG2_E);
         sum += weight;
 #pragma unroll
         for (int i = 0; i < HEAD / WARP; ++i)

@@ -40,7 +40,7 @@ struct SharedPrefixDecodeParams {
     void* output;  // [B, H, S, d], elements
     SharedPrefixStrides output_strides;
     float* lse;             // [B, H, S] contiguous
-    float* partial_output;  // [prefix_splits + own_splits, B, H, S, d] contiguous; undefined where no key is seen
+    float* partial_output;  // [prefix_splits + own_splits, B, H, S, d] contiguous; 0 where no key is seen
     float* partial_lse;     // [prefix_splits + own_splits, B, H, S] contiguous; -infinity where no key is seen
     int prefix_splits, own_splits;  // each at least 1
 };

@@ -27,6 +27,13 @@ const void* kernel_params;
 std::mt19937 draw;
 #ifdef WORKBENCH_TSAN
 char ended;  // a token: what threads did is known after the launch, not to other blocks
+// ThreadSanitizer would take a new fiber for the one whose number it gets, and has 8,128 of them.
+std::vector<void*> finished;
+
+void forget_finished() {
+    for (void* fiber : finished) __tsan_destroy_fiber(fiber);
+    finished.clear();
+}
 #endif
 
 void resume(Thread& thread) {
@@ -114,25 +121,36 @@ void run_block(dim3 threads, std::size_t shared_bytes) {
     }
     run_threads();
 #ifdef WORKBENCH_TSAN
-    for (auto& thread : here.threads) __tsan_destroy_fiber(thread.sanitized);
+    for (auto& thread : here.threads) finished.push_back(thread.sanitized);
+    if (finished.size() > 4000) forget_finished();
 #endif
     check_surroundings(*here.shared, "shared memory", 0);
     block = nullptr;
 }
 
+// The memory that an address lies nearest to, and on which side of it.
+struct Nearest {
+    std::size_t distance = 64 << 10;
+    const char* side = nullptr;
+    char name[40] = "";
+
+    void consider(const Guarded& memory, std::uintptr_t at, const char* what, std::size_t number) {
+        const auto start = (std::uintptr_t)memory.data, end = start + memory.used;
+        const std::size_t away = at < start ? start - at : at - end;
+        if (away >= distance) return;
+        distance = away;
+        side = at < start ? "before" : "behind";
+        snprintf(name, sizeof name, what, number);
+    }
+};
+
 void on_bad_address(int, siginfo_t* info, void*) {
     const auto at = (std::uintptr_t)info->si_addr;
-    for (std::size_t i = 0; i < buffers.size(); ++i) {
-        const auto start = (std::uintptr_t)buffers[i].memory->data, end = start + buffers[i].memory->used;
-        if (at >= end && at < end + (64 << 10)) complain("%zu bytes behind buffer %zu", at - end, i);
-        if (at < start && at + (64 << 10) >= start) complain("%zu bytes before buffer %zu", start - at, i);
-    }
-    if (block) {
-        const auto start = (std::uintptr_t)block->shared->data, end = start + block->shared->used;
-        if (at >= end && at < end + (64 << 10)) complain("%zu bytes behind shared memory", at - end);
-        if (at < start && at + (64 << 10) >= start) complain("%zu bytes before shared memory", start - at);
-    }
-    complain("reads or writes at %p, which is no buffer's", info->si_addr);
+    Nearest nearest;
+    for (std::size_t i = 0; i < buffers.size(); ++i) nearest.consider(*buffers[i].memory, at, "buffer %zu", i);
+    if (block) nearest.consider(*block->shared, at, "shared memory", 0);
+    if (nearest.side) complain("an address %zu bytes %s %s", nearest.distance, nearest.side, nearest.name);
+    complain("the address %p, which is no buffer's", info->si_addr);
 }
 
 }  // namespace
@@ -176,6 +194,7 @@ void launch(void (*call)(const void*), const void* params, dim3 grid, dim3 threa
     }
 #ifdef WORKBENCH_TSAN
     __tsan_acquire(&ended);
+    forget_finished();
 #endif
 }
 

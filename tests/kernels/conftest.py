@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 from kernel_emulator import Builder
 
 
@@ -13,3 +16,12 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     folder = (base.parent if base.name.startswith("popen-") else base) / "kernels"
     folder.mkdir(exist_ok=True)
     return Builder(folder)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The tensors are small: threads would cost more than they do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

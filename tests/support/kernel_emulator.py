@@ -192,6 +192,7 @@ def _digest(words: Iterable[str], files: Iterable[Path]) -> str:
     return known.hexdigest()[:24]
 
 
+@cache
 def has_thread_sanitizer(folder: Path) -> bool:
     """Whether programs can be built and run under ThreadSanitizer with fibers here."""
     source = folder / "probe.cpp"
@@ -211,7 +212,7 @@ def copied_kernels(folder: Path) -> Path:
 
 
 def _launch(launch: Launch, places: list[tuple[int, int]]) -> bytes:
-    """As the emulator reads it. A number that lies in one of the places is a pointer: no other is so large."""
+    """As the emulator reads it. A number inside one of the places is a pointer: no other is so large."""
     raw = bytes(launch.params)
     pointers = []
     for at in range(0, len(raw) - 7, 8):

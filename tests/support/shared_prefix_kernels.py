@@ -110,7 +110,8 @@ def definitions(head: int, dtype: torch.dtype) -> list[str]:
 
 
 def make(case: Case, head: int, dtype: torch.dtype) -> Made:
-    """Random tensors in memory that is NaN between their rows; queries as models have them ([B, S, H, d])."""
+    """Random tensors in memory that is NaN between their rows; queries and values as models have them (heads
+    behind positions), keys as a cache has them."""
     generator = torch.Generator().manual_seed(case.batch * 1000 + case.queries * 10 + case.prefix)
 
     def random(*shape: int) -> Tensor:
@@ -119,16 +120,16 @@ def make(case: Case, head: int, dtype: torch.dtype) -> Made:
 
     own = case.queries + case.earlier
     query = random(case.batch, case.queries, case.heads).transpose(1, 2)
-    prefix, keys = (case.kv_heads, case.prefix), (case.batch, case.kv_heads, own)
+    prefix_key, key = random(case.kv_heads, case.prefix), random(case.batch, case.kv_heads, own)
+    prefix_value = random(case.prefix, case.kv_heads).transpose(0, 1)
+    value = random(case.batch, own, case.kv_heads).transpose(1, 2)
     starts = ends = None
     if case.padded:
         starts = torch.randint(-1, own, (case.batch,), generator=generator, dtype=torch.int32)
         ends = torch.randint(1, own + 2, (case.batch,), generator=generator, dtype=torch.int32)
         starts[0], ends[0] = own, 0
-    inputs = Inputs(
-        query, random(*prefix), random(*prefix), random(*keys), random(*keys), starts, ends, head**-0.5
-    )
-    exact = definition(Inputs(*(tensor.double() for tensor in inputs[:5]), *inputs[5:]))
+    inputs = Inputs(query, prefix_key, prefix_value, key, value, starts, ends, head**-0.5)
+    exact = definition(inputs._replace(**{name: getattr(inputs, name).double() for name in TENSORS}))
     return Made(inputs, exact, definition(inputs))
 
 
@@ -166,7 +167,7 @@ def run(kernels: Kernels, case: Case, made: Made, schedule: Schedule = SCHEDULES
         ]
     kernels.emulator.run(launches, tensors, schedule)
     beside = output.as_strided((output.numel() // head, GAP), (head + GAP, 1), head)
-    assert (beside == 7).all(), "written between the rows of the output"
+    assert (beside == 7).all(), "something was written between the rows of the output"
     return output, lse
 
 
