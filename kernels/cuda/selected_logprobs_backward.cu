@@ -28,7 +28,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
             const int row = first_place + place_of(slot), place = min(row, inputs.places - 1);
             const long long target = inputs.targets[place];
             const bool is_ignored = target == inputs.ignore_index;
-            const float slope = is_ignored ? 0.0f : params.grad[place] * slope_of(inputs);
+            const float slope = is_ignored ? 0.0f : params.grad[place] * inputs.inner * inputs.outer;
             const float lse = params.lse[place], own = one_minus_exponential(params.logprobs[place]);
             Element* const to = (Element*)params.logit_grad + place * params.logit_grad_stride;
 #pragma unroll

@@ -66,16 +66,19 @@ DEVICE float hyperbolic_tangent(float x) {
 
 // z of w h + b, and what a cap makes of its slope: 1 - tanh^2, 1 without one.
 DEVICE float logit_of(const SelectedLogprobsInputs& inputs, float x) {
-    return inputs.outer * (inputs.inner > 0.0f ? hyperbolic_tangent(inputs.inner * x) : x);
+#ifdef SOFTCAP
+    x = hyperbolic_tangent(inputs.inner * x);
+#endif
+    return inputs.outer * x;
 }
 DEVICE float bend_of(const SelectedLogprobsInputs& inputs, float logit) {
-    if (!(inputs.inner > 0.0f)) return 1.0f;
-    const float tangent = logit / inputs.outer;
+#ifdef SOFTCAP
+    const float tangent = logit * (1.0f / inputs.outer);
     return fmaf(-tangent, tangent, 1.0f);
-}
-// dz / d(w h + b), but for the bend.
-DEVICE float slope_of(const SelectedLogprobsInputs& inputs) {
-    return inputs.inner > 0.0f ? inputs.inner * inputs.outer : inputs.outer;
+#else
+    (void)inputs, (void)logit;
+    return 1.0f;
+#endif
 }
 
 }  // namespace workbench

@@ -3,8 +3,8 @@
 // Letters: N places, V entries of the vocabulary, D size of a hidden state. Element type (compiled in, DTYPE_*): of
 // hidden states, weight, bias and logit gradients. All else is fp32.
 //
-// A logit is z = outer tanh(inner (w h + b)) with a cap, outer (w h + b) without one (inner 0): for a softcap c, a
-// scale s and a temperature t these are inner = s / c, outer = c / t; without a cap outer = s / t. Both positive.
+// A logit is z = outer tanh(inner (w h + b)) with the macro SOFTCAP, outer (w h + b) without it: for a softcap c, a
+// scale s and a temperature t inner = s / c and outer = c / t; without a cap inner = 1 and outer = s / t. All positive.
 //
 // Required: addresses of elements and their strides between rows are multiples of 16 bytes, D a multiple of 8
 // (DTYPE_FP32: of 4); N, V, D at least 1.

@@ -22,9 +22,8 @@ CASES = [
 def test_they_err_at_most_twice_as_much_as_pytorch_under_every_schedule(
     builder: Builder, dtype: torch.dtype
 ) -> None:
-    kernels = compiled(builder, dtype)
     for case in CASES:
-        made = make(case, dtype)
+        made, kernels = make(case, dtype), compiled(builder, case, dtype)
         for schedule in SCHEDULES:
             found = run(kernels, case, made, schedule)
             assert not errors(found, made), (case, schedule)
@@ -35,7 +34,9 @@ def test_targets_outside_the_vocabulary_become_nan_and_ignored_ones_nothing(buil
     made = make(case, torch.bfloat16)
     targets = torch.tensor([3, -100, 40, -1, 1 << 40, -100])
     found = run(
-        compiled(builder, torch.bfloat16), case, made._replace(inputs=made.inputs._replace(targets=targets))
+        compiled(builder, case, torch.bfloat16),
+        case,
+        made._replace(inputs=made.inputs._replace(targets=targets)),
     )
     assert found.logprobs.isnan().tolist() == [False, False, True, True, True, False]
     assert not found.logprobs[[1, 5]].any() and not found.lse[[1, 5]].any()
@@ -88,10 +89,10 @@ def test_a_planted_bug_is_caught(builder: Builder, tmp_path: Path, bug: str) -> 
     text = source.read_text()
     assert text.count(right) == 1
     source.write_text(text.replace(right, wrong))
-    kernels = compiled(builder, torch.bfloat16, kernels=folder)
     with pytest.raises(Complaint):
         for case in CASES[1:]:
             made = make(case, torch.bfloat16)
+            kernels = compiled(builder, case, torch.bfloat16, kernels=folder)
             for schedule in SCHEDULES:
                 if wrong_results := errors(run(kernels, case, made, schedule), made):
                     raise Complaint(wrong_results)

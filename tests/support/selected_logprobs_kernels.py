@@ -88,10 +88,13 @@ class Made(NamedTuple):
     plain: Results
 
 
-def compiled(
-    builder: Builder, dtype: torch.dtype, *, kernels: Path | None = None, sanitized: bool = False
-) -> Emulator:
-    return builder.build(SOURCES, [NAMES[dtype]], kernels=kernels, sanitized=sanitized)
+def compiled(builder: Builder, case: Case, dtype: torch.dtype, *, kernels: Path | None = None) -> Emulator:
+    return builder.build(SOURCES, definitions(case, dtype), kernels=kernels)
+
+
+def definitions(case: Case, dtype: torch.dtype) -> list[str]:
+    """The macros that choose a variant."""
+    return [NAMES[dtype], *([] if case.softcap is None else ["SOFTCAP"])]
 
 
 def make(case: Case, dtype: torch.dtype) -> Made:
@@ -154,7 +157,7 @@ def input_params(inputs: Inputs) -> InputParams:
         places=len(inputs.hidden),
         vocabulary=len(inputs.weight),
         size=inputs.hidden.shape[1],
-        inner=0.0 if cap is None else inputs.scale / cap,
+        inner=1.0 if cap is None else inputs.scale / cap,
         outer=(inputs.scale if cap is None else cap) / inputs.temperature,
     )
 
