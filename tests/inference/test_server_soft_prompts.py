@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,35 +9,16 @@ from typing import Any
 
 import openai
 import pytest
-import torch
 from safetensors.torch import save_file
+from saved_soft_prompts import HIDDEN, write
 from served import openai_client, plain_client, service, serving, slow_down, until
 
 from workbench import paths
 from workbench.inference.server.service import Service
 
 HI = [{"role": "user", "content": "hi"}]
-HIDDEN, KV_NUMBERS = 48, 2 * 2 * 2 * 16
-"""Of the model behind: its embeddings; its keys and values of a token, in two layers with two heads of 16."""
-
-
-def write(
-    folder: Path,
-    base: Path,
-    *,
-    kind: str = "PROMPT_TUNING",
-    length: int = 4,
-    width: int = HIDDEN,
-    seed: int = 0,
-) -> Path:
-    """A soft prompt as PEFT saves it."""
-    folder.mkdir(parents=True)
-    settings = {"peft_type": kind, "num_virtual_tokens": length, "base_model_name_or_path": str(base)}
-    (folder / "adapter_config.json").write_text(json.dumps({**settings, "task_type": "CAUSAL_LM"}))
-    generator = torch.Generator().manual_seed(seed)
-    matrix = torch.randn(length, width, generator=generator)
-    save_file({"prompt_embeddings": matrix}, folder / "adapter_model.safetensors")
-    return folder
+KV_NUMBERS = 2 * 2 * 2 * 16
+"""Keys and values of a token of the model behind, in two layers with two heads of 16."""
 
 
 @pytest.fixture(scope="module")

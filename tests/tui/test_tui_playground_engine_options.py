@@ -25,7 +25,8 @@ def draft_with(*options: str, **texts: str) -> EngineDraft:
 
 
 def test_the_form_offers_what_serve_offers() -> None:
-    assert EngineSection().model_dump() == read_options([])
+    # Soft prompts are chosen while it runs; those that it was started with are kept.
+    assert {**EngineSection().model_dump(), "soft_prompt": []} == read_options([])
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ def test_the_form_offers_what_serve_offers() -> None:
         ("--dtype", "float32"),
         ("--dtype", "bfloat16", "--max-length", "512", "--kv-memory", "1.5", "--max-sequences", "8"),
         ("--device", "cuda:1", "--revision", "main", "--trust-remote-code"),
+        ("--dtype", "float32", "--soft-prompt", "kind=/nowhere", "--soft-prompt", "run-1"),
     ],
 )
 def test_options_come_out_as_they_went_in(options: tuple[str, ...]) -> None:

@@ -24,6 +24,7 @@ EXAMPLE = """workbench ask --model SmolLM2-135M-Instruct 'What is the capital of
 workbench ask 'Write a commit message for this:' < changes.diff
 workbench ask --prompt gsm8k-self-consistency < problem.txt
 workbench ask --tools calculator 'What is 1234 times 5678?'
+workbench ask --model SmolLM2-135M-Instruct --soft-prompt sst2-prefix 'A gripping film.'
 workbench ask --prompt translate --var language=German 'Good morning' --json"""
 
 PLAIN = {"zero_shot", "few_shot"}
@@ -166,7 +167,7 @@ async def _ask(args: argparse.Namespace, task: Task, technique: Composition) -> 
         approve = embedder = None
         if "tools" in technique.settings and not args.yes:
             approve = stack.enter_context(Approval.open())
-        found = models_of.find(args.asked_model, args.key_env, args.engine)
+        found = models_of.asked(args)
         if args.embedder is not None:
             other = models_of.find(args.embedder, args.key_env)
             embedder = await stack.enter_async_context(models_of.opened(other))

@@ -21,8 +21,8 @@ class EngineModel:
     """What techniques ask, and what embeds texts. An engine that has died fails the requests it had, and is
     started again by the next; to be used as a context manager, in one event loop."""
 
-    def __init__(self, model: str, options: tuple[str, ...]) -> None:
-        self.name = model
+    def __init__(self, model: str, options: tuple[str, ...], soft_prompt: str | None = None) -> None:
+        self.name, self._soft_prompt = model, soft_prompt
         self._local, self._options = model, options
         self._state: EngineState | None = None
         self._client: Client | None = None
@@ -57,7 +57,7 @@ class EngineModel:
                 await self._client.close()
             self._state = await started(self._local, self._options)
             self._client = Client(launch.server_of(self._state))
-            self._model = await self._client.model()
+            self._model = await behind(await self._client.model(), self._soft_prompt)
             self.name = self._model.name
             return self._model
 
@@ -66,6 +66,15 @@ class EngineModel:
 
         state = engines.read(self._state.name) if self._state is not None else None
         return state is not None and state.seen_state() == "ready"
+
+
+async def behind(model: RemoteModel, soft_prompt: str | None) -> RemoteModel:
+    """The model, behind a soft prompt where one is named. Raises `ServerError`."""
+    if soft_prompt is None:
+        return model
+    from workbench.inference.remote_soft_prompts import with_soft_prompt
+
+    return await with_soft_prompt(model, soft_prompt)
 
 
 async def started(model: str, options: tuple[str, ...]) -> EngineState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import hashlib
 import os
@@ -42,11 +43,16 @@ class Found:
     name: str | None
     server: Server | None = None
     options: tuple[str, ...] = ()
+    soft_prompt: str | None = None
 
     def identity(self) -> dict[str, Any]:
         """What tells it from other models, and from itself once its files are others."""
         files = _files(Path(self.name)) if self.server is None and self.name else None
-        known = {"name": self.name, "place": self.place, "options": list(self.options), "files": files}
+        known: dict[str, Any] = {"name": self.name, "place": self.place, "options": list(self.options)}
+        known["files"] = files
+        if self.soft_prompt is not None:
+            known["soft_prompt"] = self.soft_prompt
+            known["soft_prompt_files"] = _files(Path(self.soft_prompt).expanduser())
         return {key: value for key, value in known.items() if value}
 
 
@@ -62,11 +68,25 @@ def add_options(parser: grammar.Parser) -> None:
         help="options of workbench serve, in quotes, for an engine that is started: '--dtype float32'",
     )
     group.add_argument(
+        "--soft-prompt",
+        metavar="NAME",
+        help="a soft prompt of its engine before the prompt: a name, a run that was tuned on it, a folder",
+    )
+    group.add_argument(
         "--embedder",
         metavar="MODEL",
         help="the model that embeds, for retrieval and the nearest demonstrations",
     )
-    parser.words += ["--model", "-m", "--key-env", "--engine", "--embedder"]
+    parser.words += ["--model", "-m", "--key-env", "--engine", "--soft-prompt", "--embedder"]
+
+
+def asked(args: argparse.Namespace, word: str | None = None) -> Found:
+    """The model that the options name, or else `word`, behind the soft prompt that they name.
+
+    Raises as `find` does.
+    """
+    found = find(args.asked_model or word, args.key_env, args.engine)
+    return replace(found, soft_prompt=args.soft_prompt)
 
 
 def find(word: str | None, key_env: str | None = None, engine: str = "") -> Found:
@@ -114,15 +134,15 @@ def engine_options(text: str) -> tuple[str, ...]:
 @asynccontextmanager
 async def opened(found: Found) -> AsyncIterator[RemoteModel | EngineModel]:
     """The model, ready to be asked; an engine is started where there is none. Raises `ServerError`."""
-    from workbench.cli.engine_model import EngineModel
+    from workbench.cli.engine_model import EngineModel, behind
     from workbench.inference.client import Client
 
     if found.server is not None:
         async with Client(found.server) as client:
-            yield await client.model(found.name)
+            yield await behind(await client.model(found.name), found.soft_prompt)
         return
     assert found.name is not None
-    async with EngineModel(found.name, found.options) as model:
+    async with EngineModel(found.name, found.options, found.soft_prompt) as model:
         yield model
 
 
@@ -130,7 +150,7 @@ async def named(found: Found) -> Found:
     """The same model with the name it has at its server. Raises `ServerError`."""
     if found.name is not None:
         return found
-    async with opened(found) as model:
+    async with opened(replace(found, soft_prompt=None)) as model:
         return replace(found, name=model.name)
 
 

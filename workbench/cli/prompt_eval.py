@@ -94,7 +94,7 @@ async def _run(args: argparse.Namespace) -> dict[str, Any]:
     if args.asked_model is not None and args.model is not None:
         raise UsageError("the model is given twice", where=args.model, hint="leave one out")
     prompt, technique, data = _asked(args)
-    found = models_of.find(args.asked_model or args.model, args.key_env, args.engine)
+    found = models_of.asked(args, args.model)
     found = await models_of.named(found)
     judge = await _judge(args, prompt, found)
     setup = _setup(args, prompt, technique, data, found, judge)

@@ -25,6 +25,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         "Without --port it listens on a Unix socket that only you may use.",
         example="workbench serve runs/quickstart-1/final\n"
         "workbench serve ./model --port 8000          with a key, which is printed\n"
+        "workbench serve ./model --soft-prompt polite=runs/polite-1/final\n"
         "workbench serve ./model --socket /run/user/1000/model.sock",
     )
     parser.add_argument("model", help="folder, name of a run, name on the hub, or GGUF file")

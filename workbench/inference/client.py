@@ -94,10 +94,13 @@ class Client:
             ]
 
     async def model(self, name: str | None = None) -> RemoteModel:
-        """A model by name; without one, the only one there is. Raises `ServerError`."""
+        """A model by name; without one, the only one there is, what is only put on top of it left aside.
+
+        Raises `ServerError`.
+        """
         if name is not None:
             return RemoteModel(self, name)
-        models = await self.models()
+        models = [model for model in await self.models() if not (model.details or {}).get("parent")]
         if len(models) != 1:
             names = ", ".join(model.name for model in models[:8]) or "none"
             raise ServerError(
@@ -107,11 +110,15 @@ class Client:
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """What the server answers to a request that is not of the protocol, such as `/tokenize`."""
+        return await self.request("POST", path, body)
+
+    async def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The same, by any method. Raises `ServerError`."""
         with explained(self.server):
             base = str(self.api.base_url).removesuffix("/").removesuffix("/v1")
             headers = {"Authorization": f"Bearer {self.server.key}"} if self.server.key else {}
-            answer = await self._http.post(f"{base}{path}", json=body, headers=headers)
-            if answer.status_code == 404:
+            answer = await self._http.request(method, f"{base}{path}", json=body, headers=headers)
+            if answer.status_code == 404 and not _explains(answer):
                 raise ServerError(f"the server has no {path}", where=self.server.where)
             if answer.status_code >= 400:
                 is_json = "json" in answer.headers.get("content-type", "")
@@ -258,6 +265,14 @@ class _Filling:
         completion.finish_reason = delta.finish_reason or completion.finish_reason
         if self.on_delta is not None:
             self.on_delta(replace(delta, index=index))
+
+
+def _explains(answer: Any) -> bool:
+    """Whether a 404 is about something in the request rather than about its path."""
+    try:
+        return answer.json()["error"]["code"] is not None
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def _integer(value: Any) -> int | None:

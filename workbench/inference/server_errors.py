@@ -55,7 +55,8 @@ class explained:
             ) from None
         if isinstance(error, openai.NotFoundError):
             text = message_in(error.body, error.status_code)
-            hint = "the URL of most servers ends in /v1" if not where.endswith("/v1") else ""
+            # Where nothing at all is found, and not just no such model.
+            hint = "" if error.code or where.endswith("/v1") else "the URL of most servers ends in /v1"
             raise ServerError(text, where=where, hint=hint) from None
         if isinstance(error, openai.APIStatusError):
             raise ServerError(message_in(error.body, error.status_code), where=where) from None

@@ -19,6 +19,7 @@ from workbench.tui.playground.setup import ModelChoice
 if TYPE_CHECKING:
     from workbench.inference.client import Client
     from workbench.inference.generation import Embedder, Model, PromptTokens, Request
+    from workbench.inference.remote_soft_prompts import SoftPromptInfo
     from workbench.inference.servers import Server
     from workbench.store.engines import EngineState
 
@@ -162,6 +163,30 @@ class Catalog:
         told: PromptTokens = await ask(request)
         return told
 
+    async def soft_prompts(self, choice: ModelChoice, say: Say) -> list[SoftPromptInfo]:
+        """What can stand before the prompts of a model. Raises `ServerError`, also where its server knows no
+        soft prompts."""
+        from workbench.inference.remote_soft_prompts import soft_prompts
+
+        return await soft_prompts(_client_of(await self.open(choice, say)))
+
+    async def described(self, choice: ModelChoice, name: str) -> SoftPromptInfo:
+        """One of them, with what its vectors lie next to. Raises `ServerError`."""
+        from workbench.inference.remote_soft_prompts import described
+
+        return await described(_client_of(await self.open(choice, lambda words: None)), name)
+
+    async def behind(self, model: Model, soft_prompt: str) -> Model:
+        """A model behind a soft prompt; with "" as it is. Raises `ServerError`."""
+        if not soft_prompt:
+            return model
+        from workbench.inference.client import RemoteModel
+        from workbench.inference.remote_soft_prompts import with_soft_prompt
+
+        _client_of(model)
+        assert isinstance(model, RemoteModel)
+        return await with_soft_prompt(model, soft_prompt)
+
     async def embedder(self, name: str) -> Embedder | None:
         """A model of this name that gives embeddings, at any server or engine; None where there is none."""
         found: list[Listed] = []
@@ -183,6 +208,14 @@ class Catalog:
         """Drop all connections; engines go on."""
         clients, self._clients = list(self._clients.values()), {}
         await asyncio.gather(*(client.close() for client in clients))
+
+
+def _client_of(model: Model) -> Client:
+    from workbench.inference.client import RemoteModel
+
+    if not isinstance(model, RemoteModel):
+        raise ServerError("it takes no soft prompts", where=model.name)
+    return model.client
 
 
 def _local_models() -> list[Listed]:

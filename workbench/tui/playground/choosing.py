@@ -15,6 +15,7 @@ from workbench.tui.playground.column import Column
 from workbench.tui.playground.history_screen import columns_of
 from workbench.tui.playground.model_picker import ModelPicker
 from workbench.tui.playground.setup import ModelChoice, Specification
+from workbench.tui.playground.soft_prompt_picker import SoftPromptPicker
 
 R = TypeVar("R")
 
@@ -62,7 +63,9 @@ class Choosing(Arranging):
         column = self.column
 
         def take(choice: ModelChoice) -> None:
-            column.setup = replace(column.setup, model=choice)
+            # A soft prompt is for one model alone.
+            soft_prompt = column.setup.soft_prompt if choice == column.setup.model else ""
+            column.setup = replace(column.setup, model=choice, soft_prompt=soft_prompt)
             then(column)
 
         picker = ModelPicker(self.backstage, column.setup.model)
@@ -98,6 +101,22 @@ class Choosing(Arranging):
             self.app.push_screen(SettingsScreen(f"Engine for {choice.label}", draft), take)
 
         self.in_thread(_import_forms, show)
+
+    def action_soft_prompt(self) -> None:
+        """Choose what learnt vectors stand before the prompts of the active column."""
+        column = self.column
+        if column.setup.model is None:
+            self.choose_model(lambda _: self.action_soft_prompt())
+            return
+        picker = SoftPromptPicker(self.backstage, column.setup)
+
+        def chosen(name: str | None) -> None:
+            if name is not None:
+                column.setup = replace(column.setup, soft_prompt=name, keeps_system=picker.keeps_system)
+                column.revision += 1
+                self.redraw()
+
+        self.app.push_screen(picker, chosen)
 
     # Techniques and sampling.
 

@@ -20,6 +20,7 @@ COMMANDS = (
     Command("play.send", "ctrl+j,f5", "send", "send", "Send what is written, to every column."),
     Command("play.model", "m", "model", "model", "Choose the model of the column."),
     Command("play.technique", "t", "technique", "technique", "Choose techniques and their settings."),
+    Command("play.soft_prompt", "P", "soft_prompt", "soft prompt", "Choose a soft prompt of the model."),
     Command(
         "play.markdown",
         "M",

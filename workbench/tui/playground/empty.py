@@ -22,6 +22,7 @@ READY = """\
 enter  write, then enter again to send
 t      techniques: examples, reasoning, votes, tools, your own documents
 r      temperature, length, number of answers
+P      a soft prompt that was learnt for the model
 +      another column, to compare models or techniques on one prompt
 o      prompts that are there already
 h      what was sent before"""

@@ -116,6 +116,7 @@ class Job(Errand):
         prompt = self.outgoing.prompt()
         task, technique = self.outgoing.task(prompt), self.outgoing.technique(prompt)
         model = await backstage.catalog.open(self.choice, lambda words: put(Said(words)))
+        model = await backstage.catalog.behind(model, setup.soft_prompt)
         session = Session(
             model,
             Trace(listener=lambda step: put(Stepped(step))),

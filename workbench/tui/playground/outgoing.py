@@ -23,7 +23,8 @@ FREE_WITH_SYSTEM = 'system: "{{ system }}"\n' + FREE
 @dataclass(frozen=True)
 class Outgoing:
     """One thing to send. `text` is the prompt's YAML, empty for free text; `system` takes the place of its
-    system message where it is not None; `earlier` is the conversation that it goes on with."""
+    system message where it is not None; `earlier` is the conversation that it goes on with. A soft prompt
+    stands in the place of any system message, unless the setup keeps it."""
 
     question: str
     setup: Setup
@@ -33,27 +34,38 @@ class Outgoing:
     system: str | None = None
     earlier: tuple[Message, ...] = ()
 
+    @property
+    def _is_replaced(self) -> bool:
+        """Whether a soft prompt stands where the system message would."""
+        return bool(self.setup.soft_prompt) and not self.setup.keeps_system
+
+    @property
+    def _system(self) -> str | None:
+        return "" if self._is_replaced else self.system
+
     def prompt(self) -> Prompt:
         """The prompt it goes through. Raises `PromptError`."""
         from workbench.prompting.prompt import parse_prompt
 
+        system = self._system
         if not self.text:
-            return parse_prompt(FREE_WITH_SYSTEM if self.system else FREE, "free text")
+            return parse_prompt(FREE_WITH_SYSTEM if system else FREE, "free text")
         prompt = parse_prompt(self.text, self.name)
-        if self.system is None:
+        if system is None:
             return prompt
-        content = prompt.content.model_copy(update={"system": self.system or None})
+        content = prompt.content.model_copy(update={"system": system or None})
         return replace(prompt, content=content)
 
     def task(self, prompt: Prompt) -> Task:
         """The task. Raises `PromptError`."""
         values = dict(self.values or {})
         if not self.text:
-            values = {QUESTION: self.question, SYSTEM: self.system or ""}
+            values = {QUESTION: self.question, SYSTEM: self._system or ""}
         task = prompt.render(values)
         if self.earlier:
             asked = {"role": "user", "content": self.question}
-            task = replace(task, question=self.question, messages=(*self.earlier, asked))
+            earlier = [one for one in self.earlier if not self._is_replaced or one["role"] != "system"]
+            task = replace(task, question=self.question, messages=(*earlier, asked))
         sampling = dict(self.setup.sampling)
         if "stop" in sampling:
             sampling["stop"] = tuple(sampling["stop"])

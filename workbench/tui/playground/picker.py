@@ -89,6 +89,10 @@ class Picker(ModalScreen[T | None]):
         """The list."""
         return self.query_one(PickList)
 
+    def set_title(self, words: str) -> None:
+        """Another title."""
+        self.query_one("#picker-title", Static).update(words)
+
     def say(self, words: str) -> None:
         """A note under the list."""
         self.query_one("#picker-note", Static).update(reveal_control(words))

@@ -78,6 +78,7 @@ async def look(outgoing: Outgoing, backstage: Backstage) -> Preview:
         return preview
     try:
         model = await backstage.catalog.open(choice, lambda words: None)
+        model = await backstage.catalog.behind(model, outgoing.setup.soft_prompt)
         told = await backstage.catalog.tokens(model, request)
         preview.tokens, preview.notes = told.tokens, told.notes
     except ServerError as error:

@@ -71,6 +71,21 @@ class Setup:
     samples: int = 1
     alternatives: int | None = ALTERNATIVES
     approve: bool = True
+    soft_prompt: str = ""
+    """A soft prompt of the model, by its name or folder; it takes the place of a system message."""
+    keeps_system: bool = False
+    """Whether a system message is sent all the same."""
+
+    @property
+    def model_words(self) -> str:
+        """The model, and what stands before its prompts."""
+        if self.model is None:
+            return "no model (m)"
+        if not self.soft_prompt:
+            return self.model.label
+        path = Path(self.soft_prompt)
+        name = path.parent.name if path.name == "final" else path.name
+        return f"{self.model.label}:{name}" + (" + system" if self.keeps_system else "")
 
     @property
     def technique_words(self) -> str:
@@ -80,7 +95,7 @@ class Setup:
     def in_words(self, technique: str = "") -> str:
         """It in a line; `technique` is the name of the one that is used where none was chosen."""
         name = self.technique_words or technique
-        parts = [self.model.label if self.model is not None else "no model (m)"]
+        parts = [self.model_words]
         parts += [name] if name and name != "zero_shot" else []
         parts += [self.model.options_words] if self.model is not None and self.model.options else []
         parts += [f"{key} {_short(value)}" for key, value in self.sampling.items()]
@@ -116,6 +131,8 @@ def _short(value: object) -> str:
 def _fits(name: str, value: Any) -> bool:
     whole = isinstance(value, int) and not isinstance(value, bool)
     match name:
+        case "soft_prompt":
+            return isinstance(value, str)
         case "technique":
             parts = value if isinstance(value, list) else [None]
             return value is None or all(isinstance(part, dict) for part in parts)
