@@ -135,7 +135,7 @@ DEVICE void each_tile(const Source& source, int begin, int end, unsigned char* s
     tile.clear();
     for (int step = 0; step < steps; step++) {
         copy_async_wait<STAGES - 2>();
-        __syncthreads();  // the stage is there for all, and the one before it is read by none any more
+        __syncthreads();  // the stage is there for all; the one before it is read no more
         fetch(step + STAGES - 1);
         tile.multiply_stage(shared + step % STAGES * STAGE_BYTES);
         if (!IS_ONE && (step + 1) % pieces == 0) {

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from kernel_emulator import SCHEDULES, Builder, Complaint, copied_kernels
+from kernel_emulator import SCHEDULES, Builder, has_thread_sanitizer
+from planted_bugs import PlantedBug, caught_by, is_listed, plant
 from selected_logprobs_kernels import NAMES, Case, compiled, errors, make, run
 
 CASES = [
@@ -45,54 +46,129 @@ def test_targets_outside_the_vocabulary_become_nan_and_ignored_ones_nothing(buil
 
 TILE, FORWARD = "selected_logprobs_tile.cuh", "selected_logprobs_forward.cu"
 COMBINE, BACKWARD = "selected_logprobs_combine.cu", "selected_logprobs_backward.cu"
-BUGS = {
-    "a stage is read before all have fetched it": (TILE, "__syncthreads();  // the stage", "// the stage"),
-    "one copy too many may be under way": (TILE, "wait<STAGES - 2>", "wait<STAGES - 1>"),
-    "a stage is overwritten while it is read": (TILE, "fetch(step + STAGES - 1)", "fetch(step + STAGES)"),
-    "sums are carried into the next tile": (TILE, "            tile.clear();\n", ""),
-    "elements past the end of a row": (TILE, "element < inputs.size;", "element <= inputs.size;"),
-    "places past the last": (TILE, "place < inputs.places;", "true;"),
-    "chunks are read where they are not": (TILE, "chunk + lane / 8 % 2)", "chunk + lane / 16)"),
-    "one column past the vocabulary": (FORWARD, "exists = column < end;", "exists = column <= end;"),
-    "the target counts twice": (FORWARD, "!exists || column == target", "!exists"),
-    "lanes that share a place are not joined": (
+RACED = Case(1, 130, 200)  # two tiles of more pieces than stages
+
+BUGS = (
+    PlantedBug(
+        "a stage of logits read before all have fetched it",
+        TILE,
+        "__syncthreads();  // the stage",
+        "// the stage",
+        "result",
+        races=True,
+    ),
+    PlantedBug(
+        "one stage of logits too many under way", TILE, "wait<STAGES - 2>", "wait<STAGES - 1>", "emulator"
+    ),
+    PlantedBug(
+        "a stage of logits overwritten while it is read",
+        TILE,
+        """        __syncthreads();  // the stage is there for all; the one before it is read no more
+        fetch(step + STAGES - 1);
+""",
+        """        fetch(step + STAGES - 1);
+        __syncthreads();
+""",
+        "result",
+        races=True,
+    ),
+    PlantedBug("logits carried into the next tile", TILE, "            tile.clear();\n", "", "result"),
+    PlantedBug(
+        "elements past the end of a hidden state",
+        TILE,
+        "element < inputs.size;",
+        "element <= inputs.size;",
+        "result",
+    ),
+    PlantedBug("places past the last", TILE, "place < inputs.places;", "true;", "emulator"),
+    PlantedBug(
+        "weights fetched as if they were the left operand",
+        TILE,
+        "chunk + lane / 8 % 2)",
+        "chunk + lane / 16)",
+        "result",
+    ),
+    PlantedBug(
+        "one column past the vocabulary",
+        FORWARD,
+        "exists = column < end;",
+        "exists = column <= end;",
+        "result",
+    ),
+    PlantedBug("the target counted twice", FORWARD, "!exists || column == target", "!exists", "result"),
+    PlantedBug(
+        "sum of half the columns",
         FORWARD,
         "found.total += shuffle_xor(found.total, mask);",
         ";",
+        "result",
     ),
-    "a maximum rises and the sum stays": (
+    PlantedBug(
+        "running sum not rescaled under a new maximum",
         FORWARD,
         "one.total * exponential(one.most - base)",
         "one.total",
+        "result",
     ),
-    "warps are joined before they are done": (
+    PlantedBug(
+        "warps joined before they are done",
         FORWARD,
         "    __syncthreads();\n    const int place",
         "    const int place",
+        "result",
+        races=True,
     ),
-    "parts are added as if of one maximum": (
+    PlantedBug(
+        "parts of the vocabulary added as if of one maximum",
         COMBINE,
         " * exponential(params.partial_most[at] - most)",
         "",
+        "result",
     ),
-    "a block's columns begin at 0": (BACKWARD, "column - params.first, pair", "column, pair"),
-    "the target's own gradient is another's": (BACKWARD, "column == target", "column + 1 == target"),
-    "a cap does not bend the slope": (BACKWARD, " * bend_of(inputs, logit)", ""),
-}
+    PlantedBug(
+        "columns of a block counted from 0",
+        BACKWARD,
+        "column - params.first, pair",
+        "column, pair",
+        "emulator",
+    ),
+    PlantedBug(
+        "the target's gradient at another token",
+        BACKWARD,
+        "column == target",
+        "column + 1 == target",
+        "result",
+    ),
+    PlantedBug("slope not bent by the cap", BACKWARD, " * bend_of(inputs, logit)", "", "result"),
+)
 
 
-@pytest.mark.parametrize("bug", BUGS)
-def test_a_planted_bug_is_caught(builder: Builder, tmp_path: Path, bug: str) -> None:
-    file, right, wrong = BUGS[bug]
-    folder = copied_kernels(tmp_path)
-    source = folder / "cuda" / file
-    text = source.read_text()
-    assert text.count(right) == 1
-    source.write_text(text.replace(right, wrong))
-    with pytest.raises(Complaint):
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_caught(bug: PlantedBug, builder: Builder, tmp_path: Path) -> None:
+    root = plant(bug, tmp_path)
+
+    def checks() -> None:
         for case in CASES[1:]:
             made = make(case, torch.bfloat16)
-            kernels = compiled(builder, case, torch.bfloat16, kernels=folder)
+            kernels = compiled(builder, case, torch.bfloat16, kernels=root)
             for schedule in SCHEDULES:
-                if wrong_results := errors(run(kernels, case, made, schedule), made):
-                    raise Complaint(wrong_results)
+                assert not errors(run(kernels, case, made, schedule), made)
+
+    assert caught_by(checks) == bug.caught_by
+    assert is_listed(bug), bug.row
+
+
+@pytest.mark.parametrize("bug", [None, *(bug for bug in BUGS if bug.races)], ids=lambda bug: bug and bug.name)
+def test_thread_sanitizer_reports_races_and_no_others(
+    bug: PlantedBug | None, builder: Builder, tmp_path: Path
+) -> None:
+    if not has_thread_sanitizer(builder.folder):
+        pytest.skip("no ThreadSanitizer with fibers here")
+    root = plant(bug, tmp_path) if bug else None
+    made = make(RACED, torch.bfloat16)
+    kernels = compiled(builder, RACED, torch.bfloat16, kernels=root, sanitized=True)
+
+    def checks() -> None:
+        assert not errors(run(kernels, RACED, made), made)
+
+    assert caught_by(checks) == ("ThreadSanitizer" if bug else None)

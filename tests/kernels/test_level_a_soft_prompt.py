@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from kernel_emulator import SCHEDULES, Builder, Complaint, Schedule, copied_kernels
+from kernel_emulator import SCHEDULES, Builder, Schedule
+from planted_bugs import PlantedBug, caught_by, is_listed, plant
 from soft_prompt_kernels import SOURCES, definitions, embed, prompt_gradient
 
 from workbench.ops.soft_prompt.composed import composed_gradient
@@ -75,44 +76,59 @@ def test_what_there_is_not_becomes_nan(builder: Builder) -> None:
 
 
 FORWARD, BACKWARD = SOURCES
-BUGS = {
-    "rows past the last are written": (FORWARD, "if (row >= (long long)params.batch * length) return;", ""),
-    "the last virtual token is a token": (
+BUGS = (
+    PlantedBug(
+        "rows past the last written",
+        FORWARD,
+        "if (row >= (long long)params.batch * length) return;",
+        "",
+        "emulator",
+    ),
+    PlantedBug(
+        "the last virtual token taken for a token",
         FORWARD,
         "place < params.virtual_tokens",
         "place + 1 < params.virtual_tokens",
+        "result",
     ),
-    "every row has the first prompt": (FORWARD, "params.index ? params.index[batch] : 0", "0"),
-    "the scale is not rounded": (FORWARD, "to_float(from_float<Element>(params.scale))", "params.scale"),
-    "one id past the table is read": (FORWARD, "id < params.vocabulary", "id <= params.vocabulary"),
-    "a gradient of every prompt's rows": (BACKWARD, "params.index[row] != prompt", "false"),
-    "rows follow without their tokens": (
+    PlantedBug(
+        "the first prompt for every row", FORWARD, "params.index ? params.index[batch] : 0", "0", "result"
+    ),
+    PlantedBug(
+        "scale of tokens not rounded",
+        FORWARD,
+        "to_float(from_float<Element>(params.scale))",
+        "params.scale",
+        "result",
+    ),
+    PlantedBug(
+        "an id past the table read", FORWARD, "id < params.vocabulary", "id <= params.vocabulary", "emulator"
+    ),
+    PlantedBug(
+        "gradients of every prompt's rows", BACKWARD, "params.index[row] != prompt", "false", "result"
+    ),
+    PlantedBug(
+        "rows of gradients without their tokens",
         BACKWARD,
         "(params.virtual_tokens + params.tokens)",
         "params.virtual_tokens",
+        "result",
     ),
-    "pieces past the prompt": (BACKWARD, "if (at >= own) return;", ""),
-}
+    PlantedBug("stores past the prompt", BACKWARD, "if (at >= own) return;", "", "emulator"),
+)
 
 
-@pytest.mark.parametrize("bug", BUGS)
-def test_a_planted_bug_is_caught(builder: Builder, tmp_path: Path, bug: str) -> None:
-    file, right, wrong = BUGS[bug]
-    folder = copied_kernels(tmp_path)
-    source = folder / "cuda" / file
-    text = source.read_text()
-    assert text.count(right) == 1
-    source.write_text(text.replace(right, wrong))
-    with pytest.raises(Complaint):
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_caught(bug: PlantedBug, builder: Builder, tmp_path: Path) -> None:
+    root = plant(bug, tmp_path)
+
+    def checks() -> None:
         for shape in SHAPES:
-            given = make(shape, TYPES[0])
-            if wrong_results := differences(builder, given, SCHEDULES[0], folder):
-                raise Complaint(wrong_results)
-        ids = torch.full_like(given.ids.new_empty(1, 1), VOCABULARY)
-        one = make(SHAPES[0], TYPES[0])._replace(ids=ids)
-        if (
-            not embed(builder.build(SOURCES, definitions(one), kernels=folder), one, SCHEDULES[0])[0, 1]
-            .isnan()
-            .all()
-        ):
-            raise Complaint("an id outside the table")
+            assert not differences(builder, make(shape, TYPES[0]), SCHEDULES[0], root)
+        one = make(SHAPES[0], TYPES[0])
+        one.ids.fill_(VOCABULARY)
+        kernels = builder.build(SOURCES, definitions(one), kernels=root)
+        assert embed(kernels, one, SCHEDULES[0])[0, 1].isnan().all()
+
+    assert caught_by(checks) == bug.caught_by
+    assert is_listed(bug), bug.row

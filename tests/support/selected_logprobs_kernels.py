@@ -88,8 +88,15 @@ class Made(NamedTuple):
     plain: Results
 
 
-def compiled(builder: Builder, case: Case, dtype: torch.dtype, *, kernels: Path | None = None) -> Emulator:
-    return builder.build(SOURCES, definitions(case, dtype), kernels=kernels)
+def compiled(
+    builder: Builder,
+    case: Case,
+    dtype: torch.dtype,
+    *,
+    kernels: Path | None = None,
+    sanitized: bool = False,
+) -> Emulator:
+    return builder.build(SOURCES, definitions(case, dtype), kernels=kernels, sanitized=sanitized)
 
 
 def definitions(case: Case, dtype: torch.dtype) -> list[str]:
