@@ -49,6 +49,13 @@ def test_the_prefix_gradient_is_the_same_however_the_rows_are_split(builder: Bui
         check(build(builder, 64, dtype), case, backward(case, 64, dtype), splits=splits)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_scores_far_from_zero(builder: Builder, dtype: torch.dtype) -> None:
+    """Some three hundred below and above: the exponential of what is not masked would be infinite."""
+    case = Case(3, 5, 1, earlier=2, padded=True, heads=12, kv_heads=4)
+    check(build(builder, 64, dtype), case, backward(case, 64, dtype, sharpness=300.0))
+
+
 def test_bounds_may_be_any_numbers(builder: Builder) -> None:
     case = Case(4, 5, 3, earlier=4, padded=True)
     kernels, made = build(builder, 64, torch.float32), backward(case, 64, torch.float32)

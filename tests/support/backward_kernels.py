@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,10 +66,25 @@ class Backward(NamedTuple):
     plain: Gradients
 
 
-def backward(case: Case, head: int, dtype: torch.dtype) -> Backward:
-    """Random tensors (see `shared_prefix_kernels.make`); own keys that their row does not see are NaN."""
+def backward(
+    case: Case,
+    head: int,
+    dtype: torch.dtype,
+    *,
+    bounds: Sequence[tuple[int, int]] = (),
+    sharpness: float = 1.0,
+) -> Backward:
+    """Random tensors (see `shared_prefix_kernels.make`); own keys that their row does not see are NaN.
+
+    `bounds` are the starts and ends to take instead of random ones in a padded case, `sharpness` is what the
+    usual scale is multiplied by: scores are about so large.
+    """
     inputs = make(case, head, dtype).inputs
-    five = [tensor.double().requires_grad_() for tensor in inputs[:5]]
+    inputs = inputs._replace(scale=inputs.scale * sharpness)
+    for row, (start, end) in enumerate(bounds):
+        assert inputs.starts is not None and inputs.ends is not None
+        inputs.starts[row], inputs.ends[row] = start, end
+    five: list[Any] = [tensor.double().requires_grad_() for tensor in inputs[:5]]
     rest: tuple[Any, ...] = inputs[5:]
     output, lse = definition(Inputs(*five, *rest))
     like = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
