@@ -22,6 +22,19 @@ struct KeySums {
     Sums key, value;
 };
 
+// Rows `first_row` and on see none of the keys that are padding, and own ones not before their time.
+DEVICE void mask(Scores& scores, const KeyTile& tile, int first_row, int group) {
+#pragma unroll
+    for (int slot = 0; slot < SLOTS; slot++) {
+        const int key = tile.first + row_of(slot);
+        const bool exists = key >= tile.begin && key < tile.end;
+        const int from_row = (key - tile.earlier) * group;
+#pragma unroll
+        for (int column = 0; column < COLUMNS; column++)
+            if (!exists || first_row + column_of(column) < from_row) scores.at(slot, column) = -infinity();
+    }
+}
+
 // IS_OWN: own keys, which not all rows see. Of the prefix every row sees every key, and what keys behind its end
 // gather is not stored.
 template <bool IS_OWN>
@@ -40,9 +53,10 @@ DEVICE void sum_over_rows(KeySums& sums, const KeyTile& tile, const SharedPrefix
         return {tile.key + key * tile.key_stride, tile.value + key * tile.value_stride};
     });
 
+    const Divisor by_group{group}, by_batch{in_batch};
     auto folded = [&](int row) {
-        const int batches = row / in_batch;
-        return Folded{inputs, tile.batch + batches, tile.kv_head, row - batches * in_batch};
+        const int batches = IS_OWN ? 0 : by_batch.quotient(row);
+        return Folded{by_group, tile.batch + batches, tile.kv_head, row - batches * in_batch};
     };
     const auto* query = (const Element*)inputs.query;
     const auto* grad = (const Element*)params.grad;
@@ -82,23 +96,21 @@ DEVICE void sum_over_rows(KeySums& sums, const KeyTile& tile, const SharedPrefix
         multiply_rows(scores, shared.resident(0), shared.streamed(stage, 0));
         multiply_rows(gradients, shared.resident(1), shared.streamed(stage, 1));
         const float* sides = shared.sides(stage);
-        const bool is_whole = !IS_OWN || (tile.first >= tile.begin && tile.first + RESIDENT <= tile.end &&
-                              first_row >= (tile.first + RESIDENT - 1 - tile.earlier) * group);
+        if (IS_OWN) {
+            const bool is_whole = tile.begin == tile.first && tile.end == tile.first + RESIDENT &&
+                                  first_row >= (tile.end - 1 - tile.earlier) * group;
+            if (!is_whole) mask(scores, tile, first_row, group);
+        }
 #pragma unroll
-        for (int slot = 0; slot < SLOTS; slot++) {
-            const int key = tile.first + row_of(slot);
-            const bool exists = key >= tile.begin && key < tile.end;
-            const int from_row = (key - tile.earlier) * group;
+        for (int slot = 0; slot < SLOTS; slot++)
 #pragma unroll
             for (int column = 0; column < COLUMNS; column++) {
                 const int row = column_of(column);
-                const bool seen = is_whole || (exists && first_row + row >= from_row);
                 float& score = scores.at(slot, column);
                 float& gradient = gradients.at(slot, column);
-                score = seen ? probability(score, inputs.scale, sides[row]) : 0.0f;
-                gradient = seen ? score * (gradient - sides[STREAMED + row]) : 0.0f;
+                score = probability(score, inputs.scale, sides[row]);
+                gradient = score * (gradient - sides[STREAMED + row]);
             }
-        }
         add_weighted(sums.value, scores, shared.streamed(stage, 1), shared.scratch());
         add_weighted(sums.key, gradients, shared.streamed(stage, 0), shared.scratch());
         // Fetched above, kept only now: nobody waits for it to come.

@@ -20,19 +20,27 @@ struct Rows {
     int last[SLOTS];  // own key that the row sees last, but for padding
 };
 
-// Scores become probabilities, their gradients take the place of those of the probabilities. Keys `first` and on
-// are seen from `begin` up to, not including, `end`, and own ones up to the row's last.
-DEVICE void differentiate(Scores& scores, Scores& gradients, const Rows& rows, float scale, bool is_own,
-                          bool is_whole, int first, int begin, int end) {
+// Keys `first` and on are seen from `begin` up to, not including, `end`, and own ones up to the row's last.
+DEVICE void mask(Scores& scores, const Rows& rows, bool is_own, int first, int begin, int end) {
+#pragma unroll
+    for (int slot = 0; slot < SLOTS; slot++) {
+        const int until = is_own ? min(end, rows.last[slot] + 1) : end;
+#pragma unroll
+        for (int column = 0; column < COLUMNS; column++) {
+            const int key = first + column_of(column);
+            if (key < begin || key >= until) scores.at(slot, column) = -infinity();
+        }
+    }
+}
+
+// What was the gradient of a probability becomes that of its score.
+DEVICE void differentiate(Scores& gradients, Scores& scores, const Rows& rows, float scale) {
 #pragma unroll
     for (int slot = 0; slot < SLOTS; slot++)
 #pragma unroll
         for (int column = 0; column < COLUMNS; column++) {
-            const int key = first + column_of(column);
-            const bool seen = is_whole || (key >= begin && key < end && (!is_own || key <= rows.last[slot]));
             const float p = probability(scores.at(slot, column), scale, rows.lse[slot]);
-            float& gradient = gradients.at(slot, column);
-            gradient = seen ? p * (gradient - rows.delta[slot]) : 0.0f;
+            gradients.at(slot, column) = p * (gradients.at(slot, column) - rows.delta[slot]);
         }
 }
 
@@ -46,6 +54,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, QUERY_BLOCKS)
     const SharedPrefixInputs& inputs = params.inputs;
     const Shared shared{bytes};
     const int group = inputs.heads / inputs.kv_heads, all = inputs.queries * group;
+    const Divisor by_group{group};
     // Later rows see more own keys: they start first.
     const int first_row = ((int)gridDim.x - 1 - (int)blockIdx.x) * RESIDENT, kv_head = blockIdx.y;
     const int batch = blockIdx.z;
@@ -54,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, QUERY_BLOCKS)
     const auto* grad = (const Element*)params.grad;
     load_tiles<RESIDENT>(shared.resident(0), shared.resident(1), query, [&](int row) -> Beginnings {
         if (first_row + row >= all) return {nullptr, nullptr};
-        const Folded folded{inputs, batch, kv_head, first_row + row};
+        const Folded folded{by_group, batch, kv_head, first_row + row};
         return {query + folded.in(inputs.query_strides), grad + folded.in(params.grad_strides)};
     });
 
@@ -91,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, QUERY_BLOCKS)
 #pragma unroll
     for (int slot = 0; slot < SLOTS; slot++) {
         const int row = first_row + row_of(slot);
-        const Folded folded{inputs, batch, kv_head, min(row, all - 1)};
+        const Folded folded{by_group, batch, kv_head, min(row, all - 1)};
         const long long at = folded.of_scalars(inputs);
         rows.lse[slot] = row < all ? params.lse[at] : infinity();
         rows.delta[slot] = row < all ? params.delta[at] : 0.0f;
@@ -111,14 +120,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, QUERY_BLOCKS)
         const int first = (is_own ? own_first + tile - prefix_tiles : tile) * STREAMED, last = first + STREAMED - 1;
         const int begin = is_own ? bounds.begin : 0, end = is_own ? bounds.end : inputs.prefix;
         const bool is_whole = first >= begin && last < end && (!is_own || last <= first_row / group + earlier);
-        differentiate(scores, gradients, rows, inputs.scale, is_own, is_whole, first, begin, end);
+        if (!is_whole) mask(scores, rows, is_own, first, begin, end);
+        differentiate(gradients, scores, rows, inputs.scale);
         add_weighted(sums, gradients, shared.streamed(stage, 0), shared.scratch());
     }
 #pragma unroll
     for (int slot = 0; slot < SLOTS; slot++) {
         const int row = first_row + row_of(slot);
         if (row >= all) continue;
-        const Folded folded{inputs, batch, kv_head, row};
+        const Folded folded{by_group, batch, kv_head, row};
         store_row(sums, slot, inputs.scale, (Element*)params.query_grad + folded.in(params.query_grad_strides));
     }
 }

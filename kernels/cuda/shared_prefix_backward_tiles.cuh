@@ -53,15 +53,31 @@ struct Shared {
     }
 };
 
+// Quotients of numbers from 0 to 2^31 - 1 by one that is known only when running, as a product and a shift
+// (Granlund and Montgomery 1994): in the loops over rows, divisions would be a fifth of all instructions.
+struct Divisor {
+    int by, shift = 0;
+    unsigned factor;
+
+    DEVICE explicit Divisor(int by) : by(by) {
+        while ((1ull << shift) < (unsigned)by) shift++;
+        factor = (unsigned)(((1ull << 32) * ((1ull << shift) - by)) / by + 1);
+    }
+    DEVICE int quotient(int of) const {
+        const unsigned high = (unsigned)((unsigned long long)(unsigned)of * factor >> 32);
+        return (int)((high + of) >> shift);
+    }
+};
+
 // Queries that see the same keys are folded into rows: row r of a batch row and kv head is query r / G of head
 // r % G of the group, so that rows are ordered by position.
 struct Folded {
     int batch, head, query;
 
-    DEVICE Folded(const SharedPrefixInputs& inputs, int batch, int kv_head, int row) : batch(batch) {
-        const int group = inputs.heads / inputs.kv_heads;
-        query = row / group;
-        head = kv_head * group + row - query * group;
+    DEVICE Folded(const Divisor& by_group, int batch, int kv_head, int row)
+        : batch(batch) {
+        query = by_group.quotient(row);
+        head = kv_head * by_group.by + row - query * by_group.by;
     }
     DEVICE long long in(const SharedPrefixStrides& strides) const {
         return batch * strides.batch + head * strides.head + query * strides.row;

@@ -86,8 +86,8 @@ BUGS = (
     PlantedBug(
         "queries see one own key too many",
         QUERY,
-        "key <= rows.last[slot]",
-        "key <= rows.last[slot] + 1",
+        "rows.last[slot] + 1) : end",
+        "rows.last[slot] + 2) : end",
         "result",
     ),
     PlantedBug(
@@ -100,22 +100,22 @@ BUGS = (
     PlantedBug(
         "end of the prefix not masked",
         QUERY,
-        "key >= begin && key < end",
-        "key >= begin",
+        "key < begin || key >= until",
+        "key < begin || (is_own && key >= until)",
         "result",
     ),
     PlantedBug(
         "left padding seen by queries",
         QUERY,
-        "key >= begin && key < end",
-        "key < end",
+        "key < begin || key >= until",
+        "key >= until",
         "result",
     ),
     PlantedBug(
         "padding gets gradients",
         KEYS,
-        "(exists && first_row + row >= from_row)",
-        "(first_row + row >= from_row)",
+        "!exists || first_row",
+        "first_row",
         "result",
     ),
     PlantedBug(
@@ -156,8 +156,8 @@ BUGS = (
     PlantedBug(
         "queries of another group",
         TILES,
-        "kv_head * group + row - query * group",
-        "(row - query * group) * inputs.kv_heads + kv_head",
+        "kv_head * by_group.by + row - query * by_group.by",
+        "kv_head + row - query * by_group.by",
         "result",
     ),
     PlantedBug(
