@@ -14,7 +14,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from workbench.ops.selected_logprobs import chunked, logprobs
 from workbench.ops.selected_logprobs.definition import Inputs, definition
 from workbench.ops.selected_logprobs.logprobs import Selected, selected_logprobs
-from workbench.ops.selected_logprobs.paths import LEAST_LOGITS, LEAST_TRAINED, PATHS, Name, choose
+from workbench.ops.selected_logprobs.paths import (
+    LEAST_LOGITS,
+    LEAST_TRAINED,
+    OTHER_TRAINED,
+    PATHS,
+    Name,
+    choose,
+)
 
 NAMES: tuple[Name, ...] = ("definition", *PATHS)
 EPSILON = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
@@ -251,15 +258,19 @@ def test_only_what_requires_a_gradient_gets_one() -> None:
 
 
 def test_the_choice_is_told_with_its_reason() -> None:
-    def of(count: int, trains_head: bool) -> Inputs:
-        head = torch.empty(1 << 10, 1, requires_grad=trains_head)
-        return Inputs(torch.empty(count, 1), head, torch.empty(count), None, -100, 1.0, None, 1.0)
+    def of(logits: int, trains_head: bool = False, dtype: torch.dtype = torch.float32) -> Inputs:
+        head = torch.empty(1 << 10, 1, dtype=dtype, requires_grad=trains_head)
+        hidden = torch.empty(logits >> 10, 1, dtype=dtype)
+        return Inputs(hidden, head, torch.empty(len(hidden)), None, -100, 1.0, None, 1.0)
 
-    count, trained = LEAST_LOGITS >> 10, LEAST_TRAINED >> 10
-    assert [choose(of(n, False)).path for n in (count, count + 1)] == ["definition", "chunked"]
-    assert [choose(of(n, True)).path for n in (trained, trained + 1)] == ["definition", "chunked"]
-    assert f"{count << 10} logits" in choose(of(count, False)).reason
-    assert "blocks of the vocabulary" in choose(of(trained + 1, True)).reason
+    for least, *rest in (
+        (LEAST_LOGITS,),
+        (LEAST_TRAINED[torch.bfloat16], True, torch.bfloat16),
+        (OTHER_TRAINED, True),
+    ):
+        few, many = (choose(of(n, *rest)) for n in (least, least + 1024))
+        assert (few.path, many.path) == ("definition", "chunked")
+        assert f"{least} logits" in few.reason and "blocks of the vocabulary" in many.reason
 
 
 @pytest.mark.parametrize(
