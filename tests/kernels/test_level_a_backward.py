@@ -34,6 +34,12 @@ def test_every_gradient_errs_at_most_twice_as_much_as_pytorch(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_long_prefixes_and_large_batches(builder: Builder, dtype: torch.dtype) -> None:
+    for case in (Case(17, 3, 513, padded=True), Case(1, 257, 513, heads=2, kv_heads=1)):
+        check(build(builder, 64, dtype), case, backward(case, 64, dtype), SCHEDULES[2], splits=4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_every_schedule_gives_the_same_bits(builder: Builder, dtype: torch.dtype) -> None:
     kernels, made = build(builder, 64, dtype), backward(LARGEST, 64, dtype)
     first, *others = (check(kernels, LARGEST, made, schedule) for schedule in SCHEDULES)
