@@ -224,7 +224,7 @@ def test_what_a_model_cannot_do_for_one_request_ends_that_one(start: Start) -> N
     runner = FakeRunner(seconds=0.001)
     begin = runner.begin
 
-    def refuse(prompt: Sequence[int], **options: bool) -> Any:
+    def refuse(prompt: Sequence[int], **options: Any) -> Any:
         if len(prompt) == 3:
             raise ModelError("not that one", hint="another")
         return begin(prompt, **options)

@@ -92,13 +92,15 @@ def test_rows_join_wait_and_leave(runner: TransformersRunner, monkeypatch: pytes
     monkeypatch.setattr(DenseCache, "shift", counted_shift)
     monkeypatch.setattr(DenseCache, "swap_rows", counted_swap)
     chance = random.Random(3)
+    runner.least_shared = CHUNK
     live: list[tuple[Any, list[int], list[int], list[torch.Tensor], int]] = []
     opened = 0
     while opened < 32 or live:
         if opened < 32 and (not live or chance.random() < 0.25):
             prompt = some_ids(chance.choice([3, 5, 17, 40, 90]), seed=opened)
-            prefill, logits = read(runner, prompt)
-            for _ in range(chance.choice([1, 1, 3])):
+            samples = chance.choice([1, 1, 3])
+            prefill, logits = read(runner, prompt, samples=samples)
+            for _ in range(samples):
                 length = chance.choice([2, 8, 20, 60, 200])
                 live.append((runner.open(prefill, length), prompt, [], [logits], length))
                 opened += 1

@@ -207,14 +207,46 @@ def test_a_soft_prompt_stands_before_every_prompt() -> None:
 
 
 @torch.inference_mode()
+def test_samples_lie_over_one_copy_of_their_prompt(llama: TransformersRunner) -> None:
+    llama.least_shared = CHUNK
+    prompt = some_ids(5 * CHUNK + 3)
+    prefill, _ = read(llama, prompt, samples=8)
+    rows = [llama.open(prefill, 40) for _ in range(8)]
+    llama.forget(prefill)
+    assert len({id(row.trunk) for row in rows}) == 1 and rows[0].width == 0
+    answers = [some_ids(40, seed=seed) for seed in range(8)]
+    for step in range(40):
+        logits = llama.decode(rows, [answer[step] for answer in answers])
+    for found, answer in zip(logits, answers, strict=True):
+        assert_close(found, llama.reference(prompt, answer)[-1])
+    trunk, batch = rows[0].trunk, rows[0].batch
+    assert trunk is not None and trunk.length == len(prompt) and batch.cache is not None
+    assert batch.cache.window.capacity <= 64, "there is room for their own tokens alone"
+    llama.close(rows[3], [*prompt, *answers[3]])
+    longer = [*prompt, *answers[3], 9]
+    again, logits = read(llama, longer)
+    assert again.cached == 7 * CHUNK, "a chunk of prompt and answer was kept, too"
+    assert_close(logits, llama.reference(longer, [])[0])
+
+
+@torch.inference_mode()
+def test_a_layer_that_does_not_see_what_rows_have_in_common_is_an_error(llama: TransformersRunner) -> None:
+    llama.least_shared = CHUNK
+    prefill, _ = read(llama, some_ids(2 * CHUNK), samples=2)
+    rows = [llama.open(prefill, 4) for _ in range(2)]
+    llama.model.set_attn_implementation("sdpa")
+    with pytest.raises(ModelError, match="0 of 2 layers saw"):
+        llama.decode(rows, [5, 6])
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("name", ["llama", "mistral", "gemma3", "gpt2"])
 def test_bf16_errs_no_more_than_the_model_does_without_a_cache(name: str) -> None:
     prompt, answer = some_ids(2 * CHUNK + 3), some_ids(6, seed=1)
     truth = dense_runner(DECODERS[name]()).reference(prompt, answer)
     runner = dense_runner(DECODERS[name]().to(torch.bfloat16), chunk=CHUNK)
     assert runner.aligned and "bfloat16" in runner.name
-    shares = name != "gpt2"
-    assert (runner.model.config._attn_implementation == "workbench_grouped") == shares
+    assert runner.model.config._attn_implementation == "workbench_engine"
     prefill, logits = read(runner, prompt)
     rows = [runner.open(prefill, len(answer)) for _ in range(3)]
     found = torch.stack([logits, *(runner.decode(rows, [token] * 3)[1] for token in answer)])

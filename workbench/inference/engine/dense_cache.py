@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ ROUND = 64
 """Columns are allocated in multiples of this, so that every row begins at an aligned address."""
 
 Pair = tuple[torch.Tensor, torch.Tensor]
+SHARE = "workbench_share"
+"""The attribute of keys that tells attention what rows have in common: a `Share`, and the layer's number."""
 
 
 def rounded(columns: int) -> int:
@@ -46,6 +49,24 @@ class Block:
         """The memory it takes."""
         return sum(part.numel() * part.element_size() for pair in self.layers if pair for part in pair)
 
+    def part(self, start: int, end: int) -> Block:
+        """Some of the tokens, not copied."""
+        pairs = [pair and (pair[0][:, start:end], pair[1][:, start:end]) for pair in self.layers]
+        return Block(pairs, end - start)
+
+
+def joined(blocks: Many[Block]) -> Block:
+    """Blocks one after another, as one; copied where there are several."""
+    if len(blocks) == 1:
+        return blocks[0]
+    layers: list[Pair | None] = []
+    for pairs in zip(*(block.layers for block in blocks), strict=True):
+        known = [pair for pair in pairs if pair is not None]
+        layers.append(
+            (torch.cat([k for k, _ in known], 1), torch.cat([v for _, v in known], 1)) if known else None
+        )
+    return Block(layers, sum(block.length for block in blocks))
+
 
 @dataclass
 class Window:
@@ -57,6 +78,8 @@ class Window:
     rows: int = 0
     start: int = 0
     end: int = 0
+    share: Any = None
+    """What groups of the rows have in common, for attention to see."""
 
 
 class DenseLayer(CacheLayerMixin):  # type: ignore[misc]
@@ -65,9 +88,10 @@ class DenseLayer(CacheLayerMixin):  # type: ignore[misc]
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, number: int) -> None:
         super().__init__()
         self.window = window
+        self.number = number
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.keys, self.values = (self._new(like) for like in (key_states, value_states))
@@ -89,7 +113,11 @@ class DenseLayer(CacheLayerMixin):  # type: ignore[misc]
         self.keys[: window.rows, :, window.end : end] = key_states
         self.values[: window.rows, :, window.end : end] = value_states
         seen = (slice(window.rows), slice(None), slice(window.start, end))
-        return self.keys[seen], self.values[seen]
+        keys, values = self.keys[seen], self.values[seen]
+        if window.share is not None:
+            window.share.given += 1
+            setattr(keys, SHARE, (window.share, self.number))
+        return keys, values
 
     def get_seq_length(self) -> int:
         return self.window.end - self.window.start
@@ -126,7 +154,7 @@ class DenseCache(Cache):  # type: ignore[misc]
     def layer(self, index: int) -> DenseLayer:
         """The layer, made when it is the first time that it is asked for."""
         while len(self.layers) <= index:
-            self.layers.append(DenseLayer(self.window))
+            self.layers.append(DenseLayer(self.window, len(self.layers)))
         return self.layers[index]
 
     def update(

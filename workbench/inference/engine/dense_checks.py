@@ -31,6 +31,7 @@ class Checked:
     """What a trial told."""
 
     aligned: bool
+    shares: bool
     vocabulary: int
     bytes_per_token: int
     shape: CacheShape
@@ -42,6 +43,7 @@ def check_model(runner: TransformersRunner) -> Checked:
     config = runner.model.config
     _refuse_other_state(runner.model, config)
     chunk, runner.chunk = runner.chunk, CHUNK
+    least, runner.least_shared = runner.least_shared, 1
     try:
         ids = _some_tokens(runner)
         long, short, answer = ids[:LONG], ids[LONG : LONG + SHORT], ids[-ANSWER:]
@@ -67,9 +69,15 @@ def check_model(runner: TransformersRunner) -> Checked:
         aligned = not _moves(config) and _may_be_padded(
             runner, (long, short), answer, truth, max(1e-4 * scale, PADDING_NOISE * noise)
         )
-        return Checked(aligned, alone.shape[-1], block.bytes // block.length, _shape(runner.model, block))
+        shares = aligned and runner.shares and not runner.model.config.is_encoder_decoder
+        if shares:
+            # Sums in another order: in bf16 that shows more than a row by itself does.
+            shares = _may_share(runner, (long, short), answer, truth, tolerance * scale)
+        return Checked(
+            aligned, shares, alone.shape[-1], block.bytes // block.length, _shape(runner.model, block)
+        )
     finally:
-        runner.chunk = chunk
+        runner.chunk, runner.least_shared = chunk, least
         runner.shrink(0)
 
 
@@ -150,6 +158,39 @@ def _may_be_padded(
         return True
     except Exception:
         # A model that knows no padding may fail as well as answer wrongly.
+        return False
+    finally:
+        for row in rows:
+            runner.close(row)
+        for reading in readings:
+            runner.forget(reading)
+
+
+def _may_share(
+    runner: TransformersRunner,
+    prompts: tuple[list[int], list[int]],
+    answer: list[int],
+    truth: list[torch.Tensor],
+    tolerance: float,
+) -> bool:
+    """Whether two samples over one copy of their prompt, around a row that has nothing in common with them,
+    give what each row gives by itself."""
+    readings = [runner.begin(prompts[0], samples=2), runner.begin(prompts[1])]
+    rows = []
+    try:
+        for reading in readings:
+            _read(runner, reading)
+        rows = [runner.open(readings[number], len(answer)) for number in (0, 1, 0)]
+        # The first is one token ahead, so that the two are not of one length.
+        runner.decode(rows[:1], answer[:1])
+        for number in range(1, len(answer)):
+            logits = runner.decode(rows, [answer[number], *[answer[number - 1]] * 2])
+            wanted = torch.stack([truth[0][number + 1], truth[1][number], truth[0][number]])
+            if not float((logits - wanted).abs().max()) <= tolerance:
+                return False
+        return True
+    except Exception:
+        # Whatever a model has attention do, it then holds a copy for each row.
         return False
     finally:
         for row in rows:

@@ -13,7 +13,8 @@ from itertools import groupby
 
 import torch
 
-from workbench.inference.engine.dense_cache import Block, DenseCache, rounded
+from workbench.inference.engine.dense_attention import Group, Share
+from workbench.inference.engine.dense_cache import Block, DenseCache, joined, rounded
 from workbench.inference.engine.dense_soft_prompts import Prefix
 
 FIRST_ROOM = 256
@@ -29,13 +30,33 @@ class Row:
     end: int
     """The column behind its last token."""
     width: int
-    """Columns it holds, with those before the prompt that a soft prompt takes."""
+    """Columns it holds, those of a soft prompt among them, and without its trunk."""
     length: int
     """Tokens it holds: what the engine knows of, prompt included."""
     source: int = 0
     """Tokens of the encoder that it looks at; 0 where there is no encoder."""
     prefix: Prefix | None = None
     """The soft prompt that it begins with."""
+    trunk: Block | None = None
+    """What it begins with, and others may, too; only referred to, and not in the batch."""
+
+    @property
+    def position(self) -> int:
+        """That of its next token."""
+        return self.width + (self.trunk.length if self.trunk is not None else 0)
+
+    def tokens(self, start: int, end: int) -> Block:
+        """Keys and values of some of the tokens that the engine knows of."""
+        assert self.batch.cache is not None
+        before = max(0, self.length - self.width)
+        parts = []
+        if start < before and self.trunk is not None:
+            first = self.trunk.length - before
+            parts.append(self.trunk.part(first + start, first + min(end, before)))
+        if end > before:
+            at = self.end - self.length
+            parts.append(self.batch.cache.cut(self.slot, at + max(start, before), at + end))
+        return joined(parts)
 
     @property
     def start(self) -> int:
@@ -58,14 +79,15 @@ class DenseBatch:
         new: int,
         source: Block | None = None,
         prefix: Prefix | None = None,
+        trunk: Block | None = None,
     ) -> Row:
-        """A row that begins with these blocks, of which the last `length` tokens are the prompt's."""
+        """A row that begins with a trunk and these blocks; the last `length` tokens are the prompt's."""
         width = sum(block.length for block in blocks)
         end = max([width, *(row.end for row in self.rows)])
         if self.cache is None:
             self.cache = DenseCache(1, rounded(width + min(new, FIRST_ROOM)))
         self.cache = self._reserve(self.cache, end)
-        row = Row(self, len(self.rows), end, width, length, source.length if source else 0, prefix)
+        row = Row(self, len(self.rows), end, width, length, source.length if source else 0, prefix, trunk)
         at = row.start
         for block in blocks:
             self.cache.write(block, row.slot, at)
@@ -104,7 +126,7 @@ class DenseBatch:
     def _give_back(self) -> None:
         """Keep at most four times the slots and columns that the rows that are left need."""
         assert self.cache is not None
-        longest = rounded(max(row.width for row in self.rows))
+        longest = rounded(max(1, *(row.width for row in self.rows)))
         if self.cache.window.capacity >= 4 * longest:
             self._move(self.rows, longest)
         self._shrink(self.cache, longest)
@@ -150,13 +172,42 @@ class DenseBatch:
         behind = sorted(slot for slot in wanted if slot >= len(rows))
         holes = [slot for slot in range(len(rows)) if slot not in wanted]
         for slot, hole in zip(behind, holes, strict=True):
-            one, other = self.rows[slot], self.rows[hole]
-            assert self.cache is not None
-            self.cache.swap_rows(slot, hole, max(one.end, other.end))
-            if self.cross is not None:
-                self.cross.swap_rows(slot, hole, max(one.source, other.source))
-            self.rows[slot], self.rows[hole] = other, one
-            one.slot, other.slot = hole, slot
+            self._swap(slot, hole)
+        self._gather(len(rows))
+
+    def _gather(self, count: int) -> None:
+        """Bring rows of one trunk side by side, in the first slots."""
+        trunks = [id(row.trunk) for row in self.rows[:count]]
+        first = {trunk: trunks.index(trunk) for trunk in trunks}
+        wanted = sorted(self.rows[:count], key=lambda row: first[id(row.trunk)])
+        for slot, row in enumerate(wanted):
+            if row.slot != slot:
+                self._swap(slot, row.slot)
+
+    def _swap(self, slot: int, other_slot: int) -> None:
+        assert self.cache is not None
+        one, other = self.rows[slot], self.rows[other_slot]
+        self.cache.swap_rows(slot, other_slot, max(one.end, other.end))
+        if self.cross is not None:
+            self.cross.swap_rows(slot, other_slot, max(one.source, other.source))
+        self.rows[slot], self.rows[other_slot] = other, one
+        one.slot, other.slot = other_slot, slot
+
+    def share(self, count: int, device: torch.device) -> Share | None:
+        """What rows in the first slots have in common, after `prepare`; None where they have nothing."""
+        rows = self.rows[:count]
+        if all(row.trunk is None for row in rows):
+            return None
+        groups, first = [], 0
+        for _, same in groupby(rows, key=lambda row: id(row.trunk)):
+            widths = [row.width for row in same]
+            longest, last = max(widths), first + len(widths)
+            starts = None
+            if min(widths) < longest:
+                starts = torch.tensor([longest - width for width in widths], device=device)
+            groups.append(Group(first, last, rows[first].trunk, longest + 1, starts))
+            first = last
+        return Share(groups)
 
     def appended(self, rows: Many[Row]) -> None:
         """Each of these rows has one token more."""

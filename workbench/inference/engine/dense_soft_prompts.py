@@ -30,8 +30,11 @@ class Before:
 Prefix = PlacedPrefix[Before]
 
 
-def place(soft_prompt: SoftPrompt, model: Any, shape: CacheShape, most: int) -> Prefix:
-    """A soft prompt for a model whose virtual tokens, prompt and answer hold `most` together.
+def place(
+    soft_prompt: SoftPrompt, model: Any, shape: CacheShape, most: int, *, is_shared: bool = False
+) -> Prefix:
+    """A soft prompt for a model that takes `most` tokens, virtual ones among them; with `is_shared` rows
+    refer to it instead of copying it.
 
     Raises `ModelError` where it does not fit.
     """
@@ -46,7 +49,8 @@ def place(soft_prompt: SoftPrompt, model: Any, shape: CacheShape, most: int) -> 
         vectors = soft_prompt.embeddings(shape, like)
         is_source = model.config.is_encoder_decoder
         before = Before(source=vectors) if is_source else Before(_read(model, vectors))
-    return PlacedPrefix(count, soft_prompt.key, before.bytes, count if before.block else 0, before)
+    columns = count if before.block and not is_shared else 0
+    return PlacedPrefix(count, soft_prompt.key, before.bytes, columns, before)
 
 
 @torch.inference_mode()
