@@ -257,6 +257,21 @@ def test_only_what_requires_a_gradient_gets_one() -> None:
         assert not call(given, "chunked").logprobs.requires_grad
 
 
+@pytest.mark.parametrize("path", NAMES)
+def test_under_autocast_it_multiplies_what_linear_would(path: Name) -> None:
+    given = made(9, 40)
+    rounded = given._replace(hidden=given.hidden.bfloat16(), weight=given.weight.bfloat16(), bias=None)
+    expected = call(rounded, path).logprobs
+    with torch.autocast("cpu", torch.bfloat16):
+        found = call(given._replace(bias=None), path).logprobs
+    assert torch.equal(found, expected)
+    wanted = given.hidden, given.weight
+    for one, other in zip(
+        torch.autograd.grad(found.sum(), wanted), torch.autograd.grad(expected.sum(), wanted), strict=True
+    ):
+        assert torch.equal(one, other) and one.dtype == torch.float32
+
+
 def test_the_choice_is_told_with_its_reason() -> None:
     def of(logits: int, trains_head: bool = False, dtype: torch.dtype = torch.float32) -> Inputs:
         head = torch.empty(1 << 10, 1, dtype=dtype, requires_grad=trains_head)

@@ -36,7 +36,8 @@ def selected_logprobs(
     hidden [..., D]; weight [V, D], bias [V]; targets [...] (int32 or int64). A target of `ignore_index` gives
     0 and no gradient. `scale` multiplies the logits (Cohere; Granite divides); `softcap` is Gemma 2's
     `final_logit_softcapping`. Gradients flow to hidden states, weight and bias as far as they require them.
-    `path` makes it take one path (see `paths.choose`).
+    Under autocast these three are taken in its type, as `linear` takes them. `path` makes it take one path
+    (see `paths.choose`).
 
     Raises `ValueError` for shapes, types, devices or settings that do not fit each other, and for targets
     outside the vocabulary on a CPU.
@@ -44,6 +45,7 @@ def selected_logprobs(
     shape = targets.shape
     if hidden.shape[:-1] != shape:
         raise ValueError(f"targets are {list(shape)}, not {list(hidden.shape[:-1])}, as hidden is")
+    hidden, weight, bias = _as_autocast(hidden, weight, bias)
     flat = hidden.reshape(-1, hidden.shape[-1]), weight, targets.reshape(-1), bias
     inputs = Inputs(*flat, ignore_index, scale, softcap, temperature)
     _check(inputs)
@@ -55,6 +57,15 @@ def selected_logprobs(
         wants_slope = PATHS[name].has_slope and needs and not trains_head(inputs)
         logprobs, _, is_best, _ = _selected(*inputs, wants_slope, name)
     return Selected(logprobs.reshape(shape), is_best.reshape(shape))
+
+
+def _as_autocast(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What `linear` would multiply: backward, where autocast is off, the operator must multiply the same."""
+    kind = hidden.device.type
+    if not torch.is_autocast_enabled(kind) or hidden.dtype == torch.float64:
+        return hidden, weight, bias
+    dtype = torch.get_autocast_dtype(kind)
+    return hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
 def _check(inputs: Inputs) -> None:
