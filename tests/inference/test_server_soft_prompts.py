@@ -210,7 +210,8 @@ def test_only_the_owner_has_folders_read(http: Any, served: Service, tmp_path: P
     served.is_owners = False
     try:
         answer = load(http, "one", write(tmp_path / "one", tmp_path))
-        assert answer.status_code == 400 and "only for the owner" in answer.json()["error"]["message"]
+        assert answer.status_code == 400 and "only by the owner" in answer.json()["error"]["message"]
+        assert http.delete("/v1/soft_prompts/one").status_code == 400
     finally:
         served.is_owners = True
 

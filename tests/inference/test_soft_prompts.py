@@ -156,5 +156,7 @@ def test_soft_prompts_of_other_models(runner: Any) -> None:
     with pytest.raises(ModelError, match="vectors have 96 numbers, the model's embeddings 64") as caught:
         runner.place(SoftPrompt("P_TUNING", torch.zeros(4, 96), base="other/model", where="there"))
     assert caught.value.where == "there" and "other/model" in caught.value.hint
-    with pytest.raises(ModelError, match="has 256 numbers.*2 × 2 layers × 2 heads × 16 = 128"):
-        runner.place(SoftPrompt("PREFIX_TUNING", torch.zeros(4, 256)))
+    ours = "this model's 2 × 2 layers × 2 heads × 16 = 128"
+    for layers, theirs in ((None, "256"), (4, "2 × 4 layers × 32 = 256")):
+        with pytest.raises(ModelError, match=f"{theirs} numbers, {ours}"):
+            runner.place(SoftPrompt("PREFIX_TUNING", torch.zeros(4, 256), layers=layers))

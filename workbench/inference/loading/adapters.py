@@ -32,6 +32,7 @@ class Adapter:
     kind: str
     task: str | None
     virtual_tokens: int | None = None
+    layers: int | None = None
 
     @property
     def is_soft_prompt(self) -> bool:
@@ -50,6 +51,7 @@ def read_adapter(folder: Path) -> Adapter:
             str(found["peft_type"]),
             found.get("task_type"),
             found.get("num_virtual_tokens"),
+            found.get("num_layers"),
         )
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise ModelError(f"{ADAPTER} is damaged: {error}", where=str(folder)) from None
@@ -111,7 +113,7 @@ def read_soft_prompt(adapter: Adapter) -> SoftPrompt:
         raise ModelError(f"{MATRIX} is {list(matrix.shape)}, not a row for each of {count}", where=where)
     if not bool(matrix.isfinite().all()):
         raise ModelError("the soft prompt holds numbers that are not finite", where=where)
-    return SoftPrompt(adapter.kind, matrix[:count].clone(), adapter.base, str(adapter.folder))
+    return SoftPrompt(adapter.kind, matrix[:count].clone(), adapter.base, str(adapter.folder), adapter.layers)
 
 
 def apply(model: Any, adapter: Adapter) -> tuple[Any, SoftPrompt | None]:

@@ -50,6 +50,8 @@ class SoftPrompt:
     """The model that it was trained for, as it says itself."""
     where: str = ""
     """Its folder, for errors."""
+    layers: int | None = None
+    """Of that model, if it is known."""
 
     @property
     def length(self) -> int:
@@ -88,8 +90,10 @@ class SoftPrompt:
         if not shape.heads:
             raise self._misfit("this model's layers keep keys and values of different shapes")
         if width != shape.numbers:
+            of_layer = width // (2 * self.layers) if self.layers else 0
+            own = f"2 × {self.layers} layers × {of_layer} = {width:,}" if of_layer else f"{width:,}"
             raise self._misfit(
-                f"a virtual token of it has {width:,} numbers, and of this model 2 × {shape.layers} layers × "
+                f"its keys and values of a token are {own} numbers, this model's 2 × {shape.layers} layers × "
                 f"{shape.heads} heads × {shape.head_size} = {shape.numbers:,}"
             )
         parts = self.matrix.to(like).view(self.length, shape.layers, 2, shape.heads, shape.head_size)

@@ -73,12 +73,7 @@ def _loaded(name: str, folder: str, prompts: SoftPrompts) -> Entry:
 
 def create(asked: LoadRequest, service: Service) -> dict[str, Any]:
     """`POST`: load one from a folder on this machine. Raises `RequestRefused`."""
-    if not service.is_owners:
-        raise RequestRefused(
-            "folders are read only for the owner of this server, at a Unix socket",
-            where="folder",
-            hint="start it with --soft-prompt NAME=FOLDER",
-        )
+    _check_owner(service)
     return _told(_loaded(asked.name, asked.folder, service.writer().soft_prompts), service)
 
 
@@ -125,8 +120,18 @@ def describe(name: str, service: Service) -> dict[str, Any]:
 
 def delete(name: str, service: Service) -> dict[str, Any]:
     """`DELETE`: no further request can choose it; those under way end as they began."""
+    _check_owner(service)
     entry = service.writer().soft_prompts.remove(name)
     return {"id": entry.name, "object": "soft_prompt", "deleted": True}
+
+
+def _check_owner(service: Service) -> None:
+    if not service.is_owners:
+        raise RequestRefused(
+            "soft prompts are loaded and removed only by the owner of this server, at a Unix socket",
+            where=FIELD,
+            hint="start it with --soft-prompt NAME=FOLDER",
+        )
 
 
 def as_models(service: Service) -> list[dict[str, Any]]:
