@@ -9,7 +9,7 @@ gradient of log p before its own is known, and the logits are computed again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -85,32 +85,48 @@ def chunked_backward(
 ) -> Gradients:
     """Gradients from that of the log-probabilities [N], and from what `chunked` found."""
     kept = (inputs.targets != inputs.ignore_index).nonzero()[:, 0]
-    hidden, weight, targets, bias, *_ = inputs
-    wide = precise(hidden.dtype)
-    few = inputs._replace(hidden=hidden[kept], targets=targets[kept].long())
-    slopes = grad[kept, None].to(wide) * (inputs.scale / inputs.temperature)
-    own = -torch.expm1(logprobs[kept, None]) * slopes
-    of_hidden = hidden.new_zeros(few.hidden.shape if wants_hidden else (0,), dtype=wide)
+    few = inputs._replace(hidden=inputs.hidden[kept], targets=inputs.targets[kept].long())
+    blocks = _logit_gradients(few, grad[kept], logprobs[kept], lse[kept])
+    of_hidden, of_weight, of_bias = products(few, blocks, wants_hidden, wants_head)
+    if not wants_hidden:
+        return of_hidden, of_weight, of_bias
+    spread = torch.zeros_like(inputs.hidden)
+    spread[kept] = of_hidden
+    return spread, of_weight, of_bias
+
+
+def products(
+    inputs: Inputs, blocks: Iterable[tuple[int, Tensor]], wants_hidden: bool, wants_head: bool
+) -> Gradients:
+    """Gradients from those of w h + b: `blocks` are the first token and the gradients [N, v] of consecutive
+    parts of the vocabulary. Sums over the vocabulary are in fp32 (of fp64 in fp64)."""
+    hidden, weight, _, bias, *_ = inputs
+    of_hidden = hidden.new_zeros(hidden.shape if wants_hidden else (0,), dtype=precise(hidden.dtype))
     of_weight = torch.empty_like(weight) if wants_head else weight.new_empty(0)
     of_bias = weight.new_empty(len(weight) if wants_head and bias is not None else 0)
-    for start, part, logits in _blocks(few):
-        is_inside, column = _places(few.targets, start, len(part))
-        bend = _bend(logits, inputs)
-        shares = logits.sub_(lse[kept, None]).exp_().mul_(-slopes)
-        shares.scatter_(1, column, torch.where(is_inside, own, shares.gather(1, column)))
-        if bend is not None:
-            shares.mul_(bend)
+    for start, grads in blocks:
+        end = start + grads.shape[1]
         if of_bias.numel():
-            of_bias[start : start + len(part)] = shares.sum(0)
+            of_bias[start:end] = grads.sum(0, dtype=of_hidden.dtype)
         if wants_head:
-            torch.mm(shares.T.to(weight.dtype), few.hidden, out=of_weight[start : start + len(part)])
+            torch.mm(grads.T.to(weight.dtype), hidden, out=of_weight[start:end])
         if wants_hidden:
-            _add_product(of_hidden, shares, part)
-    if not wants_hidden:
-        return of_hidden.to(hidden.dtype), of_weight, of_bias
-    spread = torch.zeros_like(hidden)
-    spread[kept] = of_hidden.to(hidden.dtype)
-    return spread, of_weight, of_bias
+            _add_product(of_hidden, grads, weight[start:end])
+    return of_hidden.to(hidden.dtype), of_weight, of_bias
+
+
+def _logit_gradients(
+    inputs: Inputs, grad: Tensor, logprobs: Tensor, lse: Tensor
+) -> Iterator[tuple[int, Tensor]]:
+    """First token and gradients of w h + b [N, v] of each block, where no target is ignored."""
+    slopes = grad[:, None].to(lse.dtype) * (inputs.scale / inputs.temperature)
+    own = -torch.expm1(logprobs[:, None]) * slopes
+    for start, part, logits in _blocks(inputs):
+        is_inside, column = _places(inputs.targets, start, len(part))
+        bend = _bend(logits, inputs)
+        grads = logits.sub_(lse[:, None]).exp_().mul_(-slopes)
+        grads.scatter_(1, column, torch.where(is_inside, own, grads.gather(1, column)))
+        yield start, grads if bend is None else grads.mul_(bend)
 
 
 def _blocks(inputs: Inputs) -> Iterator[tuple[int, Tensor, Tensor]]:
