@@ -4,11 +4,12 @@
         [--samples 16] [--steps 12] [--threads 1]
 
 MODEL is a transformers folder of a Llama, Qwen2 or Qwen3. The contestants take turns, step by step, in this
-process: `native` (the engine's fused decoder, which reads blocks of a prompt once for all rows), `operator`
-(the engine on transformers' own forward, its attention through `ops.shared_prefix`), and transformers'
-forward with the prompt repeated for each sample, in a DynamicCache (SDPA, eager) and in a StaticCache (SDPA).
-All read the same tokens, and their logits must agree. Prints JSON: medians of a step's wall and own processor
-time in milliseconds, the bytes of each cache, and how many times slower the best expanded one is.
+process: `native` (the engine's fused decoder, which reads blocks of a prompt once for all rows), `engine`
+(the engine on transformers' own forward, its attention through `ops.shared_prefix`), `model` (the same
+operator in the model itself, called with a `SharedPrefixCache`), and transformers' forward with the prompt
+repeated for each sample, in a DynamicCache (SDPA, eager) and in a StaticCache (SDPA). All read the same tokens,
+and their logits must agree. Prints JSON: medians of a step's wall and own processor time in milliseconds, the
+bytes of each cache, and how many times those of ours the best expanded one takes, and the best DynamicCache.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import copy
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -31,6 +33,8 @@ from workbench.inference.engine.fused_weights import fuse
 from workbench.inference.engine.paged_runner import PagedRunner
 from workbench.inference.engine.runner import Runner
 from workbench.inference.engine.transformers_runner import TransformersRunner
+from workbench.models.shared_prefix.cache import SharedPrefixCache
+from workbench.models.shared_prefix.decoder import prefix_of_prompt, shared_prefixes
 
 WARM_UP = 2
 TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-1}
@@ -77,6 +81,29 @@ class Expanded:
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
 
 
+class InModel(Expanded):
+    """transformers' forward with the operator as its attention, over a cache of the rows' own tokens."""
+
+    def __init__(self, model: Any, prompt: list[int]) -> None:
+        self.prefix = prefix_of_prompt(model, torch.tensor(prompt))
+        super().__init__(model, SharedPrefixCache(self.prefix))
+
+    def bytes(self) -> int:
+        """Keys and values of all rows, and once of the prompt."""
+        return super().bytes() + sum(part.nbytes for pair in self.prefix.layers for part in pair)
+
+
+@contextmanager
+def prepared(model: Any, name: str) -> Iterator[None]:
+    """The model with the attention that a contestant has."""
+    if name == "model":
+        with shared_prefixes(model):
+            yield
+        return
+    model.set_attn_implementation({"engine": NAME, "expanded, eager": "eager"}.get(name, "sdpa"))
+    yield
+
+
 def expanded_caches(model: Any, prompt: list[int], samples: int, steps: int) -> dict[str, Any]:
     """A growing cache twice, and one of fixed size; the prompt is read once."""
     read = DynamicCache(config=model.config)
@@ -95,7 +122,6 @@ def measured(
     contestants: dict[str, Any], model: Any, vocabulary: int, samples: int, steps: int, dtype: str
 ) -> dict[str, Any]:
     """Medians of all, taken by turns, and their logits compared."""
-    implementations = {"operator": NAME, "expanded, eager": "eager"}
     wall: dict[str, list[float]] = {name: [] for name in contestants}
     own: dict[str, list[float]] = {name: [] for name in contestants}
     generator = torch.Generator().manual_seed(1)
@@ -103,13 +129,14 @@ def measured(
         tokens = torch.randint(100, vocabulary - 100, (samples,), generator=generator)
         logits: dict[str, Tensor] = {}
         for name, contestant in contestants.items():
-            model.set_attn_implementation(implementations.get(name, "sdpa"))
-            time.sleep(0.02)  # the threads of the one before spin for some milliseconds more
-            start, busy = time.perf_counter(), time.process_time()
-            logits[name] = contestant(tokens)
+            with prepared(model, name):
+                time.sleep(0.02)  # the threads of the one before spin for some milliseconds more
+                start, busy = time.perf_counter(), time.process_time()
+                logits[name] = contestant(tokens)
+                seconds = time.perf_counter() - start, time.process_time() - busy
             if step >= WARM_UP:
-                wall[name].append(time.perf_counter() - start)
-                own[name].append(time.process_time() - busy)
+                wall[name].append(seconds[0])
+                own[name].append(seconds[1])
         truth = logits["expanded, eager"]
         for name, found in logits.items():
             error = float((found - truth).abs().max() / truth.abs().max())
@@ -123,13 +150,11 @@ def measured(
         for name, contestant in contestants.items()
     }
     theirs = [name for name in contestants if name.startswith("expanded")]
-    best: Callable[[str], float] = lambda kind: min(lines[name][kind] for name in theirs)  # noqa: E731
-    for name in ("native", "operator"):
-        lines[name] |= {
-            "best_expanded_slower_wall": round(best("wall_ms") / lines[name]["wall_ms"], 2),
-            "best_expanded_slower_processor": round(best("processor_ms") / lines[name]["processor_ms"], 2),
-            "best_expanded_larger": round(best("cache_mib") / lines[name]["cache_mib"], 1),
-        }
+    for name in ("native", "engine", "model"):
+        for word, others in (("best_expanded", theirs), ("dynamic", theirs[:2])):
+            for kind in ("wall_ms", "processor_ms", "cache_mib"):
+                best = min(lines[other][kind] for other in others)
+                lines[name][f"{word}_to_{kind}"] = round(best / lines[name][kind], 2)
     return lines
 
 
@@ -156,7 +181,8 @@ def main() -> None:
         contestants: dict[str, Any] = {
             name: Expanded(model, cache) for name, cache in expanded_caches(model, *rows).items()
         }
-        contestants["operator"] = Ours(TransformersRunner(model), *rows)
+        contestants["model"] = InModel(model, prompt)
+        contestants["engine"] = Ours(TransformersRunner(model), *rows)
         contestants["native"] = Ours(native, *rows)
         told[dtype] = measured(contestants, model, vocabulary, options.samples, options.steps, dtype)
         told[dtype]["native_runner"] = native.name
