@@ -11,7 +11,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from workbench.models.shared_prefix.prefix import SharedPrefix
 
 
-class OwnLayer(DynamicLayer):
+class OwnLayer(DynamicLayer):  # type: ignore[misc]
     """One layer's own keys and values [B, KV, T, d], at positions from P on."""
 
     keys: Tensor | None
@@ -64,7 +64,7 @@ class OwnLayer(DynamicLayer):
             self.keys, self.values = self.keys[indices], self.values[indices]
 
 
-class SharedPrefixCache(Cache):
+class SharedPrefixCache(Cache):  # type: ignore[misc]
     """What a decoder takes as `past_key_values` to stand behind `prefix`: its length is P + own, its memory
     that of own keys and values alone. Reordered and selected for beams like any cache."""
 

@@ -75,6 +75,7 @@ def _with_prefix(
     rows, queries = tokens.shape[:2]
     own, prefix = cache.own + queries, cache.prefix.length
     config = model.config.get_text_config()
+    _check_layers(cache, config.num_hidden_layers, type(model).__name__)
     check_context(prefix, own, context_of_config(config), type(model).__name__)
     _refuse_reentrant(model)
     mask, positions = kwargs.get("attention_mask"), kwargs.get("position_ids")
@@ -87,6 +88,16 @@ def _with_prefix(
     weights = config.output_attentions if weights is None else weights
     passed = PassedPrefix(cache.prefix, weights=bool(weights))
     return args, {**kwargs, "attention_mask": mask, "shared_prefix": passed}
+
+
+def _check_layers(cache: SharedPrefixCache, layers: int, where: str) -> None:
+    """Every layer has its part of the prefix, and none is left over."""
+    if len(cache.layers) != layers:
+        raise ModelError(
+            f"the prefix has keys and values for {len(cache.layers)} layers, and the model has {layers}",
+            where=where,
+            hint="use a prefix made for this model",
+        )
 
 
 def _counting(mask: Tensor, prefix: int, own: int) -> Tensor:
@@ -119,7 +130,8 @@ def _documents(positions: Tensor, prefix: int, config: Any) -> Tensor | None:
             where="position_ids",
             hint="do not pack",
         )
-    return (documents[:, :, None] == documents[:, None, :]).tril()[:, None]
+    same: Tensor = documents[:, :, None] == documents[:, None, :]
+    return same.tril()[:, None]
 
 
 def _refuse_reentrant(model: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers.masking_utils import causal_mask_function, sdpa_mask
-from transformers.utils.import_utils import is_tracing, torch_compilable_check
+from transformers.utils.import_utils import is_tracing
 
 
 def shared_prefix_mask(
@@ -39,7 +39,7 @@ def shared_prefix_mask(
         bounds, whole = _bounds(own)
         if is_tracing(own):
             # A graph cannot look at the mask to choose its path.
-            torch_compilable_check(whole, "a compiled model takes padding at the left and right only")
+            torch._assert_async(whole, "a compiled model takes padding at the left and right only")
             return bounds
         if bool(own.all()):
             return None

@@ -8,7 +8,7 @@ from typing import Any
 def shared_prefix_support(model: Any) -> str | None:
     """Why `use_shared_prefix` does not take this model of PEFT, or None when it does. What it does not take
     still trains and generates by PEFT's own way, which copies the prefix for each row."""
-    config = getattr(model, "active_peft_config", None)
+    config: Any = getattr(model, "active_peft_config", None)
     kind = getattr(config, "peft_type", None)
     if kind is None or getattr(kind, "value", kind) != "PREFIX_TUNING":
         return f"its adapter is {getattr(kind, 'value', 'none of PEFT')}, not PREFIX_TUNING"
