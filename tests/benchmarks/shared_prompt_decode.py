@@ -7,9 +7,10 @@ MODEL is a transformers folder of a Llama, Qwen2 or Qwen3. The contestants take 
 process: `native` (the engine's fused decoder, which reads blocks of a prompt once for all rows), `engine`
 (the engine on transformers' own forward, its attention through `ops.shared_prefix`), `model` (the same
 operator in the model itself, called with a `SharedPrefixCache`), and transformers' forward with the prompt
-repeated for each sample, in a DynamicCache (SDPA, eager) and in a StaticCache (SDPA). All read the same tokens,
-and their logits must agree. Prints JSON: medians of a step's wall and own processor time in milliseconds, the
-bytes of each cache, and how many times those of ours the best expanded one takes, and the best DynamicCache.
+repeated for each sample, in a DynamicCache (SDPA, eager) and in a StaticCache (SDPA). All read the same
+tokens, and their logits must agree. Prints JSON: medians of a step's wall and own processor time in
+milliseconds, the size of each cache, and how many times those of ours the best expanded one takes, and the
+best DynamicCache.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,8 +157,12 @@ def test_what_runs_have_learnt_is_found(http: Any, served: Service, tmp_path: Pa
     (listed,) = http.get("/v1/soft_prompts").json()["data"]
     assert (listed["id"], listed["length"], listed["is_loaded"]) == ("kind-run", 4, False)
     assert "tiny:kind-run" in {model["id"] for model in http.get("/v1/models").json()["data"]}
-    assert text_of(said(http, model="tiny:kind-run"))
+    before = text_of(said(http, model="tiny:kind-run", max_tokens=40))
     assert http.get("/v1/soft_prompts").json()["data"][0]["is_loaded"]
+    shutil.rmtree(paths.runs_dir() / "kind-run" / "final")
+    assert text_of(said(http, model="tiny:kind-run", max_tokens=40)) == before, "what was read is there still"
+    write(paths.runs_dir() / "kind-run" / "final", tmp_path, seed=5)
+    assert text_of(said(http, model="tiny:kind-run", max_tokens=40)) != before, "trained anew, read anew"
 
 
 def test_vectors_are_read_as_the_tokens_next_to_them(http: Any, served: Service, tmp_path: Path) -> None:

@@ -143,6 +143,40 @@ def test_what_was_read_is_found_again_only_behind_the_same_soft_prompt(
     torch.testing.assert_close(logits, setting.logits(name, longer)[-1], atol=2e-3, rtol=1e-4)
 
 
+@torch.inference_mode()
+def test_an_encoder_decoder_takes_several_at_a_time_too(tmp_path: Path) -> None:
+    own: dict[str, Any] = {"num_decoder_layers": 2, "d_kv": 16, "decoder_start_token_id": 0}
+    save(tmp_path / "base", "T5", head="ForConditionalGeneration", tie_word_embeddings=False, **own)
+    loaded = load_for_inference(str(tmp_path / "base"), device="cpu", dtype="float32")
+    runner = loaded.make_runner()
+    models: dict[str | None, Any] = {None: loaded.model}
+    for name, kind in (("vectors", peft.PromptTuningConfig), ("prefix", peft.PrefixTuningConfig)):
+        torch.manual_seed(1)
+        config: Any = kind(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=5)
+        models[name] = peft.get_peft_model(base_model(tmp_path / "base"), config).eval()
+        for encoder in models[name].prompt_encoder.values():
+            torch.nn.init.normal_(encoder.embedding.weight, 0, 0.5)
+        models[name].save_pretrained(str(tmp_path / name))
+    rows = []
+    for seed, chosen in enumerate([*models, *models]):
+        prompt = some_ids(5 + 9 * seed, seed)
+        prefix = runner.place(read_soft_prompt(read_adapter(tmp_path / chosen))) if chosen else None
+        prefill, logits = read(runner, prompt, prefix=prefix)
+        rows.append((chosen, prompt, runner.open(prefill, NEW), [int(logits.argmax())]))
+    for _ in range(NEW - 1):
+        logits = runner.decode([row for _, _, row, _ in rows], [text[-1] for _, _, _, text in rows])
+        for (_, _, _, text), after in zip(rows, logits, strict=True):
+            text.append(int(after.argmax()))
+    for chosen, prompt, _, text in rows:
+        given = torch.tensor([prompt])
+        logits = models[chosen](
+            input_ids=given,
+            attention_mask=torch.ones_like(given),
+            decoder_input_ids=torch.tensor([[0, *text[:-1]]]),
+        ).logits[0, -NEW:]
+        assert logits.argmax(-1).tolist() == text
+
+
 def test_virtual_tokens_count(runner: Any, setting: Setting) -> None:
     prefix = runner.place(setting.read("long"))
     assert runner.room(100, prefix) == runner.room(100) - prefix.length

@@ -63,18 +63,23 @@ class SoftPrompts:
         return entry
 
     def add(self, name: str, soft_prompt: SoftPrompt) -> Entry:
-        """Let requests choose one. Raises `ModelError` where it does not fit the model or the memory, and
-        where another one has that name; the same one twice is no error."""
+        """Let requests choose one; what has become of it in the same folder takes its place.
+
+        Raises `ModelError` where it does not fit the model or the memory, and where one from elsewhere has
+        that name; the same one twice is no error.
+        """
 
         def work() -> Entry:
             known = self._entries.get(name)
-            if known is not None:
-                if known.soft_prompt.key != soft_prompt.key:
-                    raise ModelError(
-                        f"there is another soft prompt called “{name}”, from {known.soft_prompt.where}",
-                        where=soft_prompt.where,
-                        hint="remove that one first, or give this one another name",
-                    )
+            if known is not None and known.soft_prompt.where != soft_prompt.where:
+                if known.soft_prompt.key == soft_prompt.key:
+                    return known
+                raise ModelError(
+                    f"there is another soft prompt called “{name}”, from {known.soft_prompt.where}",
+                    where=soft_prompt.where,
+                    hint="remove that one first, or give this one another name",
+                )
+            if known is not None and known.soft_prompt.changed == soft_prompt.changed:
                 return known
             prefix = self._runner.place(soft_prompt)
             kept = sum(other.bytes for other in self.placed())

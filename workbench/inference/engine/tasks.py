@@ -32,9 +32,10 @@ class Tasks:
         with self._lock:
             if self._is_over:
                 raise ServerError("the engine was closed")
-            if self._is_served:
+            is_served = self._is_served
+            if is_served:
                 self._queue.put((work, done))
-        if not self._is_served:
+        if not is_served:
             with torch.inference_mode():
                 return work()
         self._wake()

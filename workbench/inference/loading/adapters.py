@@ -113,7 +113,22 @@ def read_soft_prompt(adapter: Adapter) -> SoftPrompt:
         raise ModelError(f"{MATRIX} is {list(matrix.shape)}, not a row for each of {count}", where=where)
     if not bool(matrix.isfinite().all()):
         raise ModelError("the soft prompt holds numbers that are not finite", where=where)
-    return SoftPrompt(adapter.kind, matrix[:count].clone(), adapter.base, str(adapter.folder), adapter.layers)
+    return SoftPrompt(
+        adapter.kind,
+        matrix[:count].clone(),
+        adapter.base,
+        str(adapter.folder),
+        adapter.layers,
+        soft_prompt_changed(adapter.folder),
+    )
+
+
+def soft_prompt_changed(folder: str | Path) -> int | None:
+    """When the file of a soft prompt was written, in nanoseconds; None where it is gone."""
+    try:
+        return (Path(folder) / WEIGHTS).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def apply(model: Any, adapter: Adapter) -> tuple[Any, SoftPrompt | None]:

@@ -52,6 +52,8 @@ class SoftPrompt:
     """Its folder, for errors."""
     layers: int | None = None
     """Of that model, if it is known."""
+    changed: int | None = None
+    """When its file was written, in nanoseconds."""
 
     @property
     def length(self) -> int:

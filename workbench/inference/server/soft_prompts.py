@@ -12,7 +12,7 @@ from workbench.errors import ModelError
 from workbench.inference.engine.nearest_tokens import nearest_tokens
 from workbench.inference.engine.requests import RequestRefused
 from workbench.inference.engine.soft_prompts import FIELD, Entry, SoftPrompts, unknown
-from workbench.inference.loading.adapters import read_adapter, read_soft_prompt
+from workbench.inference.loading.adapters import read_adapter, read_soft_prompt, soft_prompt_changed
 from workbench.inference.loading.places import find_place
 from workbench.inference.server.protocol import Part
 from workbench.store.soft_prompts import SavedSoftPrompt, of_runs
@@ -52,11 +52,16 @@ def found(service: Service) -> dict[str, SavedSoftPrompt]:
 
 
 def ready(name: str, service: Service) -> Entry:
-    """A soft prompt by name; that of a run is loaded when it is first chosen. Raises `RequestRefused`."""
+    """A soft prompt by name; that of a run is loaded when it is first chosen, and any one anew when its file
+    has become another. Raises `RequestRefused`."""
     prompts = service.writer().soft_prompts
     known = {entry.name: entry for entry in prompts.every()}
     if name in known:
-        return known[name]
+        soft_prompt = known[name].soft_prompt
+        changed = soft_prompt_changed(soft_prompt.where) if soft_prompt.where else None
+        if changed in (None, soft_prompt.changed):
+            return known[name]
+        return _loaded(name, soft_prompt.where, prompts)
     of_run = found(service)
     if name not in of_run:
         raise unknown(name, [*known, *of_run])
