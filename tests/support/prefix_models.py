@@ -65,11 +65,8 @@ def decoder(family: str = "Llama", **values: Any) -> Any:
 
 def prefix_tuned(model: Any, **values: Any) -> Any:
     """The model with a prefix that is not small, so that it shows."""
-    settings: dict[str, Any] = {
-        "task_type": "CAUSAL_LM",
-        "num_virtual_tokens": PREFIX,
-        "encoder_hidden_size": 32,
-    } | values
+    settings: dict[str, Any] = {"task_type": "CAUSAL_LM", "num_virtual_tokens": PREFIX}
+    settings |= {"encoder_hidden_size": 32} | values
     wrapped: Any = get_peft_model(model, PrefixTuningConfig(**settings))
     with torch.no_grad():
         wrapped.prompt_encoder["default"].embedding.weight.normal_(generator=torch.Generator().manual_seed(1))
