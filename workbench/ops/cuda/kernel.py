@@ -1,4 +1,4 @@
-"""What is launched: a kernel, and all that the driver is told with it. Made without a GPU, so testable there."""
+"""What is launched: a kernel, and all that the driver is told with it; made and tested without a GPU."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def backward_splits(inputs: Inputs, multiprocessors: int) -> int:
 
 
 def forward_launches(inputs: Inputs, output: Tensor, lse: Tensor) -> list[Launch]:
-    """One block for each 64 queries of a key/value head; `output` [B, H, S, d] and `lse` [B, H, S] are written."""
+    """A block for each 64 queries of a key/value head; writes `output` [B, H, S, d], `lse` [B, H, S]."""
     params = ForwardParams(_inputs(inputs), output.data_ptr(), Strides.of(output), lse.data_ptr())
     kernel = _kernel(inputs, "shared_prefix_forward")
     grid = (_tiles(inputs), inputs.key.shape[1], 1)
@@ -103,7 +103,7 @@ def forward_launches(inputs: Inputs, output: Tensor, lse: Tensor) -> list[Launch
 def decode_launches(
     inputs: Inputs, output: Tensor, lse: Tensor, partial: Tensor, partial_lse: Tensor, splits: tuple[int, int]
 ) -> list[Launch]:
-    """The same with keys split; `partial` [sum of splits, B, H, S, d] and `partial_lse` without d are fp32."""
+    """The same with keys split; `partial` [sum of splits, B, H, S, d], `partial_lse` without d, are fp32."""
     params = DecodeParams(
         _inputs(inputs),
         output.data_ptr(),
