@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import ModelError
 from workbench.models.shared_prefix.attention import IMPLEMENTATION
+from workbench.models.shared_prefix.by_layer import by_layer
 from workbench.models.shared_prefix.cache import SharedPrefixCache
 from workbench.models.shared_prefix.decoder import prepare_decoder, release_decoder
 from workbench.models.shared_prefix.prefix import SharedPrefix, check_fits
@@ -76,21 +77,19 @@ def _disabled(self: PeftModel) -> Iterator[None]:
 
 def learned_prefix(model: PeftModel) -> SharedPrefix:
     """The active adapter's prefix, in the base model's type: its table, or what its reparameterisation makes
-    of it. One cast and one copy for all layers; gradients flow through both."""
+    of it. One cast for all layers; gradients flow through it."""
     config: Any = model.active_peft_config
     adapter = model.active_adapter
     encoder: Any = model.prompt_encoder[adapter]
-    length = config.num_virtual_tokens
-    if config.inference_mode:
-        learned = encoder.embedding.weight
+    if config.prefix_projection and not config.inference_mode:
+        tokens = model.prompt_tokens[adapter][: config.num_virtual_tokens]
+        learned = encoder(tokens.to(encoder.embedding.weight.device))
     else:
-        tokens = model.prompt_tokens[adapter][:length].to(encoder.embedding.weight.device)
-        learned = encoder(tokens)
-    layers, heads, _, size = _shape(config)
+        # Its rows in their order, which looking them up one by one would only copy.
+        learned = encoder.embedding.weight
+    layers, heads, _, _ = _shape(config)
     base: Any = model.get_base_model()
-    parts = learned.to(base.dtype).view(length, 2 * layers, heads, size).permute(1, 2, 0, 3).contiguous()
-    pairs = parts.view(layers, 2, heads, length, size)
-    return SharedPrefix(tuple(tuple(pair.unbind()) for pair in pairs.unbind()))
+    return SharedPrefix(by_layer(learned, layers, heads, base.dtype))
 
 
 def _shape(config: Any) -> tuple[int, int, int, int]:
