@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from workbench.ops.shared_prefix import attention
+from workbench.ops.native import NativeCodeError
+from workbench.ops.shared_prefix import attention, native
 from workbench.ops.shared_prefix.attention import shared_prefix_attention
 from workbench.ops.shared_prefix.definition import Inputs, definition, definition_backward, visible_own
 from workbench.ops.shared_prefix.paths import PATHS, Name, choose
 
 HEADS, KV_HEADS, SIZE = 6, 2, 64
-FUSED: tuple[Name, ...] = ("composed", "concatenated")
+FUSED: tuple[Name, ...] = ("native", "composed", "concatenated")
 EPSILON = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
 
 
@@ -152,10 +153,20 @@ def test_it_is_an_operator_of_pytorch(path: Name, queries: int, earlier: int) ->
         torch.testing.assert_close(one, other)
 
 
-def test_the_choice_is_told_with_its_reason() -> None:
-    short, long = (choose(inputs(tensors(2, 8, length), None, None, 1.0)) for length in (1, 2048))
-    assert (short.path, long.path) == ("concatenated", "composed")
-    assert "prefix of 1 " in short.reason and "prefix of 2048" in long.reason
+def test_the_choice_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    short, long = (inputs(tensors(2, 8, length), None, None, 1.0) for length in (1, 2048))
+    assert choose(short).path == choose(long).path == "native"
+    odd = choose(inputs(tensors(2, 8, 5, size=20), None, None, 1.0))
+    assert odd.path == "concatenated" and "multiples of 16 up to 256, not 20" in odd.reason
+    assert "float64" in choose(inputs(tensors(2, 8, 5, dtype=torch.float64), None, None, 1.0)).reason
+    # The answer of a process without a compiler, or told not to use one.
+    monkeypatch.setattr(native, "library", lambda: "no C++ compiler: c++ not found")
+    assert (choose(short).path, choose(long).path) == ("concatenated", "composed")
+    assert "prefix of 1 " in choose(short).reason and "prefix of 2048" in choose(long).reason
+    assert all(choose(each).reason.endswith("no C++ compiler: c++ not found") for each in (short, long))
+    shared_prefix_attention(*long[:5])
+    with pytest.raises(NativeCodeError, match="no C\\+\\+ compiler"):
+        shared_prefix_attention(*long[:5], path="native")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""How far a path of shared-prefix attention is from the definition in fp64, beside plain PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from workbench.ops.shared_prefix.definition import Gradients, Inputs, definition, definition_backward
+
+PARTS = (
+    "output",
+    "query gradient",
+    "prefix key gradient",
+    "prefix value gradient",
+    "key gradient",
+    "value gradient",
+)
+
+
+def example(
+    shape: tuple[int, int, int, int],
+    head: int,
+    dtype: torch.dtype,
+    device: torch.device | str,
+    *,
+    heads: int = 6,
+    kv_heads: int = 2,
+    padded: bool = True,
+) -> Inputs:
+    """Random inputs of B rows, S queries, a prefix of P and T − S earlier keys; one row sees no own key."""
+    batch, queries, prefix, earlier = shape
+    own = queries + earlier
+    if torch.device(device).type == "meta":
+        generator = None
+    else:
+        generator = torch.Generator(device).manual_seed(batch * 1000 + queries)
+
+    def random(*sizes: int) -> Tensor:
+        return torch.randn(*sizes, head, generator=generator, device=device).to(dtype)
+
+    starts = torch.arange(batch, device=device) % own
+    ends = own - torch.arange(batch, device=device) % own
+    ends[0] = 0
+    bounds = (starts, ends) if padded else (None, None)
+    query = random(batch, queries, heads).transpose(1, 2)
+    prefixes = random(kv_heads, prefix), random(kv_heads, prefix)
+    owns = random(batch, kv_heads, own), random(batch, kv_heads, own)
+    return Inputs(query, *prefixes, *owns, *bounds, head**-0.5)
+
+
+def errors(
+    forward: Callable[[Inputs], tuple[Tensor, Tensor]],
+    backward: Callable[[Inputs, Tensor, Tensor, Tensor], Gradients],
+    inputs: Inputs,
+) -> Iterator[tuple[str, float, float]]:
+    """Of output and gradients: relative error, and the most allowed, twice that of plain PyTorch in the same
+    type plus one unit in the last place (results are rounded to it)."""
+    precise = Inputs(*(one.double() for one in inputs[:5]), *inputs[5:])
+    exact, exact_lse = definition(precise)
+    plain, plain_lse = definition(inputs)
+    found, lse = forward(inputs)
+    grad = (
+        torch.cos(torch.arange(exact.numel(), device=exact.device))
+        .reshape(exact.shape)
+        .to(inputs.query.dtype)
+    )
+    wanted = (exact, *definition_backward(precise, grad.double(), exact, exact_lse))
+    usual = (plain, *definition_backward(inputs, grad, plain, plain_lse))
+    got = (found, *backward(inputs, grad, found, lse))
+    unit = torch.finfo(inputs.query.dtype).eps
+    for part, one, other, reference in zip(PARTS, got, usual, wanted, strict=True):
+        yield part, _relative(one, reference), 2 * _relative(other, reference) + unit
+
+
+def _relative(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm().clamp_min(1e-30))
