@@ -1,4 +1,4 @@
-"""Which weights of a model learn: all, only a new last layer, or low-rank adapters beside them."""
+"""Which weights of a model learn: all, only a new last layer, adapters beside them, or a soft prompt."""
 
 from __future__ import annotations
 
@@ -27,8 +27,15 @@ TASK_TYPES = {
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
-def adapt(model: Any, tuning: TuningSection, purpose: Purpose, checkpoint: Path | None = None) -> nn.Module:
-    """Freeze what is not to learn, or add adapters (Hu et al. 2021, LoRA), those of `checkpoint` if given.
+def adapt(
+    model: Any,
+    tuning: TuningSection,
+    purpose: Purpose,
+    checkpoint: Path | None = None,
+    tokenizer: Any = None,
+) -> nn.Module:
+    """Freeze what is not to learn, or add adapters (Hu et al. 2021, LoRA) or a soft prompt, those of
+    `checkpoint` if given. `tokenizer` is what a soft prompt needs to begin as a text or as tokens.
 
     What was drawn anew when the model was loaded always learns: its head, and a pooler that a masked
     language model lacks. Raises `ModelError` when the recipe names layers that the model has not, or when
@@ -47,6 +54,14 @@ def adapt(model: Any, tuning: TuningSection, purpose: Purpose, checkpoint: Path 
         freeze(model)
         frozen: nn.Module = model
         return frozen
+    if tuning.is_soft_prompt:
+        from workbench.models.soft_prompts.making import with_soft_prompt
+
+        _check_complete(model, purpose)
+        prompted: nn.Module = with_soft_prompt(
+            model, tuning, TASK_TYPES.get(purpose.objective, ""), tokenizer, checkpoint
+        )
+        return prompted
     return _with_adapters(model, tuning, purpose, checkpoint)
 
 
@@ -66,14 +81,8 @@ def _with_adapters(model: Any, tuning: TuningSection, purpose: Purpose, checkpoi
             raise ModelError(f"the checkpoint holds no {ADAPTER_WEIGHTS}", where=str(checkpoint))
         loaded: nn.Module = PeftModel.from_pretrained(model, str(checkpoint), is_trainable=True)
         return loaded
+    _check_complete(model, purpose)
     new = getattr(model, "new_weights", [])
-    if new and not purpose.is_task:
-        raise ModelError(
-            f"the model lacks {len(new)} weights that {purpose.objective} needs, and adapters cannot stand "
-            f"in for them: {', '.join(new[:3])}",
-            where="tuning.method",
-            hint="use tuning.method=full",
-        )
     saved = _learning_parts(model, new) if purpose.is_task else []
     config = LoraConfig(
         r=tuning.r,
@@ -87,6 +96,17 @@ def _with_adapters(model: Any, tuning: TuningSection, purpose: Purpose, checkpoi
     revision = getattr(model.config, "_commit_hash", None)
     wrapped: nn.Module = get_peft_model(model, config, **({"revision": revision} if revision else {}))
     return wrapped
+
+
+def _check_complete(model: Any, purpose: Purpose) -> None:
+    new = getattr(model, "new_weights", [])
+    if new and not purpose.is_task:
+        raise ModelError(
+            f"the model lacks {len(new)} weights that {purpose.objective} needs, and adapters cannot stand "
+            f"in for them: {', '.join(new[:3])}",
+            where="tuning.method",
+            hint="use tuning.method=full",
+        )
 
 
 def _learning_parts(model: Any, new: list[str]) -> list[str]:

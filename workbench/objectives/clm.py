@@ -11,8 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from workbench.data import PackedRows
+from workbench.data.records import ExampleStore, TaskRows
+from workbench.data.records.completions import prompt_text
 from workbench.models.isolation import check_isolation
 from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
+from workbench.objectives.completion_rows import CompletionRows
 from workbench.objectives.view import RowView, State, StreamView, TokenView
 
 if TYPE_CHECKING:
@@ -68,10 +71,14 @@ class CausalLanguageModeling(Objective):
     stat_names = ("correct",)
     bytes_per_token = 1.0
 
-    def rows(self, store: TokenStore, length: int, *, training: bool) -> Rows:
+    def rows(self, store: TokenStore | ExampleStore, length: int, *, training: bool) -> Rows:
         """Packed rows; held-out ones have one order for ever, but a mixed one, so that some of them stand
-        for all kinds of text."""
+        for all kinds of text. Prompts with completions are a row each."""
         data = self.recipe.data
+        if isinstance(store, ExampleStore):
+            section = self.recipe.training
+            shuffle, size = training and data.shuffle, section.per_device_train_batch_size
+            return CompletionRows(TaskRows(store, seed=section.seed, shuffle=shuffle, batch_bucketing=size))
         if not training:
             self.bytes_per_token = store.num_bytes / max(store.num_tokens, 1)
         return CausalRows(
@@ -87,14 +94,18 @@ class CausalLanguageModeling(Objective):
 
     def check(self, model: nn.Module) -> None:
         """The model must keep packed documents apart."""
-        if self.recipe.data.packing and self.recipe.data.isolate_documents:
+        data = self.recipe.data
+        if data.packing and data.isolate_documents and not self.recipe.objective.completion_only_loss:
             check_isolation(model)
 
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
         """Summed cross-entropy in fp32, whatever precision the model answers in."""
-        logits = model(
-            input_ids=tensors["input_ids"], position_ids=tensors["position_ids"], use_cache=False
-        ).logits.flatten(0, 1)
+        ids = tensors["input_ids"]
+        # Behind a soft prompt PEFT counts the positions on, and takes none.
+        given = {} if self.recipe.tuning.is_soft_prompt else {"position_ids": tensors["position_ids"]}
+        logits = model(input_ids=ids, use_cache=False, **given).logits
+        # What stands first are the virtual tokens of prompt tuning, which predict nothing.
+        logits = logits[:, logits.shape[1] - ids.shape[1] :].flatten(0, 1)
         targets = tensors["targets"].flatten()
         loss_sum = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE, reduction="sum")
         return LossOutput(loss_sum.unsqueeze(0), correct_count(logits, targets).unsqueeze(0))
@@ -105,7 +116,8 @@ class CausalLanguageModeling(Objective):
         if not training:
             loss = totals.mean("loss")
             values["perplexity"] = exponential(loss)
-            values["bits_per_byte"] = loss / math.log(2) / self.bytes_per_token
+            if not self.recipe.objective.completion_only_loss:
+                values["bits_per_byte"] = loss / math.log(2) / self.bytes_per_token
         return values
 
     def view(self, batch: Batch) -> list[RowView]:
@@ -132,11 +144,17 @@ class CausalLanguageModeling(Objective):
     def sample(self, model: nn.Module, prompt: str) -> dict[str, Any]:
         """Continue a prompt with temperature 0.8 and top-k 50."""
         generator: Any = model
-        encoded = self.tokenizer(prompt, return_tensors="pt", return_token_type_ids=False).to(
-            generator.device
-        )
+        # A prompt is rendered as those of the records are, which a model with a chat template knows alone.
+        chat = self.recipe.objective.completion_only_loss and bool(self.tokenizer.chat_template)
+        encoded = self.tokenizer(
+            prompt_text(prompt, self.tokenizer) if chat else prompt,
+            return_tensors="pt",
+            return_token_type_ids=False,
+            add_special_tokens=not chat,
+        ).to(generator.device)
         length = encoded["input_ids"].shape[1]
         context = int(getattr(generator.config.get_text_config(), "max_position_embeddings", 10**9))
+        context -= self.recipe.tuning.virtual_tokens
         room = min(self.recipe.training.sample_max_new_tokens, context - length)
         if length == 0 or room < 1:
             return {"text": ""}

@@ -134,7 +134,20 @@ class Denoising(Objective):
         return LossOutput(loss_sum.unsqueeze(0), torch.cat([right.sum().unsqueeze(0), whole]))
 
     def predict(self, model: nn.Module, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits [B, M, V] of the decoder, given the true tokens before each."""
+        """Logits [B, M, V] of the decoder, given the true tokens before each.
+
+        With a soft prompt rows hold one document each, and PEFT's own forward puts the prompt before it.
+        """
+        if self.recipe.tuning.is_soft_prompt:
+            output: Any = model(
+                input_ids=tensors["input_ids"],
+                attention_mask=(tensors["groups"] >= 0).long(),
+                decoder_input_ids=tensors["decoder_input_ids"],
+                # Its prefix is in the cache, without which PEFT gives none.
+                use_cache=self.recipe.tuning.method == "prefix",
+            )
+            logits: torch.Tensor = output.logits
+            return logits
         return call_encoder_decoder(
             model,
             tensors["input_ids"],
@@ -211,6 +224,7 @@ class Denoising(Objective):
         ids = ids.to(next(model.parameters()).device)
         wanted = len(found.targets) or len(found.inputs)
         room = (context_of_config(bare(model).config) or LONGEST_SAMPLE) - self.frame.size
+        room -= self.recipe.tuning.virtual_tokens
         output = generator.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),

@@ -17,9 +17,10 @@ from workbench.recipe.load import (
     validate,
 )
 from workbench.recipe.model_section import ModelSection
-from workbench.recipe.objective_section import ObjectiveSection, TuningSection
+from workbench.recipe.objective_section import ObjectiveSection
 from workbench.recipe.sections import LaunchSection, Recipe, RunSection
 from workbench.recipe.training_section import TrainingSection
+from workbench.recipe.tuning_section import TuningSection
 
 __all__ = [
     "DataKind",

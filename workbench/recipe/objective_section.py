@@ -51,6 +51,12 @@ class ObjectiveSection(Section):
     noise_density: float = Field(0.15, gt=0, lt=1, description="denoise: share of the tokens cut out.")
     mean_noise_span_length: float = Field(3.0, ge=1, description="denoise: mean length of a span in tokens.")
 
+    completion_only_loss: bool = Field(
+        False,
+        description="clm: learn from records with prompt and completion, through the model's chat template "
+        "where it has one; only the completion is predicted.",
+    )
+
     @model_validator(mode="after")
     def _shares_fit(self) -> ObjectiveSection:
         if self.mask_replace_prob + self.random_replace_prob > 1:
@@ -61,19 +67,3 @@ class ObjectiveSection(Section):
     def is_task(self) -> bool:
         """Whether it is trained on labelled records, not on running text."""
         return self.name not in PRETRAINING
-
-
-class TuningSection(Section):
-    """Which weights learn."""
-
-    method: Literal["full", "frozen", "lora"] = Field(
-        "full",
-        description="full: all weights; frozen: only the new last layer, the encoder stays as it is; "
-        "lora: low-rank adapters, and the new last layer.",
-    )
-    r: int = Field(8, ge=1, description="lora: rank.")
-    lora_alpha: int = Field(16, ge=1, description="lora: scale; updates are multiplied by lora_alpha/r.")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="lora: dropout before the adapter.")
-    target_modules: list[str] = Field(
-        default_factory=list, description="lora: names of the layers adapted. Empty: every linear one."
-    )

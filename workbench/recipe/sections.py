@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 from workbench.recipe.data_section import DataSection
 from workbench.recipe.families import FAMILIES
 from workbench.recipe.model_section import ModelSection
-from workbench.recipe.objective_section import ObjectiveSection, TuningSection
+from workbench.recipe.objective_section import ObjectiveSection
 from workbench.recipe.section import Section
 from workbench.recipe.training_section import TrainingSection
+from workbench.recipe.tuning_section import TuningSection, check_tuning
 
 RUN_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
@@ -76,9 +77,4 @@ class Recipe(Section):
             )
         if self.objective.next_sentence_prediction and name == "mlm" and section.family != "bert":
             raise ValueError("objective.next_sentence_prediction needs model.family bert")
-        if self.tuning.method == "frozen" and not self.objective.is_task:
-            raise ValueError("tuning.method frozen trains a new last layer; only tasks have one")
-        if self.tuning.method == "lora" and not section.model_name_or_path:
-            raise ValueError(
-                "tuning.method lora adapts an existing model: name one as model.model_name_or_path"
-            )
+        check_tuning(self)

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from workbench.errors import CheckpointError, StorageError, storage_error
+from workbench.models.soft_prompts.saving import PROJECTION, fold_saved
 from workbench.store.files import sync_folder
 from workbench.training.state import TrainState
 
@@ -124,6 +125,7 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
     if hasattr(model, "peft_config"):
         # PEFT names the base model, but not the labels of a head beside the adapters.
         model.get_base_model().config.save_pretrained(folder)
+        fold_saved(model, folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -133,7 +135,9 @@ def copy_model(source: Path, target: Path) -> None:
     def fill(folder: Path) -> None:
         for pattern in MODEL_FILES:
             for path in source.glob(pattern):
-                if path.name not in (STATE_FILE, OPTIMIZER_FILE) and not path.name.startswith("random-"):
+                if path.name not in (STATE_FILE, OPTIMIZER_FILE, PROJECTION) and not path.name.startswith(
+                    "random-"
+                ):
                     shutil.copyfile(path, folder / path.name)
 
     write_folder(target, fill)

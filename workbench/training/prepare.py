@@ -34,7 +34,8 @@ def prepare_data(
 def prepare_recipe(recipe: Recipe, length: int, progress: Progress) -> Prepared | PreparedRecords:
     """The data of a recipe, with rows of at most `length` tokens."""
     model, name = recipe.model, recipe.objective.name
-    if not recipe.objective.is_task:
+    completions = recipe.objective.completion_only_loss
+    if not recipe.objective.is_task and not completions:
         return prepare(
             recipe.data,
             tokenizer_name_or_path=model.tokenizer_name_or_path,
@@ -60,7 +61,7 @@ def prepare_recipe(recipe: Recipe, length: int, progress: Progress) -> Prepared 
     revision = None if model.tokenizer_name_or_path else model.revision
     return prepare_records(
         recipe.data,
-        objective=name,
+        objective="prompt_completion" if completions else name,
         tokenizer=load_tokenizer(
             tokenizer_name, revision=revision, trust_remote_code=model.trust_remote_code
         ),

@@ -35,7 +35,7 @@ def starting_model(
     Weights of a new model are drawn on the CPU, so that they are the same on every device.
     """
     section = recipe.model
-    adapters = recipe.tuning.method == "lora"
+    adapters = recipe.tuning.is_adapter
     if checkpoint is not None and not adapters:
         section = section.model_copy(update={"model_name_or_path": str(checkpoint), "revision": None})
     if section.model_name_or_path is None:
@@ -43,7 +43,7 @@ def starting_model(
     else:
         model = load_model(section, purpose, complete=checkpoint is not None and not adapters)
         _check_vocabulary(model, tokenizer, recipe)
-    return adapt(model, recipe.tuning, purpose, checkpoint if adapters else None)
+    return adapt(model, recipe.tuning, purpose, checkpoint if adapters else None, tokenizer)
 
 
 def _check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
@@ -57,14 +57,26 @@ def _check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, recipe: Re
 
 
 def row_length(recipe: Recipe, context: int | None) -> int:
-    """Tokens in a row: the recipe's, or the model's context up to 2,048; None is a context without end."""
-    section = recipe.data
+    """Tokens in a row: the recipe's, or the model's context up to 2,048; None is a context without end.
+    Virtual tokens of a soft prompt take their places from the context, not from the row.
+
+    Raises `ModelError` where the context has no room for them or for the row.
+    """
+    section, virtual = recipe.data, recipe.tuning.virtual_tokens
     if context is None:
         return section.max_length or min(recipe.model.max_position_embeddings, MAX_DEFAULT_LENGTH)
-    length = section.max_length or min(context, MAX_DEFAULT_LENGTH)
-    if length > context:
+    room = context - virtual
+    if virtual and room < 1:
         raise ModelError(
-            f"data.max_length {length:,} is longer than the model's context of {context:,} tokens",
-            hint=f"set data.max_length to at most {context}",
+            f"tuning.num_virtual_tokens {virtual:,} leaves no room in the model's context of "
+            f"{context:,} tokens",
+            hint="use fewer virtual tokens",
+        )
+    length = section.max_length or min(room, MAX_DEFAULT_LENGTH)
+    if length > room:
+        both = f" and tuning.num_virtual_tokens {virtual:,} are together" if virtual else " is"
+        raise ModelError(
+            f"data.max_length {length:,}{both} longer than the model's context of {context:,} tokens",
+            hint=f"set data.max_length to at most {room}",
         )
     return length

@@ -118,6 +118,14 @@ def span_extraction(record: Record, *, labelled: bool = True) -> Checked:
     return checked
 
 
+def prompt_completion(record: Record, *, labelled: bool = True) -> Checked:
+    """`prompt` and `completion`, both text."""
+    checked: Checked = {"prompt": text_in(record, "prompt")}
+    if labelled:
+        checked["completion"] = text_in(record, "completion")
+    return checked
+
+
 def _answers(record: Record) -> list[tuple[str, int | None]]:
     """SQuAD's columns of lists, a list of mappings, or bare texts; none for what cannot be answered."""
     answers = record.values.get("answers")
@@ -169,4 +177,5 @@ CHECKS: dict[str, Callable[..., Checked]] = {
     "regression": regression,
     "tagging": tagging,
     "span_extraction": span_extraction,
+    "prompt_completion": prompt_completion,
 }

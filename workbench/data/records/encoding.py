@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from workbench.data.records.columns import Columns
+from workbench.data.records.completions import encode_completions
 from workbench.data.records.framed import Framed
 from workbench.data.records.store import NO_TARGET, ExampleStore
 from workbench.data.ticker import TOKENISING, Progress, Ticker
@@ -35,6 +36,10 @@ def encode_records(
     Tagging without tags has the number of each word where the tag would stand. `progress` hears of records.
     """
     ticker = Ticker(progress or _silent, TOKENISING, len(records))
+    if kind == "prompt_completion":
+        completions = encode_completions(records, tokenizer, max_length, side, ticker)
+        ticker.finish()
+        return completions
     encode = {"span_extraction": _spans, "tagging": _tagging}.get(kind, _sentences)
     store = encode(records, tokenizer, max_length, labels, side, ticker)
     ticker.finish()

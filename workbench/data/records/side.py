@@ -124,9 +124,11 @@ def _check_kind(source: RecordSource, objective: str) -> None:
 def num_bytes(record: Checked) -> int:
     """UTF-8 bytes of what a model reads of a record."""
     total = sum(len(record[name].encode()) for name in TEXTS if name in record)
+    total += sum(len(record[name].encode()) for name in ("prompt", "completion") if name in record)
     return total + sum(len(token.encode()) + 1 for token in record.get("tokens", ()))
 
 
 def input_hash(record: Checked) -> int:
     """Of what a model reads of a record, not of what it is to say."""
-    return text_hash(orjson.dumps([record.get(name) for name in READ]))
+    prompt = [record["prompt"]] if "prompt" in record else []
+    return text_hash(orjson.dumps([record.get(name) for name in READ] + prompt))

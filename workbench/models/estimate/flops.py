@@ -14,7 +14,7 @@ from workbench.models.estimate.load import Load
 from workbench.models.estimate.matrices import Matrix, Per
 from workbench.models.estimate.shape import Shape, Stack
 
-Tuning = Literal["full", "frozen", "lora"]
+Tuning = Literal["full", "frozen", "lora", "prompt", "prefix"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def flops(
         # The gradient ends at the head's first layer, whose input needs none.
         first = next(m for m in parts if not m.body)
         backward = 2 * head - 2.0 * first.products * counts[first.per]
-    elif tuning == "lora":
+    elif tuning in ("lora", "prompt", "prefix"):
         # The weights themselves have no gradient, only what flows through them.
         backward = weights + 2 * attention
     else:

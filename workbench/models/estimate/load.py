@@ -39,7 +39,10 @@ class Load:
 
 def load_of(recipe: Recipe, shape: Shape) -> Load:
     """The micro-batch of a recipe."""
-    length = recipe.data.max_length or min(shape.positions, DEFAULT_LENGTH)
+    virtual = recipe.tuning.virtual_tokens
+    length = recipe.data.max_length or min(max(1, shape.positions - virtual), DEFAULT_LENGTH)
+    # What prompt tuning puts before a row goes through every layer; a prefix is only attended to.
+    length += virtual if recipe.tuning.method == "prompt" else 0
     return load_for(recipe, shape, recipe.training.per_device_train_batch_size, length)
 
 

@@ -32,7 +32,7 @@ class Parameters:
     `position_embeddings` are also T5's relative biases; `segment_embeddings` also XLNet's; `projection`
     takes ELECTRA's embeddings to the width of its layers; `head` is what follows the last layer;
     `generator` what ELECTRA's generator has of its own; `adapters` low-rank ones, with the trainable copy
-    of the head that goes with them. `trainable` is what has a gradient.
+    of the head that goes with them, or a soft prompt with what it is learned through. `trainable` is what has a gradient.
     """
 
     token_embeddings: int
@@ -83,6 +83,9 @@ def count(shape: Shape, tuning: TuningSection) -> Parameters:
         "adapters": 0,
     }
     total = sum(found.values())
+    if tuning.is_soft_prompt:
+        found["adapters"] = soft_prompt(shape, tuning)
+        return Parameters(**found, trainable=found["adapters"])
     if tuning.method == "lora":
         found["adapters"] = _adapters(shape, parts, tuning)
         return Parameters(**found, trainable=found["adapters"])
@@ -147,6 +150,19 @@ def _generator_norms(shape: Shape) -> int:
         return 0
     # Its embeddings' norm is its own, and there is one before its last layer.
     return _layer_norms(shape.generator) + 4 * shape.embedding
+
+
+def soft_prompt(shape: Shape, tuning: TuningSection) -> int:
+    """P vectors of the embeddings' width (Lester et al. 2021), or P keys and values of all layers (Li & Liang
+    2021); with a projection, P vectors of a layer's keys and two layers that make the prefix of them."""
+    wanted, stack = tuning.num_virtual_tokens, shape.decoder or shape.main
+    if tuning.method == "prompt":
+        return wanted * shape.embedding
+    prefix = 2 * stack.layers * stack.keys
+    if not tuning.prefix_projection:
+        return wanted * prefix
+    width = tuning.encoder_hidden_size or stack.keys
+    return wanted * stack.keys + (stack.keys + 1) * width + (width + 1) * prefix
 
 
 def _adapters(shape: Shape, parts: list[Matrix], tuning: TuningSection) -> int:
