@@ -19,7 +19,10 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         run,
         help="say what this machine has and lacks",
         description="Say what this machine has and lacks. Exit code 1 when something required is missing.",
-        example="workbench doctor\nworkbench doctor --json",
+        example="workbench doctor\nworkbench doctor --json\nworkbench doctor --kernels",
+    )
+    parser.add_argument(
+        "--kernels", action="store_true", help="only the fused operators: verify each path here, and time it"
     )
     grammar.add_json(parser)
 
@@ -32,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from workbench.cli.doctor.findings import PROBLEM, examine, section_text
 
     findings: list[Finding] = []
-    for section, found in examine():
+    for section, found in examine(kernels_only=args.kernels):
         findings += found
         if not args.json:
             # The probe of torch takes seconds: show what is known already.

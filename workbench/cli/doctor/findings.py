@@ -56,9 +56,16 @@ def sections() -> list[tuple[str, Check]]:
     ]
 
 
-def examine() -> Iterator[tuple[str, list[Finding]]]:
+def kernel_sections() -> list[tuple[str, Check]]:
+    """What is examined of the fused operators, which takes a while."""
+    from workbench.cli.doctor import kernels
+
+    return [("kernels", kernels.check)]
+
+
+def examine(*, kernels_only: bool = False) -> Iterator[tuple[str, list[Finding]]]:
     """Run every section; one that breaks is itself a finding and keeps no other from running."""
-    for section, check in sections():
+    for section, check in kernel_sections() if kernels_only else sections():
         try:
             found = [Finding(section, *row) for row in check()]
         except Exception as error:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from workbench.ops.shared_prefix.definition import Gradients, Inputs
-from workbench.ops.shared_prefix.paths import PATHS, Name, Path, choose
+from workbench.ops.shared_prefix.paths import GPU_PATHS, PATHS, Name, Path, choose
 
 
 def shared_prefix_attention(
@@ -110,7 +110,7 @@ def _parted(args: tuple[Any, ...]) -> tuple[Inputs, Path]:
     """An operator's flat arguments as inputs, and the path that was asked for or chosen."""
     *parts, name = args
     inputs = Inputs(*parts)
-    return inputs, PATHS[name or choose(inputs).path]
+    return inputs, (PATHS | GPU_PATHS)[name or choose(inputs).path]
 
 
 def _by_rows(x: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from workbench.ops.cuda import shared_prefix_choice
+from workbench.ops.cuda.shared_prefix_path import cuda_backward, cuda_forward
 from workbench.ops.shared_prefix.composed import composed, composed_backward
 from workbench.ops.shared_prefix.concatenated import concatenated, concatenated_backward
 from workbench.ops.shared_prefix.definition import (
@@ -19,7 +21,7 @@ from workbench.ops.shared_prefix.definition import (
 )
 from workbench.ops.shared_prefix.native import native, native_backward, why_not
 
-Name = Literal["native", "composed", "concatenated", "definition"]
+Name = Literal["cuda", "native", "composed", "concatenated", "definition"]
 FLASH_TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -53,12 +55,19 @@ PATHS: dict[Name, Path] = {
     "definition": Path(definition, definition_backward),
 }
 
+GPU_PATHS: dict[Name, Path] = {"cuda": Path(cuda_forward, cuda_backward)}
+"""Those that take no tensors of a CPU."""
+
 
 def choose(inputs: Inputs) -> Choice:
     """What a call with tensors of these shapes, type and device takes."""
     query = inputs.query
+    if query.device.type == "cuda":
+        if (reason := shared_prefix_choice.why_not(inputs)) is not None:
+            return Choice("definition", f"our kernels do not take it: {reason}")
+        return Choice("cuda", "our kernels, compiled for this card and compared with fp64 on it")
     if query.device.type != "cpu":
-        return Choice("definition", f"no fused path for {query.device.type} yet")
+        return Choice("definition", f"no fused path for {query.device.type}")
     if query.dtype not in FLASH_TYPES:
         return Choice("definition", f"PyTorch's flash attention has no {query.dtype}")
     obstacle = why_not(inputs)

@@ -1,0 +1,152 @@
+"""What `workbench doctor --kernels` asks: compilers, caches, and each path's error and speed here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from workbench.errors import WorkbenchError
+from workbench.ops import native
+from workbench.ops.cuda import cache
+from workbench.ops.cuda import compile as nvrtc
+from workbench.ops.explanation import explain
+from workbench.ops.shared_prefix import paths
+from workbench.ops.shared_prefix.attention import shared_prefix_attention
+from workbench.ops.shared_prefix.check import errors, example
+from workbench.ops.shared_prefix.definition import Inputs, visible_own
+
+CHECKED = ((3, 65, 70, 3), (3, 1, 513, 20), (2, 3, 1, 0))
+"""B, S, P and T − S of what is compared with fp64."""
+TIMED = {"training": (8, 64, 512, 0), "decoding": (16, 1, 1024, 63)}
+TYPES = (torch.float32, torch.bfloat16)
+ROUNDS = 5
+TYPICAL: tuple[tuple[str, tuple[int, ...]], ...] = (
+    ("shared_prefix_attention", (16, 9, 3, 64, 20, 64, 64)),
+    ("shared_prefix_attention", (16, 9, 3, 64, 512, 64, 64)),
+    ("shared_prefix_attention", (16, 9, 3, 1, 1024, 64, 64)),
+    ("soft_prompt_embedding", (8, 256, 20, 49_152, 576)),
+    ("selected_logprobs", (2048, 49_152, 576)),
+)
+
+
+def examine() -> dict[str, Any]:
+    """All facts, fit for JSON: `tools`, `explained`, `errors` (each `ok` or not) and `times`."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with torch.no_grad():
+        checked = [one for dtype in TYPES for name in _names(device) for one in _check(name, dtype, device)]
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "tools": _tools(),
+        "explained": [
+            explain(operator, shape, dtype=dtype, device=device)
+            for operator, shape in TYPICAL
+            for dtype in TYPES
+        ],
+        "errors": checked,
+        "times": [_time(what, dtype, device) for what in TIMED for dtype in TYPES],
+    }
+
+
+def _tools() -> dict[str, Any]:
+    compiler, version = _or_reason(lambda: " ".join(native.compiler())), _or_reason(nvrtc.version)
+    files = list(cache.folder().glob("*.bin"))
+    size = sum(file.stat().st_size for file in files)
+    return {
+        "compiler": compiler,
+        "nvrtc": version,
+        "cache": str(cache.folder()),
+        "cached_kernels": len(files),
+        "cache_bytes": size,
+    }
+
+
+def _or_reason(ask: Callable[[], str]) -> str:
+    try:
+        return ask()
+    except WorkbenchError as error:
+        return f"none: {error.message}"
+
+
+def _names(device: str) -> list[paths.Name]:
+    """The paths that this device can take."""
+    return list(paths.PATHS) if device == "cpu" else [*paths.GPU_PATHS, "definition"]
+
+
+def _check(name: paths.Name, dtype: torch.dtype, device: str) -> Iterator[dict[str, Any]]:
+    """The largest share that a part's error has of what it may be, over all shapes."""
+    found: dict[str, Any] = {"path": name, "dtype": str(dtype).removeprefix("torch.")}
+    path = (paths.PATHS | paths.GPU_PATHS)[name]
+    try:
+        shares = [
+            (error / allowed, part, error)
+            for shape in CHECKED
+            for part, error, allowed in errors(path.forward, path.backward, example(shape, 64, dtype, device))
+        ]
+    except WorkbenchError as error:
+        yield {**found, "ok": True, "text": f"not on this machine: {error.message}"}
+        return
+    except Exception as error:
+        yield {**found, "ok": False, "text": f"{type(error).__name__}: {error}"}
+        return
+    # A number that is none compares with nothing: it comes first.
+    share, part, error = max(shares, key=lambda one: (one[0] != one[0], one[0]))
+    text = f"largest error {error:.1e} ({part}), {share:.2f} of what is allowed"
+    yield {**found, "ok": share <= 1, "share": share, "error": error, "text": text}
+
+
+def _time(what: str, dtype: torch.dtype, device: str) -> dict[str, Any]:
+    """Best of interleaved rounds, milliseconds: the operator, concatenation with PyTorch's attention, and
+    PEFT's way (heads of keys repeated too). Training is forward and backward."""
+    inputs = example(TIMED[what], 64, dtype, device, heads=9, kv_heads=3, padded=False)
+    trains = what == "training"
+    five = [one.detach().requires_grad_(trains) for one in inputs[:5]]
+    ways: dict[str, Callable[[], Tensor]] = {
+        "operator": lambda: shared_prefix_attention(*five),
+        "concatenated": lambda: _concatenated(five, False),
+        "peft": lambda: _concatenated(five, True),
+    }
+    best = dict.fromkeys(ways, float("inf"))
+    with torch.set_grad_enabled(trains):
+        for number in range(ROUNDS + 1):
+            for name, way in ways.items():
+                seconds = _seconds(way, five if trains else [], device)
+                if number:  # the first round compiles
+                    best[name] = min(best[name], 1000 * seconds)
+    choice = paths.choose(Inputs(*five, None, None, inputs.scale))
+    shape = dict(zip("BSPT", (*TIMED[what][:3], TIMED[what][1] + TIMED[what][3]), strict=True))
+    kind = str(dtype).removeprefix("torch.")
+    return {"what": what, "dtype": kind, "shape": shape, "path": choice.path, "milliseconds": best}
+
+
+def _seconds(way: Callable[[], Tensor], wanted: list[Tensor], device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    output = way()
+    if wanted:
+        torch.autograd.grad(output, wanted, output.detach())
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _concatenated(five: list[Tensor], repeats: bool) -> Tensor:
+    """The prefix expanded over the batch and put before the own keys."""
+    query, prefix_key, prefix_value, key, value = five
+    batch, heads, queries, _ = query.shape
+    together = (
+        torch.cat([prefix.expand(batch, *prefix.shape), own], 2)
+        for prefix, own in ((prefix_key, key), (prefix_value, value))
+    )
+    if repeats:
+        together = (one.repeat_interleave(heads // key.shape[1], 1) for one in together)
+    mask = None
+    if queries > 1:
+        seen = visible_own(queries, key.shape[2], None, None, query.device)[:, None]
+        mask = torch.nn.functional.pad(seen, (prefix_key.shape[1], 0), value=True)
+    return scaled_dot_product_attention(query, *together, mask, enable_gqa=not repeats)
