@@ -36,7 +36,7 @@ DEVICE Part part_at(const SharedPrefixDecodeParams& params, int kv_head, int blo
 
 }  // namespace workbench
 
-extern "C" __global__ void __launch_bounds__(128) shared_prefix_decode(const SharedPrefixDecodeParams params) {
+extern "C" __global__ void __launch_bounds__(128, 2) shared_prefix_decode(const SharedPrefixDecodeParams params) {
     using namespace workbench;
     const SharedPrefixInputs& in = params.inputs;
     const int kv_head = blockIdx.y;

@@ -6,7 +6,7 @@
 // Variants: HEAD 64, 96, 128; DTYPE_BF16, DTYPE_FP16, DTYPE_FP32.
 #include "shared_prefix_attend.cuh"
 
-extern "C" __global__ void __launch_bounds__(128) shared_prefix_forward(const SharedPrefixForwardParams params) {
+extern "C" __global__ void __launch_bounds__(128, 2) shared_prefix_forward(const SharedPrefixForwardParams params) {
     using namespace workbench;
     const SharedPrefixInputs& in = params.inputs;
     const int kv_head = blockIdx.y, all = in.batch * in.queries * (in.heads / in.kv_heads);

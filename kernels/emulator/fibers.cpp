@@ -1,6 +1,6 @@
 #include "fibers.h"
 
-#if defined(__x86_64__)
+#ifdef WORKBENCH_SWITCH
 // The registers that a called function must preserve, on the stack that is left and from the one entered.
 asm(R"(
 .text
@@ -27,7 +27,7 @@ workbench_switch_stack:
 namespace emulator {
 
 void prepare(Fiber& fiber, unsigned char* stack, std::size_t bytes, void (*entry)()) {
-#if defined(__x86_64__)
+#ifdef WORKBENCH_SWITCH
     auto* top = (std::uint64_t*)(stack + bytes);
     *--top = 0;  // a return address for `entry`, which keeps the stack aligned as a call would
     *--top = (std::uint64_t)entry;
@@ -46,7 +46,7 @@ void switch_fiber(Fiber& from, Fiber& to) {
 #ifdef WORKBENCH_TSAN
     __tsan_switch_to_fiber(to.sanitized, __tsan_switch_to_fiber_no_sync);
 #endif
-#if defined(__x86_64__)
+#ifdef WORKBENCH_SWITCH
     workbench_switch_stack(&from.stack_pointer, to.stack_pointer);
 #else
     swapcontext(&from.context, &to.context);

@@ -9,7 +9,10 @@
 #include <cstdint>
 #include <cstdlib>
 
-#if !defined(__x86_64__)
+// Where the switch below is not written for, the C library's, which costs two calls of the system, does as well.
+#if defined(__x86_64__) && defined(__linux__) && !defined(WORKBENCH_UCONTEXT)
+#define WORKBENCH_SWITCH
+#else
 #include <ucontext.h>
 #endif
 
@@ -46,14 +49,13 @@ public:
     std::size_t used, inner;
 };
 
-#if defined(__x86_64__)
+#ifdef WORKBENCH_SWITCH
 // Keeps the caller's stack pointer at `save` and goes on from `load`.
 extern "C" void workbench_switch_stack(void** save, void* load);
 #endif
 
 struct Fiber {
-    // The x86-64 form needs a stack pointer alone; others go through the C library.
-#if defined(__x86_64__)
+#ifdef WORKBENCH_SWITCH
     void* stack_pointer = nullptr;
 #else
     ucontext_t context{};
