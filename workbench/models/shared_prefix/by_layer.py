@@ -32,7 +32,7 @@ class _ByLayer(torch.autograd.Function):
         return tuple(parts.unbind())
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, None, None, None]:
         length, count, heads, size = ctx.shape
         first = next(grad for grad in grads if grad is not None)
         whole = first.new_empty(ctx.shape, dtype=ctx.kind)
