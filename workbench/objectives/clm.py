@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -159,14 +160,17 @@ class CausalLanguageModeling(Objective):
         if length == 0 or room < 1:
             return {"text": ""}
         pad = self.tokenizer.pad_token_id
-        output = generator.generate(
-            **encoded,
-            do_sample=True,
-            temperature=TEMPERATURE,
-            top_k=TOP_K,
-            max_new_tokens=room,
-            pad_token_id=self.tokenizer.eos_token_id if pad is None else pad,
-        )
+        with warnings.catch_warnings():
+            # PEFT counts positions on behind a soft prompt, and warns of those that transformers gives.
+            warnings.filterwarnings("ignore", message="Position ids are not supported")
+            output = generator.generate(
+                **encoded,
+                do_sample=True,
+                temperature=TEMPERATURE,
+                top_k=TOP_K,
+                max_new_tokens=room,
+                pad_token_id=self.tokenizer.eos_token_id if pad is None else pad,
+            )
         return {"text": str(self.tokenizer.decode(output[0, length:], skip_special_tokens=True))}
 
 

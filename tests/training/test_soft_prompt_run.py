@@ -1,0 +1,95 @@
+"""Runs that learn soft prompts from prompts with completions: what is supervised, resumed and left behind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from peft import PeftModel
+from tiny_run import MakeRun, curve, mapping, text_of
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from workbench.data.records.completions import row_of
+from workbench.errors import DataError
+from workbench.recipe import validate
+from workbench.store.runs import Run, create_run
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings:UserWarning"),
+]
+Work = Callable[[Run], int]
+
+
+@pytest.fixture
+def tuned(make_run: MakeRun, work: Work, tmp_path: Path) -> Callable[..., Run]:
+    """Makes a run of prompts and completions on a model that a tiny run has left, not started."""
+    first = make_run(training__max_steps=2, training__sample_prompts=[])
+    assert work(first) == 0
+    path = tmp_path / "answers.jsonl"
+    records = [{"prompt": text_of(n, 5), "completion": f" {text_of(n + 99, 1)}"} for n in range(40)]
+    path.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in records))
+
+    def make(**tuning: Any) -> Run:
+        given = mapping(path, training__max_steps=6, training__save_steps=3, training__learning_rate=1e-2)
+        given |= {"model": {"model_name_or_path": str(first.final_path)}, "tuning": tuning}
+        given["data"]["max_length"] = 24
+        given["objective"] = {"completion_only_loss": True}
+        return create_run(validate(given, "test"), "tuned")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "tuning",
+    [
+        {"method": "prompt", "num_virtual_tokens": 3, "prompt_tuning_init_text": "the cat"},
+        {"method": "prefix", "num_virtual_tokens": 3, "prefix_projection": True},
+    ],
+)
+def test_what_goes_on_from_a_checkpoint_is_what_never_stopped(
+    tuning: dict[str, Any], tuned: Callable[..., Run], work: Work
+) -> None:
+    run = tuned(**tuning)
+    assert work(run) == 0
+    before, final = curve(run), run.final_path / "adapter_model.safetensors"
+    written = final.read_bytes()
+    assert not (run.final_path / "prefix_projection.safetensors").exists()
+    shutil.rmtree(run.path / "checkpoint-6")
+    shutil.rmtree(run.final_path)
+    assert work(run) == 0
+    assert curve(run) == before and final.read_bytes() == written
+    base = AutoModelForCausalLM.from_pretrained(run.recipe().model.model_name_or_path)
+    plain: Any = PeftModel.from_pretrained(base, str(run.final_path))
+    assert plain.active_peft_config.num_virtual_tokens == 3
+
+
+def test_more_virtual_tokens_than_the_context_leaves_room_for(
+    tuned: Callable[..., Run], work: Work, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tuned(method="prompt", num_virtual_tokens=20)
+    assert work(run) != 0
+    assert "data.max_length 24 and tuning.num_virtual_tokens 20 are together" in capsys.readouterr().err
+
+
+def test_only_the_completion_and_its_end_are_predicted(make_run: MakeRun, work: Work) -> None:
+    run = make_run(training__max_steps=1, training__sample_prompts=[])
+    assert work(run) == 0
+    tokenizer = AutoTokenizer.from_pretrained(run.final_path)
+    ids, supervised = row_of("the cat sees", " a dog", tokenizer)
+    said = [token for token, wanted in zip(ids, supervised, strict=True) if wanted]
+    assert tokenizer.decode(said) == f" a dog{tokenizer.eos_token}"
+    tokenizer.chat_template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}" + tokenizer.eos_token + "\n{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    ids, supervised = row_of("the cat sees", "a dog", tokenizer)
+    said = [token for token, wanted in zip(ids, supervised, strict=True) if wanted]
+    assert tokenizer.decode(said) == f"a dog{tokenizer.eos_token}"
+    tokenizer.chat_template = "{% if add_generation_prompt %}one{% else %}other{% endif %}"
+    with pytest.raises(DataError, match="renders a prompt otherwise"):
+        row_of("the cat", "a dog", tokenizer)
