@@ -24,9 +24,14 @@ _Call = c_int64 * (9 + 2 + 13 * 4)
 def library() -> ctypes.CDLL | str:
     """The compiled code, or the reason why there is none; asked for once in a process."""
     try:
-        found = load_library("shared_prefix")
+        return compiled()
     except NativeCodeError as error:
         return error.message
+
+
+def compiled(*flags: str) -> ctypes.CDLL:
+    """The code as the compiler makes it with these flags, or `NativeCodeError`."""
+    found = load_library("shared_prefix", *flags)
     found.workbench_shared_prefix.argtypes = (c_void_p, c_double, c_int)
     found.workbench_shared_prefix.restype = c_int
     return found
