@@ -68,4 +68,8 @@ a *problem* is `{title, message, where, hint}`, all strings.
                         sample: {text, tokens: [as in `vocabulary`]}},
      chat: None | {template, messages: [{role, content}], rendered: str|None},
      files: [{path, bytes}], problems: [problem]}
+
+`soft_prompt` (name: folder of PEFT's; count=5): its base model is loaded
+    {name, kind: "prompt tuning"|"prefix tuning"|"p-tuning", length, base,
+     nearest: None (of a prefix) | [[{token: id, text, cosine, l2}] for each virtual token]}
 """

@@ -19,6 +19,7 @@ PLACES = {
     "train_tokenizer": "workbench.inspection.train_tokenizer",
     "batch": "workbench.inspection.batch",
     "model": "workbench.inspection.model",
+    "soft_prompt": "workbench.inspection.soft_prompt",
 }
 """Where the function of each request is; it has the request's name."""
 

@@ -55,11 +55,13 @@ def _config(tuning: TuningSection, task_type: str, projected: bool) -> Any:
             num_virtual_tokens=tuning.num_virtual_tokens,
             num_transformer_submodules=1,
         )
+    given = projected and tuning.encoder_hidden_size is not None
+    width: dict[str, Any] = {"encoder_hidden_size": tuning.encoder_hidden_size} if given else {}
     return PrefixTuningConfig(
         task_type=task_type,
         num_virtual_tokens=tuning.num_virtual_tokens,
         prefix_projection=projected,
-        encoder_hidden_size=tuning.encoder_hidden_size if projected else None,
+        **width,
     )
 
 
