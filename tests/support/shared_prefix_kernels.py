@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,53 +10,16 @@ import torch
 from kernel_emulator import SCHEDULES, Builder, Emulator, Launch, Schedule
 from torch import Tensor
 
+from workbench.ops.cuda.shared_prefix_params import TENSORS as TENSORS
+from workbench.ops.cuda.shared_prefix_params import DecodeParams, ForwardParams
+from workbench.ops.cuda.shared_prefix_params import InputParams as InputParams
+from workbench.ops.cuda.shared_prefix_params import Strides as Strides
 from workbench.ops.shared_prefix.definition import Inputs, definition
 
 NAMES = {torch.bfloat16: "DTYPE_BF16", torch.float16: "DTYPE_FP16", torch.float32: "DTYPE_FP32"}
 EPSILON = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11, torch.float32: 2.0**-23}
-TENSORS = ("query", "prefix_key", "prefix_value", "key", "value")
 GAP = 8  # elements between the rows of every tensor, which nobody may read or write
 ROWS, THREADS = 64, 128
-
-
-class Strides(ctypes.Structure):
-    """`SharedPrefixStrides` of kernels/cuda/shared_prefix_params.h."""
-
-    _fields_ = [(name, ctypes.c_longlong) for name in ("batch", "head", "row")]
-
-
-class InputParams(ctypes.Structure):
-    """`SharedPrefixInputs` there."""
-
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in (*TENSORS, "starts", "ends")),
-        *((f"{name}_strides", Strides) for name in TENSORS),
-        *((name, ctypes.c_int) for name in ("batch", "heads", "kv_heads", "queries", "prefix", "own")),
-        ("scale", ctypes.c_float),
-    ]
-
-
-class ForwardParams(ctypes.Structure):
-    """`SharedPrefixForwardParams` there."""
-
-    _fields_ = [
-        ("inputs", InputParams),
-        ("output", ctypes.c_void_p),
-        ("output_strides", Strides),
-        ("lse", ctypes.c_void_p),
-    ]
-
-
-class DecodeParams(ctypes.Structure):
-    """`SharedPrefixDecodeParams` there."""
-
-    _fields_ = [
-        *ForwardParams._fields_,
-        ("partial_output", ctypes.c_void_p),
-        ("partial_lse", ctypes.c_void_p),
-        ("prefix_splits", ctypes.c_int),
-        ("own_splits", ctypes.c_int),
-    ]
 
 
 @dataclass(frozen=True)
@@ -147,7 +109,7 @@ def run(kernels: Kernels, case: Case, made: Made, schedule: Schedule = SCHEDULES
     group = case.heads // case.kv_heads
     tiles, own_tiles = -(-case.batch * case.queries * group // ROWS), -(-case.queries * group // ROWS)
     block, shared = (THREADS, 1, 1), shared_bytes(head, dtype)
-    written = {"output": output.data_ptr(), "output_strides": _strides(output), "lse": lse.data_ptr()}
+    written = {"output": output.data_ptr(), "output_strides": Strides.of(output), "lse": lse.data_ptr()}
     tensors = [*inputs[:5], output, lse, *(t for t in (inputs.starts, inputs.ends) if t is not None)]
     if case.splits is None:
         params = ForwardParams(_inputs(case, inputs), **written)
@@ -199,9 +161,4 @@ def _inputs(case: Case, inputs: Inputs) -> InputParams:
     addresses = [tensor.data_ptr() for tensor in inputs[:5]]
     bounds = [None if tensor is None else tensor.data_ptr() for tensor in (inputs.starts, inputs.ends)]
     sizes = (case.batch, case.heads, case.kv_heads, case.queries, case.prefix, inputs.key.shape[2])
-    return InputParams(*addresses, *bounds, *map(_strides, inputs[:5]), *sizes, inputs.scale)
-
-
-def _strides(tensor: Tensor) -> Strides:
-    """Of [B, heads, n, d], or of a prefix [heads, n, d]."""
-    return Strides(*((0, 0, 0) + tensor.stride())[-4:-1])
+    return InputParams(*addresses, *bounds, *map(Strides.of, inputs[:5]), *sizes, inputs.scale)
