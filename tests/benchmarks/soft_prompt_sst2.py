@@ -142,7 +142,8 @@ def main() -> None:
     args = parser.parse_args()
     args.model = str(Path(args.model).absolute())
     if args.answer:
-        print(json.dumps(answer(*args.answer, args)))
+        method, folder = args.answer
+        print(json.dumps(answer(method, folder, args)))
         return
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
