@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ptx_machine
+import ptx_memory
 import pytest
 import torch
 from shared_prefix_kernels import EPSILON, Case, Made, make, relative
@@ -15,6 +16,7 @@ from workbench.ops.cuda.shared_prefix import (
     prepared,
     unsupported,
 )
+from workbench.ops.shared_prefix.check import in_fp64
 from workbench.ops.shared_prefix.definition import Inputs, definition_backward
 
 TYPES = (torch.bfloat16, torch.float32)
@@ -77,7 +79,7 @@ def test_backward(dtype: torch.dtype) -> None:
     delta = torch.full_like(lse, torch.nan)
     launches = backward_launches(inputs, grad, output, lse, gradients, delta, partials)
     ptx_machine.run(launches, [*of(inputs), grad, output, lse, *gradients, delta, *partials])
-    precise = Inputs(*(one.double() for one in inputs[:5]), *inputs[5:])
+    precise = in_fp64(inputs)
     exact = definition_backward(precise, grad.double(), *made.exact)
     plain = definition_backward(inputs, grad, output, lse)
     for found, other, expected in zip(gradients, plain, exact, strict=True):
@@ -102,7 +104,8 @@ def test_tensors_that_do_not_fit_are_copied() -> None:
 )
 def test_what_the_kernels_do_not_take_is_told(head: int, dtype: torch.dtype, words: str) -> None:
     inputs = make(Case(1, 1, 1), head, torch.float32).inputs
-    reason = unsupported(Inputs(*(one.to(dtype) for one in inputs[:5]), *inputs[5:]))
+    query, prefix_key, prefix_value, key, value = (one.to(dtype) for one in inputs[:5])
+    reason = unsupported(Inputs(query, prefix_key, prefix_value, key, value, None, None, inputs.scale))
     assert reason is not None and words in reason
 
 
@@ -110,5 +113,5 @@ def test_a_buffer_that_is_too_small_is_a_fault() -> None:
     made = make(Case(1, 3, 5), 64, torch.bfloat16)
     output, lse = written(made)
     launches = forward_launches(made.inputs, output, lse)
-    with pytest.raises(ptx_machine.Fault, match="outside of all tensors"):
+    with pytest.raises(ptx_memory.Fault, match="outside of all tensors"):
         ptx_machine.run(launches, [*of(made.inputs), output[:, :-1], lse])

@@ -19,6 +19,7 @@ from workbench.ops.cuda.kernel import KernelError
 from workbench.ops.cuda.shared_prefix_path import kernels
 from workbench.ops.shared_prefix.check import errors, example
 from workbench.ops.shared_prefix.paths import PATHS
+from workbench.ops.shared_prefix.paths import Path as Way
 
 ONE = example((1, 1, 1, 0), 64, torch.bfloat16, "meta")
 
@@ -39,14 +40,21 @@ def test_a_call_launches_eight_kernels() -> None:
     assert len({kernel.name for kernel in kernels(ONE)}) == 8
 
 
-def test_kernels_are_compared_once_and_the_verdict_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_are_compared_once_and_the_verdict_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(shared_prefix_choice, "_compare", lambda *_: asked.append(1) or "")
+
+    def compare(*_: object) -> str:
+        asked.append(1)
+        return ""
+
+    monkeypatch.setattr(shared_prefix_choice, "_compare", compare)
     for _ in range(2):
         assert shared_prefix_choice.why_not(ONE) is None
         shared_prefix_choice._why_not.cache_clear()
     assert len(asked) == 1
-    (shared_prefix_choice.folder() / "verdicts.json").write_text("{")
+    (tmp_path / "verdicts.json").write_text("{")
     assert shared_prefix_choice.why_not(ONE) is None and len(asked) == 2
 
 
@@ -55,7 +63,9 @@ def test_kernels_that_err_are_not_used(
 ) -> None:
     wrong = [("output", 1.0, 0.1)]
     monkeypatch.setattr(shared_prefix_choice, "errors", lambda *_: wrong)
-    monkeypatch.setattr(shared_prefix_choice, "example", lambda *args: example(*args[:3], "meta"))
+    monkeypatch.setattr(
+        shared_prefix_choice, "example", lambda shape, head, dtype, _: example(shape, head, dtype, "meta")
+    )
     with caplog.at_level(logging.WARNING):
         reasons = {shared_prefix_choice.why_not(ONE) for _ in range(2)}
     assert len(caplog.records) == 1
@@ -90,7 +100,7 @@ def test_a_wrong_path_and_nan_are_found(monkeypatch: pytest.MonkeyPatch) -> None
         output, lse = path.forward(inputs)
         return output * torch.nan, lse
 
-    monkeypatch.setitem(examination.paths.PATHS, "definition", type(path)(wrong, path.backward))
+    monkeypatch.setitem(PATHS, "definition", Way(wrong, path.backward))
     (found,) = examination._check("definition", torch.float32, "cpu")
     assert not found["ok"] and "nan" in found["text"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ptx_machine
+import ptx_memory
 import ptx_program
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_structures_are_laid_out_as_the_compiler_has_them(header: str) -> None:
         text = f'#include "{header}"\n__global__ void layout(unsigned long long* out) {{ {stores} }}\n'
         binary = compiler.compile_text(text, "layout", ptx_machine.TARGET, headers=sources(header))
         found = torch.zeros(len(parts), dtype=torch.int64)
-        memory = ptx_machine.GlobalMemory([found])
+        memory = ptx_memory.GlobalMemory([found])
         launch = Launch(REDUCE, (1, 1, 1), (1, 1, 1), 0, (found.data_ptr().to_bytes(8, "little"),))
         program = ptx_program.read(binary.code.rstrip(b"\0").decode(), binary.symbol)
         ptx_machine.Machine(program, launch, memory).run()
@@ -125,7 +126,7 @@ def test_a_full_disk_keeps_nothing_and_is_told_once(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(compiler, "compile_kernel", lambda *_: binary)
-    monkeypatch.setattr(cache.tempfile, "mkstemp", full)
+    monkeypatch.setattr("tempfile.mkstemp", full)
     with caplog.at_level(logging.WARNING):
         assert [cache.compiled(REDUCE, "sm_90") for _ in range(2)] == [binary] * 2
     assert len(caplog.records) == 1 and "No space left" in caplog.text

@@ -50,7 +50,8 @@ def divided(x: Array, y: Array) -> Array:
         quotient = np.where(
             (wide - quotient * safe != 0) & ((wide < 0) != (safe < 0)), quotient + 1, quotient
         )
-    return quotient.astype(x.dtype)
+    found: Array = quotient.astype(x.dtype)
+    return found
 
 
 def high(x: Array, y: Array) -> Array:

@@ -63,9 +63,10 @@ class Machine:
         sizes = [size for _, size in program.parameters.values()]
         if sizes != [len(part) for part in launch.parameters]:
             raise Fault(f"parameters of {[len(part) for part in launch.parameters]} bytes, not {sizes}")
-        self.parameters = b""
+        whole = b""
         for (offset, _), part in zip(program.parameters.values(), launch.parameters, strict=True):
-            self.parameters = self.parameters.ljust(offset, b"\0") + part
+            whole = whole.ljust(offset, b"\0") + part
+        self.parameters = np.frombuffer(whole, np.uint8)
         threads, blocks = int(np.prod(launch.block)), int(np.prod(launch.grid))
         lane = np.arange(threads * blocks)
         self.count, self.threads, self.blocks = len(lane), threads, blocks
@@ -74,8 +75,8 @@ class Machine:
         for kind, at, shape in (("tid", thread, launch.block), ("ctaid", self.block, launch.grid)):
             parts = (at % shape[0], at // shape[0] % shape[1], at // (shape[0] * shape[1]))
             limit = {"tid": "ntid", "ctaid": "nctaid"}[kind]
-            for axis, part, size in zip("xyz", parts, shape, strict=True):
-                self.special[f"%{kind}.{axis}"] = part
+            for axis, place, size in zip("xyz", parts, shape, strict=True):
+                self.special[f"%{kind}.{axis}"] = place
                 self.special[f"%{limit}.{axis}"] = np.full(len(lane), size)
         self.shared = SharedMemory(blocks, launch.shared_bytes + max([0, *program.shared.values()]))
         self.registers: dict[str, Array] = {}
@@ -319,7 +320,7 @@ class Machine:
             where = self.address(step.operands[1], lanes)
             if (where + dtype.itemsize * len(into) > len(self.parameters)).any():
                 raise Fault(f"a parameter behind the last: {step.text}")
-            arrays = ptx_memory.read(np.frombuffer(self.parameters, np.uint8), where, dtype, len(into))
+            arrays = ptx_memory.read(self.parameters, where, dtype, len(into))
         else:
             memory, where = self._place(space, step.operands[1], dtype.itemsize * len(into), step, lanes)
             arrays = ptx_memory.read(memory, where, dtype, len(into))

@@ -18,7 +18,7 @@ from workbench.ops.explanation import explain
 from workbench.ops.shared_prefix import paths
 from workbench.ops.shared_prefix.attention import shared_prefix_attention
 from workbench.ops.shared_prefix.check import errors, example
-from workbench.ops.shared_prefix.definition import Inputs, visible_own
+from workbench.ops.shared_prefix.definition import visible_own
 
 CHECKED = ((3, 65, 70, 3), (3, 1, 513, 20), (2, 3, 1, 0))
 """B, S, P and T − S of what is compared with fp64."""
@@ -94,9 +94,9 @@ def _check(name: paths.Name, dtype: torch.dtype, device: str) -> Iterator[dict[s
         yield {**found, "ok": False, "text": f"{type(error).__name__}: {error}"}
         return
     # A number that is none compares with nothing: it comes first.
-    share, part, error = max(shares, key=lambda one: (one[0] != one[0], one[0]))
-    text = f"largest error {error:.1e} ({part}), {share:.2f} of what is allowed"
-    yield {**found, "ok": share <= 1, "share": share, "error": error, "text": text}
+    share, part, most = max(shares, key=lambda one: (one[0] != one[0], one[0]))
+    text = f"largest error {most:.1e} ({part}), {share:.2f} of what is allowed"
+    yield {**found, "ok": share <= 1, "share": share, "error": most, "text": text}
 
 
 def _time(what: str, dtype: torch.dtype, device: str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _time(what: str, dtype: torch.dtype, device: str) -> dict[str, Any]:
                 seconds = _seconds(way, five if trains else [], device)
                 if number:  # the first round compiles
                     best[name] = min(best[name], 1000 * seconds)
-    choice = paths.choose(Inputs(*five, None, None, inputs.scale))
+    choice = paths.choose(inputs)
     shape = dict(zip("BSPT", (*TIMED[what][:3], TIMED[what][1] + TIMED[what][3]), strict=True))
     kind = str(dtype).removeprefix("torch.")
     return {"what": what, "dtype": kind, "shape": shape, "path": choice.path, "milliseconds": best}
@@ -139,14 +139,14 @@ def _concatenated(five: list[Tensor], repeats: bool) -> Tensor:
     """The prefix expanded over the batch and put before the own keys."""
     query, prefix_key, prefix_value, key, value = five
     batch, heads, queries, _ = query.shape
-    together = (
+    keys, values = (
         torch.cat([prefix.expand(batch, *prefix.shape), own], 2)
         for prefix, own in ((prefix_key, key), (prefix_value, value))
     )
     if repeats:
-        together = (one.repeat_interleave(heads // key.shape[1], 1) for one in together)
+        keys, values = (one.repeat_interleave(heads // key.shape[1], 1) for one in (keys, values))
     mask = None
     if queries > 1:
         seen = visible_own(queries, key.shape[2], None, None, query.device)[:, None]
         mask = torch.nn.functional.pad(seen, (prefix_key.shape[1], 0), value=True)
-    return scaled_dot_product_attention(query, *together, mask, enable_gqa=not repeats)
+    return scaled_dot_product_attention(query, keys, values, mask, enable_gqa=not repeats)

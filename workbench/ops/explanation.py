@@ -58,6 +58,7 @@ Told = tuple[str, str, dict[str, str]]
 def _attention(shape: list[int], dtype: torch.dtype, device: torch.device, _: bool) -> Told:
     from workbench.ops.shared_prefix import paths
     from workbench.ops.shared_prefix.definition import Inputs
+    from workbench.ops.shared_prefix.native import why_not
 
     batch, heads, kv_heads, queries, prefix, own, size = shape
     if heads % kv_heads or own < queries:
@@ -79,7 +80,7 @@ def _attention(shape: list[int], dtype: torch.dtype, device: torch.device, _: bo
         wrong_device = device.type != "cpu" and name != "definition"
         others.setdefault(name, "for CPUs" if wrong_device else "slower where it was measured")
     others["definition"] = "keeps all scores in memory; for what nothing else takes"
-    if device.type == "cpu" and (obstacle := paths.why_not(inputs)):
+    if device.type == "cpu" and (obstacle := why_not(inputs)):
         others["native"] = obstacle
     return choice.path, choice.reason, others
 
@@ -92,7 +93,9 @@ def _embedding(shape: list[int], dtype: torch.dtype, device: torch.device, train
     table = torch.empty(vocabulary, size, dtype=dtype, device=device).requires_grad_(trained)
     ids = torch.empty(batch, tokens, dtype=torch.int64, device=device)
     choice = paths.choose(Inputs(ids, table, table.new_empty(virtual, size), None, None))
-    others = {name: "two passes over the tokens, or a copy too many at this size" for name in paths.PATHS}
+    others: dict[str, str] = {
+        name: "two passes over the tokens, or a copy too many at this size" for name in paths.PATHS
+    }
     others["definition"] = "writes token embeddings twice: once looked up, once concatenated"
     return choice.path, choice.reason, others
 
@@ -106,7 +109,9 @@ def _logprobs(shape: list[int], dtype: torch.dtype, device: torch.device, traine
     targets = torch.empty(places, dtype=torch.int64, device=device)
     inputs = Inputs(weight.new_empty(places, size), weight, targets, None, -100, 1.0, None, 1.0)
     choice = paths.choose(inputs)
-    others = dict.fromkeys(paths.PATHS, "blocks of the vocabulary save no memory worth their time here")
+    others: dict[str, str] = {
+        name: "blocks of the vocabulary cost more time than they save here" for name in paths.PATHS
+    }
     others["definition"] = "all logits at once: more memory, and slower to make and read"
     return choice.path, choice.reason, others
 

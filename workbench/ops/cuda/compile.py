@@ -29,7 +29,7 @@ class Binary(NamedTuple):
 @cache
 def _nvrtc() -> Any:
     try:
-        from cuda.bindings import nvrtc
+        from cuda.bindings import nvrtc  # type: ignore[import-untyped]
 
         nvrtc.nvrtcVersion()  # the library is looked for at the first call only
     except Exception as error:  # whatever a half-installed package raises

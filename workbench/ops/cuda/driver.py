@@ -74,7 +74,7 @@ def load(kernel: Kernel, index: int) -> Any:
 @cache
 def _driver() -> Any:
     try:
-        from cuda.bindings import driver
+        from cuda.bindings import driver  # type: ignore[import-untyped]
     except Exception as error:
         raise KernelError(f"CUDA's driver interface cannot be imported: {error}") from None
     return driver

@@ -62,11 +62,11 @@ def fitted(tensor: Tensor) -> Tensor:
 
 def prepared(inputs: Inputs) -> Inputs:
     """The same call in the layouts that the kernels take."""
-    bounds = [
+    starts, ends = (
         None if one is None else one.to(torch.int32).contiguous() for one in (inputs.starts, inputs.ends)
-    ]
+    )
     query, prefix_key, prefix_value, key, value = map(fitted, inputs[:5])
-    return Inputs(query, prefix_key, prefix_value, key, value, *bounds, inputs.scale)
+    return Inputs(query, prefix_key, prefix_value, key, value, starts, ends, inputs.scale)
 
 
 def decodes(inputs: Inputs, multiprocessors: int) -> bool:

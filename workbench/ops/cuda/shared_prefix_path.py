@@ -55,7 +55,8 @@ def cuda_backward(inputs: Inputs, grad: Tensor, output: Tensor, lse: Tensor) -> 
 
 def kernels(inputs: Inputs) -> list[Kernel]:
     """All that a call, forward and backward, may launch."""
-    meta = Inputs(*(None if one is None else one.to("meta") for one in inputs[:7]), inputs.scale)  # type: ignore[arg-type]
+    query, prefix_key, prefix_value, key, value = (one.to("meta") for one in inputs[:5])
+    meta = Inputs(query, prefix_key, prefix_value, key, value, None, None, inputs.scale)
     lse = meta.query.new_empty(meta.query.shape[:3], dtype=torch.float32)
     partials = (lse.new_empty(1), lse.new_empty(1))
     launches = [
