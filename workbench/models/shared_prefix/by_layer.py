@@ -15,7 +15,7 @@ def by_layer(table: Tensor, layers: int, heads: int, kind: torch.dtype) -> tuple
     keeps it.
 
     One pass over the table forward, cast included, and one backward; autograd alone would stack what the
-    layers give twice, move it into place and cast it, which at P = 2,048 was a tenth of a step.
+    layers give twice, move it into place and cast it.
     """
     parts = _ByLayer.apply(table, 2 * layers, heads, kind)
     return tuple(zip(parts[::2], parts[1::2], strict=True))
