@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedModel, Qwen2Config
 
 from workbench.errors import ModelError
@@ -201,3 +202,42 @@ def test_an_existing_tokenizer_decides_the_vocabulary() -> None:
         vocab_size=300, hidden_size=32, num_attention_heads=4, tokenizer_name_or_path="some/one"
     )
     assert build_model(section, tokenizer).config.vocab_size == 777
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
+@pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings:UserWarning")
+@pytest.mark.parametrize("method", ["prompt", "prefix", "full"])
+def test_logits_exist_only_where_something_is_to_be_predicted(method: str) -> None:
+    model: Any = model_of("gpt2")
+    if method == "prompt":
+        config: Any = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    else:
+        config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    if method != "full":
+        model = get_peft_model(model, config)
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(VOCABULARY, (3, 7), generator=generator)
+    targets = torch.full((3, 7), IGNORE)
+    targets[0, 5], targets[1, 2], targets[2, 5:] = 3, 4, torch.tensor([5, 6])
+    shapes: list[Any] = []
+    keep = model.get_output_embeddings().register_forward_hook(
+        lambda _module, _inputs, output: shapes.append(output.shape)
+    )
+    recipe = Recipe(
+        model=ModelSection(family="llama", model_name_or_path="m"),
+        tuning={"method": method},
+        data={"packing": False},
+        objective={"completion_only_loss": True},
+    )
+    tensors = {"input_ids": ids, "targets": targets, "position_ids": torch.arange(7).expand(3, 7)}
+    batch = Batch({}, (4,), 21)
+    found = CausalLanguageModeling(recipe, None).loss(model, tensors, batch)
+    assert shapes == [(4, VOCABULARY)]
+    keep.remove()
+    whole = model(input_ids=ids).logits[:, -7:]
+    expected = torch.nn.functional.cross_entropy(whole.flatten(0, 1), targets.flatten(), reduction="sum")
+    torch.testing.assert_close(found.sums[0], expected)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    ours = torch.autograd.grad(found.sums[0], learning, allow_unused=True)
+    for one, other in zip(ours, torch.autograd.grad(expected, learning, allow_unused=True), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

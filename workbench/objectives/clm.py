@@ -17,6 +17,7 @@ from workbench.data.records.completions import prompt_text
 from workbench.models.isolation import check_isolation
 from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
 from workbench.objectives.completion_rows import CompletionRows
+from workbench.objectives.places import bare, only_at
 from workbench.objectives.view import RowView, State, StreamView, TokenView
 
 if TYPE_CHECKING:
@@ -101,13 +102,17 @@ class CausalLanguageModeling(Objective):
 
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
         """Summed cross-entropy in fp32, whatever precision the model answers in."""
-        ids = tensors["input_ids"]
+        ids, targets = tensors["input_ids"], tensors["targets"].flatten()
         # Behind a soft prompt PEFT counts the positions on, and takes none.
         given = {} if self.recipe.tuning.is_soft_prompt else {"position_ids": tensors["position_ids"]}
-        logits = model(input_ids=ids, use_cache=False, **given).logits
-        # What stands first are the virtual tokens of prompt tuning, which predict nothing.
-        logits = logits[:, logits.shape[1] - ids.shape[1] :].flatten(0, 1)
-        targets = tensors["targets"].flatten()
+        if self.recipe.data.packing and not self.recipe.objective.completion_only_loss:
+            logits = model(input_ids=ids, use_cache=False, **given).logits.flatten(0, 1)
+        else:
+            # Most places are prompt or padding, and their logits would take more memory than all else.
+            places = (targets != IGNORE).nonzero().squeeze(1)
+            targets = targets[places]
+            with only_at(bare(model).get_output_embeddings(), places, ids.shape[1]):
+                logits = model(input_ids=ids, use_cache=False, **given).logits
         loss_sum = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE, reduction="sum")
         return LossOutput(loss_sum.unsqueeze(0), correct_count(logits, targets).unsqueeze(0))
 

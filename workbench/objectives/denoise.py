@@ -22,8 +22,8 @@ from workbench.models.masks import block_mask
 from workbench.objectives.base import EVAL, TRAIN, Batch, LossOutput, Objective, Rows, Totals
 from workbench.objectives.clm import IGNORE, exponential
 from workbench.objectives.denoise_rows import DenoiseRows
-from workbench.objectives.encoder import bare
 from workbench.objectives.fill import TokenText, excerpts
+from workbench.objectives.places import bare
 from workbench.objectives.restored import Restorer
 from workbench.objectives.view import RowView, State, StreamView, TokenView
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +10,13 @@ import torch
 from workbench.errors import ModelError
 from workbench.models.context import OFFSET_POSITIONS
 from workbench.models.masks import call_encoder
+from workbench.objectives.places import bare, only_at
 
 if TYPE_CHECKING:
     from torch import nn
 
 HEADS = ("cls.predictions", "generator_predictions", "lm_head", "head")
 """What follows the encoder in BERT, ELECTRA, RoBERTa and ModernBERT: the first step to logits."""
-
-
-def bare(model: nn.Module) -> Any:
-    """What a wrapper for several processes holds."""
-    return getattr(model, "module", model)
 
 
 def head_of(model: nn.Module) -> nn.Module | None:
@@ -34,25 +28,6 @@ def head_of(model: nn.Module) -> nn.Module | None:
             continue
         return found
     return None
-
-
-@contextmanager
-def only_at(head: nn.Module, places: torch.Tensor) -> Iterator[None]:
-    """Within, the head sees the hidden states at `places` [N] of the flattened batch: [N, H].
-
-    At 15 % of the places, logits for all of them would take seven times the memory, more than all else in
-    a small model. A hook, not a call of the parts: the model's own forward is what several processes
-    exchange gradients by, and what torch.compile replaced.
-    """
-
-    def gather(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (inputs[0].flatten(0, 1)[places], *inputs[1:])
-
-    handle = head.register_forward_pre_hook(gather)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def call_masked(

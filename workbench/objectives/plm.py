@@ -15,9 +15,9 @@ from workbench.data.pieces import PieceRows
 from workbench.errors import ModelError
 from workbench.objectives.base import EVAL, TRAIN, Batch, LossOutput, Objective, Rows, Totals
 from workbench.objectives.clm import IGNORE, correct_count, exponential
-from workbench.objectives.encoder import bare
 from workbench.objectives.fill import TokenText, excerpts
 from workbench.objectives.permutation_rows import CLS_SEGMENT, PermutationRows, Tokens
+from workbench.objectives.places import bare
 from workbench.objectives.view import RowView, State, StreamView, TokenView
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from workbench.errors import ModelError
 from workbench.objectives.base import Batch, LossOutput, Totals
 from workbench.objectives.clm import correct_count
-from workbench.objectives.encoder import bare, check_encoder_isolation
+from workbench.objectives.encoder import check_encoder_isolation
 from workbench.objectives.masked_text import IGNORE, MaskedText, Prompt
+from workbench.objectives.places import bare
 
 if TYPE_CHECKING:
     from torch import nn

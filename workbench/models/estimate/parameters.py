@@ -32,7 +32,8 @@ class Parameters:
     `position_embeddings` are also T5's relative biases; `segment_embeddings` also XLNet's; `projection`
     takes ELECTRA's embeddings to the width of its layers; `head` is what follows the last layer;
     `generator` what ELECTRA's generator has of its own; `adapters` low-rank ones, with the trainable copy
-    of the head that goes with them, or a soft prompt with what it is learned through. `trainable` is what has a gradient.
+    of the head that goes with them, or a soft prompt with what it is learned through. `trainable` is what
+    has a gradient.
     """
 
     token_embeddings: int
