@@ -36,7 +36,7 @@ def loss_of(model: Any, recipe: Recipe, load: Load, labels: int = 2) -> Loss:
     name = recipe.objective.name
     if name == "clm":
         tensors = {"input_ids": ids, "position_ids": positions, "targets": ids}
-        clm = object.__new__(CausalLanguageModeling)
+        clm = CausalLanguageModeling(recipe, None)
         return lambda: clm.loss(model, tensors, _batch(load)).sums[0] / ids.numel()
     if name in ("mlm", "rtd"):
         places = torch.randperm(rows * length)[: load.places]
@@ -58,7 +58,7 @@ def loss_of(model: Any, recipe: Recipe, load: Load, labels: int = 2) -> Loss:
     if name == "plm":
         return _permuted(model, ids, groups, load)
     if name == "denoise":
-        return _denoising(model, ids, groups, load)
+        return _denoising(model, recipe, ids, groups, load)
     return _task(model, ids, load, name, labels)
 
 
@@ -83,7 +83,9 @@ def _permuted(model: Any, ids: torch.Tensor, groups: torch.Tensor, load: Load) -
     return lambda: objective.loss(model, tensors, _batch(load)).sums.sum() / load.places
 
 
-def _denoising(model: Any, ids: torch.Tensor, groups: torch.Tensor, load: Load) -> Loss:
+def _denoising(
+    model: Any, recipe: Recipe, ids: torch.Tensor, groups: torch.Tensor, load: Load
+) -> Loss:
     rows = len(ids)
     targets = torch.randint(1, int(ids.max()), (rows, load.targets))
     tensors = {
@@ -94,6 +96,7 @@ def _denoising(model: Any, ids: torch.Tensor, groups: torch.Tensor, load: Load) 
         "targets": targets,
     }
     objective = object.__new__(Denoising)
+    objective.recipe = recipe
     return lambda: objective.loss(model, tensors, _batch(load)).sums.sum() / load.places
 
 
