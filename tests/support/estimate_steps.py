@@ -83,9 +83,7 @@ def _permuted(model: Any, ids: torch.Tensor, groups: torch.Tensor, load: Load) -
     return lambda: objective.loss(model, tensors, _batch(load)).sums.sum() / load.places
 
 
-def _denoising(
-    model: Any, recipe: Recipe, ids: torch.Tensor, groups: torch.Tensor, load: Load
-) -> Loss:
+def _denoising(model: Any, recipe: Recipe, ids: torch.Tensor, groups: torch.Tensor, load: Load) -> Loss:
     rows = len(ids)
     targets = torch.randint(1, int(ids.max()), (rows, load.targets))
     tensors = {

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from own_children import children
 
 from workbench.errors import PromptError, ToolError
 from workbench.prompting.tools.calculator import calculator
@@ -40,7 +40,7 @@ async def problem(entry: McpEntry, seconds: float = 20) -> ToolError:
 @pytest.fixture(autouse=True)
 def _no_server_is_left() -> Iterator[None]:
     yield
-    assert psutil.Process().children() == []
+    assert children() == []
 
 
 async def test_a_server_that_is_started(fake_server: McpEntry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ async def test_a_server_that_dies_is_told_to_the_model_and_started_again(fake_se
         assert "fatal: [31mout of cheese" in dead.text and "\x1b" not in dead.text
         assert (await toolbox.call("add", '{"a": 1, "b": 1}')).text == "2"
 
-        [process] = psutil.Process().children()
+        [process] = children()
         waiting = asyncio.create_task(toolbox.call("wait", '{"seconds": 30}'))
         await asyncio.sleep(0.2)
         os.kill(process.pid, signal.SIGKILL)
@@ -150,7 +150,7 @@ async def test_headers_go_to_the_address(monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_being_cancelled_while_a_server_starts_leaves_nothing() -> None:
     opening = asyncio.create_task(McpServer("slow", program("import time; time.sleep(60)")).tools())
-    while not psutil.Process().children():
+    while not children():
         await asyncio.sleep(0.02)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):

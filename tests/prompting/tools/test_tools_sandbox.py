@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from own_children import children
 
 from workbench.errors import MissingExtraError
 from workbench.prompting.tools import python as python_tool
@@ -30,7 +31,7 @@ ENDLESS = "while True: pass"
 def processes(under: int | None = None) -> list[psutil.Process]:
     """The sandbox's processes below this one: ours, and the interpreter's below it."""
     found = []
-    for process in psutil.Process(under).children(recursive=True):
+    for process in children(under, recursive=True):
         with contextlib.suppress(psutil.Error):
             if process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
@@ -107,7 +108,7 @@ async def test_no_more_programs_run_at_once_than_there_are_places(monkeypatch: p
     most = 0
     calls = asyncio.gather(*(tool.call({"code": "1"}) for _ in range(5)))
     while not calls.done():
-        most = max(most, len(psutil.Process().children()))
+        most = max(most, len(children()))
         await asyncio.sleep(0.005)
     assert await calls == ["1"] * 5 and 1 <= most <= 2
 

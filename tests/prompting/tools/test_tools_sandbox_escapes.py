@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 import pytest
+from own_children import children
 
 from workbench.prompting.tools.python import python
 from workbench.prompting.tools.sandbox import SandboxLimits
@@ -186,10 +187,9 @@ class Watch(threading.Thread):
         self._over = threading.Event()
 
     def run(self) -> None:
-        me = psutil.Process()
         while not self._over.wait(0.03):
             sizes = []
-            for process in me.children(recursive=True):
+            for process in children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     sizes.append(process.memory_info().rss)
             self.memory = max(self.memory, sum(sizes))
@@ -228,7 +228,7 @@ async def test_a_hostile_program_is_contained(
     assert longest[0] < LONGEST_PAUSE
     assert watch.memory < MOST_MEMORY
     assert watch.processes <= 2
-    assert psutil.Process().children(recursive=True) == []
+    assert children(recursive=True) == []
 
 
 async def test_many_hostile_programs_at_once_do_not_stall_the_interface(
@@ -244,4 +244,4 @@ async def test_many_hostile_programs_at_once_do_not_stall_the_interface(
     assert all(result.status == "failed" for result in results)
     assert longest[0] < LONGEST_PAUSE and outside.is_untouched()
     assert watch.processes <= 2 * max(2, (os.cpu_count() or 2) // 2)
-    assert psutil.Process().children(recursive=True) == []
+    assert children(recursive=True) == []
