@@ -146,7 +146,8 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def write_gguf(path: Path) -> None:
-    gguf = pytest.importorskip("gguf")
+    import gguf
+
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(64)
     writer.add_embedding_length(8)

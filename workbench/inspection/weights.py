@@ -90,7 +90,7 @@ def open_gguf(path: Path) -> Any:
         raise MissingExtraError(
             "reading GGUF files needs the package gguf",
             where=str(path),
-            hint="pip install 'llm-workbench[gguf]'",
+            hint="pip install gguf",
         ) from None
     try:
         return GGUFReader(path)

@@ -91,7 +91,7 @@ def need_gguf(where: str) -> None:
     """Raise `MissingExtraError` when the package that reads GGUF files is missing."""
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtraError(
-            "reading GGUF files needs the package gguf", where=where, hint="pip install 'llm-workbench[gguf]'"
+            "reading GGUF files needs the package gguf", where=where, hint="pip install gguf"
         )
 
 

@@ -88,5 +88,4 @@ def _from_package(known: Known, scratch: Path, made: Path, say: Say) -> None:
         raise ModelError(
             f"it could not be converted: {lines[-1] if lines else f'exit status {done.returncode}'}",
             where=gguf.name,
-            hint="pip install gguf" if "gguf" in done.stderr and "install" in done.stderr else "",
         )
