@@ -39,6 +39,12 @@ async def test_a_prompt_file_has_a_field_for_each_variable(size: tuple[int, int]
         await playing.press("ctrl+j")
         await playing.until(lambda: len(model.requests) == 2)
         assert model.requests[1].messages == model.requests[0].messages
+        await playing.done()
+        # What is typed then replaces what was sent.
+        await playing.write("a cook")
+        await playing.press("ctrl+j")
+        await playing.until(lambda: len(model.requests) == 3)
+        assert "You are a cook." in model.requests[2].messages[0]["content"]
 
 
 async def test_what_must_be_filled_in_is_asked_for() -> None:

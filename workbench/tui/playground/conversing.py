@@ -148,6 +148,9 @@ class Conversing(Container):
             if goes_on:
                 self.writing.fill("")
                 self.editor.show()
+            else:
+                # What is typed next replaces it; an arrow key keeps it, to be changed.
+                self.editor.area.select_all()
 
     def _ask_for(self, missing: str) -> None:
         names = [slot.name for slot in self.writing.slots]
