@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +13,14 @@ from shared_prefix_kernels import (
     TENSORS,
     THREADS,
     Case,
-    InputParams,
     Kernels,
-    Strides,
     compiled,
     gapped,
     make,
 )
 from torch import Tensor
 
+from workbench.ops.cuda.shared_prefix_params import BackwardParams, InputParams, Strides
 from workbench.ops.shared_prefix.definition import (
     Gradients,
     Inputs,
@@ -35,23 +33,6 @@ NAMES = ("delta", "query", "own", "prefix", "reduce")
 SOURCES = tuple(f"shared_prefix_backward_{name}.cu" for name in NAMES)
 WRITTEN = (*(f"{name}_grad" for name in TENSORS),)
 SPLITS = 3
-
-
-class BackwardParams(ctypes.Structure):
-    """`SharedPrefixBackwardParams` of kernels/cuda/shared_prefix_params.h."""
-
-    _fields_ = [
-        ("inputs", InputParams),
-        *((name, ctypes.c_void_p) for name in ("output", "grad", "lse", "delta", "query_grad", "key_grad")),
-        *((name, ctypes.c_void_p) for name in ("value_grad", "prefix_key_grad", "prefix_value_grad")),
-        *((f"partial_prefix_{name}_grad", ctypes.c_void_p) for name in ("key", "value")),
-        *(
-            (f"{name}_strides", Strides)
-            for name in ("output", "grad", "query_grad", "key_grad", "value_grad")
-        ),
-        *((f"prefix_{name}_grad_strides", Strides) for name in ("key", "value")),
-        ("prefix_splits", ctypes.c_int),
-    ]
 
 
 class Backward(NamedTuple):
@@ -111,7 +92,7 @@ def run(
     elements = dict(zip(WRITTEN, found, strict=True)) | {"output": made.output, "grad": made.grad}
     for name, tensor in elements.items():
         setattr(params, name, tensor.data_ptr())
-        setattr(params, f"{name}_strides", strides(tensor))
+        setattr(params, f"{name}_strides", Strides.of(tensor))
     params.lse, params.delta = made.lse.data_ptr(), delta.data_ptr()
     params.partial_prefix_key_grad, params.partial_prefix_value_grad = (part.data_ptr() for part in partial)
     bounds = [tensor for tensor in (inputs.starts, inputs.ends) if tensor is not None]
@@ -177,11 +158,6 @@ def check(
     return found
 
 
-def strides(tensor: Tensor) -> Strides:
-    """Of [B, heads, n, d], or of a prefix [heads, n, d]."""
-    return Strides(*((0, 0, 0) + tensor.stride())[-4:-1])
-
-
 def _inputs(case: Case, inputs: Inputs) -> InputParams:
     params = InputParams(
         batch=case.batch,
@@ -196,7 +172,7 @@ def _inputs(case: Case, inputs: Inputs) -> InputParams:
         tensor = getattr(inputs, name)
         setattr(params, name, None if tensor is None else tensor.data_ptr())
         if name in TENSORS:
-            setattr(params, f"{name}_strides", strides(tensor))
+            setattr(params, f"{name}_strides", Strides.of(tensor))
     return params
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from kernel_emulator import SCHEDULES, Builder, Emulator, Launch, Schedule
 from torch import Tensor
 from torch.nn.functional import linear
 
+from workbench.ops.cuda.selected_logprobs import BackwardParams, ForwardParams, InputParams
 from workbench.ops.selected_logprobs.definition import Inputs, definition
 
 NAMES = {torch.bfloat16: "DTYPE_BF16", torch.float16: "DTYPE_FP16", torch.float32: "DTYPE_FP32"}
@@ -20,40 +20,7 @@ PLACES, COLUMNS, THREADS, TILE_BYTES = 128, 128, 256, 98304
 GAP = 8  # elements between the rows of hidden states, weights and gradients, which nobody may read or write
 
 
-class InputParams(ctypes.Structure):
-    """`SelectedLogprobsInputs` of kernels/cuda/selected_logprobs_params.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("hidden", "weight", "bias", "targets")),
-        *((name, ctypes.c_longlong) for name in ("hidden_stride", "weight_stride", "ignore_index")),
-        *((name, ctypes.c_int) for name in ("places", "vocabulary", "size")),
-        *((name, ctypes.c_float) for name in ("inner", "outer")),
-    ]
-
-
 FORWARD = ("target_logit", "partial_most", "partial_total", "logprobs", "lse", "is_best")
-
-
-class ForwardParams(ctypes.Structure):
-    """`SelectedLogprobsParams` there."""
-
-    _fields_ = [
-        ("inputs", InputParams),
-        *((name, ctypes.c_void_p) for name in FORWARD),
-        ("splits", ctypes.c_int),
-    ]
-
-
-class BackwardParams(ctypes.Structure):
-    """`SelectedLogprobsBackwardParams` there."""
-
-    _fields_ = [
-        ("inputs", InputParams),
-        *((name, ctypes.c_void_p) for name in ("grad", "logprobs", "lse", "logit_grad")),
-        ("logit_grad_stride", ctypes.c_longlong),
-        ("first", ctypes.c_int),
-        ("columns", ctypes.c_int),
-    ]
 
 
 @dataclass(frozen=True)

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import torch
 from kernel_emulator import Emulator, Launch, Schedule
 from torch import Tensor
 
+from workbench.ops.cuda.soft_prompt import EmbeddingBackwardParams, EmbeddingParams
 from workbench.ops.soft_prompt.definition import Inputs
 
 NAMES = {torch.bfloat16: "DTYPE_BF16", torch.float16: "DTYPE_FP16", torch.float32: "DTYPE_FP32"}
 SOURCES = ("soft_prompt_embedding.cu", "soft_prompt_embedding_backward.cu")
 THREADS, WARP = 128, 32
-
-
-class ForwardParams(ctypes.Structure):
-    """`SoftPromptEmbeddingParams` of kernels/cuda/soft_prompt_embedding_params.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("table", "ids", "prompt", "index", "output")),
-        *((name, ctypes.c_longlong) for name in ("vocabulary", "prompts")),
-        *((name, ctypes.c_int) for name in ("batch", "tokens", "virtual_tokens", "size")),
-        ("scale", ctypes.c_float),
-    ]
-
-
-class BackwardParams(ctypes.Structure):
-    """`SoftPromptEmbeddingBackwardParams` there."""
-
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("grad", "index", "prompt_grad")),
-        *((name, ctypes.c_int) for name in ("batch", "tokens", "virtual_tokens", "prompts", "size")),
-    ]
 
 
 def definitions(inputs: Inputs) -> list[str]:
@@ -46,7 +25,7 @@ def embed(kernels: Emulator, inputs: Inputs, schedule: Schedule) -> Tensor:
     ids, table, prompt, index, scale = inputs
     (batch, tokens), (virtual, size) = ids.shape, prompt.shape[-2:]
     output = torch.full((batch, virtual + tokens, size), 7.0, dtype=table.dtype)
-    params = ForwardParams(
+    params = EmbeddingParams(
         table=table.data_ptr(),
         ids=ids.data_ptr(),
         prompt=prompt.data_ptr(),
@@ -73,7 +52,7 @@ def prompt_gradient(kernels: Emulator, inputs: Inputs, grad: Tensor, schedule: S
     (batch, tokens), (virtual, size) = ids.shape, prompt.shape[-2:]
     found = torch.full(prompt.shape, 7.0, dtype=prompt.dtype)
     prompts = 1 if index is None else len(prompt)
-    params = BackwardParams(
+    params = EmbeddingBackwardParams(
         grad=grad.data_ptr(),
         index=None if index is None else index.data_ptr(),
         prompt_grad=found.data_ptr(),

@@ -66,13 +66,14 @@ def check_model(runner: TransformersRunner) -> Checked:
                 f"with its cache {type(runner.model).__name__} gives other logits than without "
                 f"(they differ by {noise:.2g}, the largest is {scale:.2g})"
             )
-        aligned = not _moves(config) and _may_be_padded(
-            runner, (long, short), answer, truth, max(1e-4 * scale, PADDING_NOISE * noise)
+        padding_tolerance = max(1e-4 * scale, PADDING_NOISE * noise)
+        aligned = not _moves(config) and _decodes_alike(
+            runner, (long, short), (0, 1), answer, truth, padding_tolerance
         )
         shares = aligned and runner.shares and not runner.model.config.is_encoder_decoder
         if shares:
             # Sums in another order: in bf16 that shows more than a row by itself does.
-            shares = _may_share(runner, (long, short), answer, truth, tolerance * scale)
+            shares = _decodes_alike(runner, (long, short), (0, 1, 0), answer, truth, tolerance * scale)
         return Checked(
             aligned, shares, alone.shape[-1], block.bytes // block.length, _shape(runner.model, block)
         )
@@ -134,63 +135,35 @@ def _read(runner: TransformersRunner, reading: Any) -> torch.Tensor:
     return logits
 
 
-def _may_be_padded(
+def _decodes_alike(
     runner: TransformersRunner,
     prompts: tuple[list[int], list[int]],
+    order: tuple[int, ...],
     answer: list[int],
     truth: list[torch.Tensor],
     tolerance: float,
 ) -> bool:
-    """Whether two rows of different lengths give together what each gives by itself."""
-    readings = [runner.begin(prompt) for prompt in prompts]
+    """Whether rows of the prompts in this order, decoded together, give what each prompt gives by itself:
+    `(0, 1)` tries padding, `(0, 1, 0)` also two samples over one copy of their prompt, around a row that has
+    nothing in common with them."""
+    readings = [runner.begin(prompt, samples=order.count(place)) for place, prompt in enumerate(prompts)]
     rows = []
     try:
         for reading in readings:
             _read(runner, reading)
-            rows.append(runner.open(reading, len(answer)))
+        for place in order:
+            rows.append(runner.open(readings[place], len(answer)))
         # The first is one token ahead: where the prompt is an encoder's, that alone makes rows differ.
         runner.decode(rows[:1], answer[:1])
         for number in range(1, len(answer)):
-            logits = runner.decode(rows, [answer[number], answer[number - 1]])
-            wanted = torch.stack([truth[0][number + 1], truth[1][number]])
+            at = [number, *[number - 1] * (len(order) - 1)]
+            logits = runner.decode(rows, [answer[place] for place in at])
+            wanted = torch.stack([truth[one][place + 1] for one, place in zip(order, at, strict=True)])
             if not float((logits - wanted).abs().max()) <= tolerance:
                 return False
         return True
     except Exception:
-        # A model that knows no padding may fail as well as answer wrongly.
-        return False
-    finally:
-        for row in rows:
-            runner.close(row)
-        for reading in readings:
-            runner.forget(reading)
-
-
-def _may_share(
-    runner: TransformersRunner,
-    prompts: tuple[list[int], list[int]],
-    answer: list[int],
-    truth: list[torch.Tensor],
-    tolerance: float,
-) -> bool:
-    """Whether two samples over one copy of their prompt, around a row that has nothing in common with them,
-    give what each row gives by itself."""
-    readings = [runner.begin(prompts[0], samples=2), runner.begin(prompts[1])]
-    rows = []
-    try:
-        for reading in readings:
-            _read(runner, reading)
-        rows = [runner.open(readings[number], len(answer)) for number in (0, 1, 0)]
-        # The first is one token ahead, so that the two are not of one length.
-        runner.decode(rows[:1], answer[:1])
-        for number in range(1, len(answer)):
-            logits = runner.decode(rows, [answer[number], *[answer[number - 1]] * 2])
-            wanted = torch.stack([truth[0][number + 1], truth[1][number], truth[0][number]])
-            if not float((logits - wanted).abs().max()) <= tolerance:
-                return False
-        return True
-    except Exception:
-        # Whatever a model has attention do, it then holds a copy for each row.
+        # A model that knows no padding, or no such attention, may fail as well as answer wrongly.
         return False
     finally:
         for row in rows:

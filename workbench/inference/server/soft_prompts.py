@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from workbench.errors import ModelError
-from workbench.inference.engine.nearest_tokens import nearest_tokens
 from workbench.inference.engine.requests import RequestRefused
 from workbench.inference.engine.soft_prompts import FIELD, Entry, SoftPrompts, unknown
 from workbench.inference.loading.adapters import read_adapter, read_soft_prompt, soft_prompt_changed
 from workbench.inference.loading.places import find_place
 from workbench.inference.server.protocol import Part
+from workbench.models.soft_prompts.nearest import nearest
 from workbench.store.soft_prompts import SavedSoftPrompt, of_runs
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def describe(name: str, service: Service) -> dict[str, Any]:
     if soft_prompt.is_prefix:
         return {**told, "nearest": None}
     tokenizer = service.renderer.tokenizer
-    places = nearest_tokens(soft_prompt.matrix, engine.runner.embeddings, NEAREST)
+    places = nearest(soft_prompt.matrix, engine.runner.embeddings, NEAREST)
     told["nearest"] = [
         [
             {

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from workbench.errors import ModelError
+from workbench.models.soft_prompts.nearest import nearest
 from workbench.models.soft_prompts.saving import CONFIG, TABLE, WEIGHTS, read_tensors
 
 
@@ -35,17 +36,15 @@ def nearest_to(
             f"the prompt is of shape {tuple(prompt.shape)}, the model's embeddings of {tuple(table.shape)}",
             hint="it was learned for another model",
         )
-    prompt, table = prompt.float(), table.detach().float()
-    norms = table.norm(dim=1).clamp_min(1e-12)
-    cosines = (prompt @ table.T) / norms / prompt.norm(dim=1, keepdim=True).clamp_min(1e-12)
     # Rows behind the tokenizer's last are padding of the table, and no tokens.
-    best = cosines[:, : len(tokenizer)].topk(min(k, len(tokenizer), table.shape[0]), dim=1)
-    found = []
-    for vector, values, tokens in zip(prompt, best.values, best.indices, strict=True):
-        distances = (table[tokens] - vector).norm(dim=1)
-        near = zip(tokens.tolist(), values.tolist(), distances.tolist(), strict=True)
-        found.append([NearToken(token, shown(tokenizer, token), cosine, l2) for token, cosine, l2 in near])
-    return found
+    tokens = table.detach()[: len(tokenizer)]
+    return [
+        [
+            NearToken(token, shown(tokenizer, token), cosine, float((tokens[token].float() - vector).norm()))
+            for token, cosine in near
+        ]
+        for vector, near in zip(prompt.float(), nearest(prompt, tokens, k), strict=True)
+    ]
 
 
 def nearest_tokens(folder: Path, model: Any, tokenizer: Any, k: int = 5) -> list[list[NearToken]]:

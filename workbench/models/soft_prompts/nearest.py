@@ -14,7 +14,7 @@ ROWS = 16_384
 
 
 @torch.inference_mode()
-def nearest_tokens(vectors: torch.Tensor, table: torch.Tensor, count: int) -> list[list[tuple[int, float]]]:
+def nearest(vectors: torch.Tensor, table: torch.Tensor, count: int) -> list[list[tuple[int, float]]]:
     """For each of vectors [n, D] the tokens of a table [V, D] with the largest cosines, and these."""
     directions = normalize(vectors.to(table.device, torch.float32), dim=-1)
     best = [
