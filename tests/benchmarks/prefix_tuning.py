@@ -4,19 +4,20 @@
 
 A step is forward, loss over all own tokens, backward, AdamW. Both start from the same weights and see the
 same batch; steps of the two alternate in one process, and the ratio is the median of the pairs' ratios, with
-PEFT the faster of its eager and SDPA ways. Peak memory is of a process of its own for each. Prints JSON.
+PEFT the faster of its eager and SDPA ways. Peak memory is of a process of its own for each (of Linux). Prints
+JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -111,7 +112,9 @@ def peak(options: argparse.Namespace, kind: str, shape: str, way: str) -> dict[s
 
 def print_peak(options: argparse.Namespace) -> None:
     def high_water() -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        # Not `ru_maxrss`: a new process inherits that of the one which started it.
+        status = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM:"))
 
     step = build(options, *options.peak)
     loaded = high_water()

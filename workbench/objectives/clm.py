@@ -6,10 +6,12 @@ import math
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from workbench.data import PackedRows
 from workbench.data.records import ExampleStore, TaskRows
@@ -17,13 +19,13 @@ from workbench.data.records.completions import prompt_text
 from workbench.models.isolation import check_isolation
 from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
 from workbench.objectives.completion_rows import CompletionRows
+from workbench.objectives.fused_head import can_fuse, is_frozen, logprobs_for_logits
 from workbench.objectives.places import bare, only_at
 from workbench.objectives.view import RowView, State, StreamView, TokenView
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from workbench.data import TokenStore
+    from workbench.recipe import Recipe
 
 IGNORE = -100
 TEMPERATURE = 0.8
@@ -73,6 +75,10 @@ class CausalLanguageModeling(Objective):
     stat_names = ("correct",)
     bytes_per_token = 1.0
 
+    def __init__(self, recipe: Recipe, tokenizer: Any) -> None:
+        super().__init__(recipe, tokenizer)
+        self._fuses = WeakKeyDictionary[nn.Module, bool]()
+
     def rows(self, store: TokenStore | ExampleStore, length: int, *, training: bool) -> Rows:
         """Packed rows; held-out ones have one order for ever, but a mixed one, so that some of them stand
         for all kinds of text. Prompts with completions are a row each."""
@@ -102,19 +108,32 @@ class CausalLanguageModeling(Objective):
 
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
         """Summed cross-entropy in fp32, whatever precision the model answers in."""
-        ids, targets = tensors["input_ids"], tensors["targets"].flatten()
+        ids, targets = tensors["input_ids"], tensors["targets"]
         # Behind a soft prompt PEFT counts the positions on, and takes none.
         given = {} if self.recipe.tuning.is_soft_prompt else {"position_ids": tensors["position_ids"]}
+        head = bare(model).get_output_embeddings()
+        if is_frozen(head) and self._can_fuse(model):
+            with logprobs_for_logits(head, targets) as found:
+                logprobs = model(input_ids=ids, use_cache=False, **given).logits
+            return LossOutput(-logprobs.sum().unsqueeze(0), found[0].is_best.sum().unsqueeze(0))
+        targets = targets.flatten()
         if self.recipe.data.packing and not self.recipe.objective.completion_only_loss:
             logits = model(input_ids=ids, use_cache=False, **given).logits.flatten(0, 1)
         else:
             # Most places are prompt or padding, and their logits would take more memory than all else.
             places = (targets != IGNORE).nonzero().squeeze(1)
             targets = targets[places]
-            with only_at(bare(model).get_output_embeddings(), places, ids.shape[1]):
+            with only_at(head, places, ids.shape[1]):
                 logits = model(input_ids=ids, use_cache=False, **given).logits
         loss_sum = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE, reduction="sum")
         return LossOutput(loss_sum.unsqueeze(0), correct_count(logits, targets).unsqueeze(0))
+
+    def _can_fuse(self, model: nn.Module) -> bool:
+        """See `can_fuse`, which asks each model once."""
+        model = bare(model)
+        if model not in self._fuses:
+            self._fuses[model] = can_fuse(model)
+        return self._fuses[model]
 
     def metrics(self, totals: Totals, *, training: bool) -> dict[str, float]:
         """`mean_token_accuracy`; held-out also `perplexity` and `bits_per_byte`."""
