@@ -2,10 +2,11 @@
 
     python tests/benchmarks/prefix_tuning.py MODEL_FOLDER [--shapes 20x256 2048x64] [--rounds 5] [--bf16]
 
-A step is forward, loss over all own tokens, backward, AdamW. Both start from the same weights and see the
-same batch; steps of the two alternate in one process, and the ratio is the median of the pairs' ratios, with
-PEFT the faster of its eager and SDPA ways. Peak memory is of a process of its own for each (of Linux). Prints
-JSON.
+A step is forward, loss over all own tokens, backward, AdamW. All start from the same weights and see the same
+batch; their steps alternate in one process, and a ratio is the median of the pairs' ratios, with PEFT the
+faster of its eager and SDPA ways. "attention" is PEFT's model with our attention or embedding alone;
+"workbench" is what a run does: the loss is made from the head without all the logits, too. Peak memory is of
+a process of its own for each (of Linux). Prints JSON.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from workbench.models.shared_prefix.peft import use_shared_prefix
+from workbench.objectives.fused_head import logprobs_for_logits
 from workbench.ops.soft_prompt.embedding import soft_prompt_embedding
 
 SHAPES = ["20x256", "128x256", "512x256", "2048x64"]
 PEFT = ["eager", "sdpa"]
+OURS = ["attention", "workbench"]
 Step = Callable[[], float]
 
 
@@ -37,7 +40,7 @@ def build(options: argparse.Namespace, kind: str, shape: str, way: str) -> Step:
     prefix, own = (int(part) for part in shape.split("x"))
     rows = options.rows or (16 if own <= 64 else 4)
     torch.manual_seed(0)
-    implementation = "sdpa" if way == "operator" else way
+    implementation = way if way in PEFT else "sdpa"
     model: Any = AutoModelForCausalLM.from_pretrained(
         options.model,
         dtype=torch.bfloat16 if options.bf16 else torch.float32,
@@ -51,17 +54,28 @@ def build(options: argparse.Namespace, kind: str, shape: str, way: str) -> Step:
         learned.normal_(std=0.1, generator=torch.Generator().manual_seed(1))
     ids = torch.randint(3, model.config.vocab_size, (rows, own), generator=torch.Generator().manual_seed(2))
     mask = torch.ones_like(ids)
-    if kind == "prefix" and way == "operator":
+    if kind == "prefix" and way in OURS:
         use_shared_prefix(tuned)
     optimizer = torch.optim.AdamW([learned], lr=1e-4)
 
+    # What trains keeps no keys for later.
+    given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+    if kind == "prompt" and way in OURS:
+        table = model.get_input_embeddings().weight
+        tuned = model
+        given = {"use_cache": False}
+
     def loss() -> Any:
-        if kind == "prompt" and way == "operator":
-            table = model.get_input_embeddings().weight
-            labels = torch.cat([ids.new_full((rows, prefix), -100), ids], 1)
-            return model(inputs_embeds=soft_prompt_embedding(ids, table, learned), labels=labels).loss
-        # What trains keeps no keys for later.
-        return tuned(input_ids=ids, attention_mask=mask, labels=ids, use_cache=False).loss
+        if kind == "prompt" and way in OURS:
+            given["inputs_embeds"] = soft_prompt_embedding(ids, table, learned)
+        if way != "workbench":
+            # Of a prompt, too, the first own token is no target, as of a prefix.
+            front = 1 if "input_ids" in given else prefix + 1
+            labels = torch.cat([ids.new_full((rows, front), -100), ids[:, 1:]], 1)
+            return tuned(**given, labels=labels).loss
+        targets = torch.cat([ids[:, 1:], ids.new_full((rows, 1), -100)], 1)
+        with logprobs_for_logits(model.get_output_embeddings(), targets):
+            return -tuned(**given).logits.sum() / (rows * (own - 1))
 
     def step() -> float:
         result = loss()
@@ -82,7 +96,7 @@ def timed(step: Step) -> tuple[float, float]:
 
 def ratios(options: argparse.Namespace, kind: str, shape: str) -> dict[str, Any]:
     """Seconds of a step by each way, and how much longer PEFT's faster one takes."""
-    ways = [*options.peft, "operator"]
+    ways = [*options.peft, *OURS]
     steps = {way: build(options, kind, shape, way) for way in ways}
     losses = {way: step() for way, step in steps.items()}
     taken: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
@@ -91,14 +105,19 @@ def ratios(options: argparse.Namespace, kind: str, shape: str) -> dict[str, Any]
             taken[way].append(timed(step))
     seconds = {way: statistics.median(each[0] for each in taken[way]) for way in ways}
     best = min(options.peft, key=lambda way: seconds[way])
-    pairs = list(zip(taken[best], taken["operator"], strict=True))
     return {
         "seconds": {way: round(each, 3) for way, each in seconds.items()},
         "peft": best,
-        "ratio": round(statistics.median(peft[0] / mine[0] for peft, mine in pairs), 3),
-        "cpu_ratio": round(statistics.median(peft[1] / mine[1] for peft, mine in pairs), 3),
+        "ratio": {way: ratio(taken[best], taken[way], 0) for way in OURS},
+        "cpu_ratio": {way: ratio(taken[best], taken[way], 1) for way in OURS},
         "losses": losses,
     }
+
+
+def ratio(theirs: list[tuple[float, float]], mine: list[tuple[float, float]], clock: int) -> float:
+    """How many times longer theirs took, by one of the two clocks: the median of the pairs."""
+    pairs = zip(theirs, mine, strict=True)
+    return round(statistics.median(their[clock] / own[clock] for their, own in pairs), 3)
 
 
 def peak(options: argparse.Namespace, kind: str, shape: str, way: str) -> dict[str, int]:
@@ -143,7 +162,7 @@ def main() -> None:
         for shape in options.shapes if kind == "prefix" else ["20x256"]:
             found = {"kind": kind, "shape": shape, **ratios(options, kind, shape)}
             if not options.no_peak:
-                ways = (found["peft"], "operator")
+                ways = (found["peft"], *OURS)
                 found["memory"] = {way: peak(options, kind, shape, way) for way in ways}
             print(json.dumps(found), flush=True)
 

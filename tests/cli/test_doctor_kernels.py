@@ -1,4 +1,4 @@
-"""`workbench doctor --kernels`, with what the examination found given; the examination itself is run once."""
+"""`workbench doctor --kernels`, with what the examination found given."""
 
 from __future__ import annotations
 

@@ -26,6 +26,8 @@ CASES = [
     for variant in VARIANTS
     if variant[0] == 128 or path.name.startswith("shared_prefix")  # others do not depend on the heads
 ]
+MORE = {"selected_logprobs": "SOFTCAP", "soft_prompt_embedding": "PROMPT_FP32"}
+"""What else is compiled in."""
 
 
 @pytest.mark.parametrize(("source", "head", "dtype", "architectures"), CASES)
@@ -37,6 +39,7 @@ def test_no_register_spills(
         pytest.skip("nvcc is not here")
     targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures]
     command = [nvcc, "-fatbin", "-std=c++17", "-Xptxas=-v", *targets, f"-DHEAD={head}", f"-D{dtype}"]
+    command += [f"-D{name}" for kernel, name in MORE.items() if source.startswith(kernel)]
     done = subprocess.run([*command, FOLDER / source, "-o", tmp_path / "out"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     spilled = [

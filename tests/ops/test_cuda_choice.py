@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,9 +12,9 @@ import torch
 from workbench import ops
 from workbench.errors import UsageError
 from workbench.ops import examination
-from workbench.ops.cuda import driver, shared_prefix_choice
-from workbench.ops.cuda.kernel import KernelError
+from workbench.ops.cuda import selected_logprobs_choice, shared_prefix_choice, soft_prompt_choice
 from workbench.ops.cuda.shared_prefix_path import kernels
+from workbench.ops.cuda.verdicts import Verdict
 from workbench.ops.shared_prefix.check import errors, example
 from workbench.ops.shared_prefix.paths import PATHS
 from workbench.ops.shared_prefix.paths import Path as Way
@@ -24,64 +22,96 @@ from workbench.ops.shared_prefix.paths import Path as Way
 ONE = example((1, 1, 1, 0), 64, torch.bfloat16, "meta")
 
 
-@pytest.fixture(autouse=True)
-def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A card of which only the name is asked."""
-    monkeypatch.setattr(shared_prefix_choice, "folder", lambda: tmp_path)
-    monkeypatch.setattr(driver, "load", lambda *_: None)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "a card")
-    shared_prefix_choice._why_not.cache_clear()
-    yield
-    shared_prefix_choice._why_not.cache_clear()
-
-
 def test_a_call_launches_eight_kernels() -> None:
     assert len({kernel.name for kernel in kernels(ONE)}) == 8
 
 
-def test_kernels_are_compared_once_and_the_verdict_kept(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def given(monkeypatch: pytest.MonkeyPatch, module: Any, taken: str) -> list[dict[str, Any]]:
+    """Verdicts that take one way everywhere; what each was asked of."""
+    asked: list[dict[str, Any]] = []
+
+    def verdict(operator: str, device: torch.device, wanted: Any, checks: Any, cases: Any) -> Verdict:
+        asked.append({"operator": operator, "kernels": wanted, "checks": checks, "cases": cases})
+        return Verdict(dict.fromkeys(cases, taken), {}, {case: {"cuda": 1, taken: 1} for case in cases})
+
+    monkeypatch.setattr(module, "verdict", verdict)
+    module._verdict.cache_clear()
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("shape", "case"),
+    [
+        ((2, 1, 127, 0), "decoding behind a short prefix"),
+        ((2, 1, 128, 0), "decoding behind a long prefix"),
+        ((2, 2, 127, 0), "training with a short prefix"),
+        ((2, 2, 128, 3), "training with a long prefix"),
+    ],
+)
+def test_each_kind_of_call_has_a_verdict_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, shape: Any, case: str
 ) -> None:
-    asked: list[int] = []
-
-    def compare(*_: object) -> str:
-        asked.append(1)
-        return ""
-
-    monkeypatch.setattr(shared_prefix_choice, "_compare", compare)
-    for _ in range(2):
-        assert shared_prefix_choice.why_not(ONE) is None
-        shared_prefix_choice._why_not.cache_clear()
-    assert len(asked) == 1
-    (tmp_path / "verdicts.json").write_text("{")
-    assert shared_prefix_choice.why_not(ONE) is None and len(asked) == 2
+    asked = given(monkeypatch, shared_prefix_choice, "composed")
+    path, reason = shared_prefix_choice.choose(example(shape, 64, torch.bfloat16, "meta"))
+    assert path == "composed" and reason.startswith(f"{case}: measured on this card")
+    assert list(asked[0]["checks"]) == ["cuda", "composed", "concatenated", "definition"]
+    assert len(asked[0]["kernels"]) == 8 and case in asked[0]["cases"]
 
 
-def test_kernels_that_err_are_not_used(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_heads_that_the_kernels_are_not_for_are_measured_without_them(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wrong = [("output", 1.0, 0.1)]
-    monkeypatch.setattr(shared_prefix_choice, "errors", lambda *_: wrong)
-    monkeypatch.setattr(
-        shared_prefix_choice, "example", lambda shape, head, dtype, _: example(shape, head, dtype, "meta")
-    )
-    with caplog.at_level(logging.WARNING):
-        reasons = {shared_prefix_choice.why_not(ONE) for _ in range(2)}
-    assert len(caplog.records) == 1
-    assert "err by 1.0e+00 in output" in str(reasons)
+    asked = given(monkeypatch, shared_prefix_choice, "concatenated")
+    path, reason = shared_prefix_choice.choose(example((1, 2, 3, 0), 256, torch.bfloat16, "meta"))
+    assert path == "concatenated" and "heads of 64, 96 and 128, not 256" in reason
+    assert "cuda" not in asked[0]["checks"] and not asked[0]["kernels"]
 
 
-def test_kernels_that_cannot_be_had_are_told_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def failing(*_: object) -> None:
-        raise KernelError("NVRTC cannot be loaded: gone")
+def test_the_other_operators_ask_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = torch.device("meta")
+    asked = given(monkeypatch, soft_prompt_choice, "cuda")
+    found = soft_prompt_choice.example(1, 1, 1, 576, torch.bfloat16, torch.float32, meta)
+    assert soft_prompt_choice.choose(found)[0] == "cuda"
+    assert [kernel.options for kernel in asked[0]["kernels"]] == [("-DDTYPE_BF16", "-DPROMPT_FP32")] * 2
+    uneven = soft_prompt_choice.example(1, 1, 1, 30, torch.bfloat16, torch.bfloat16, meta)
+    assert soft_prompt_choice.choose(uneven)[0] == "definition" and len(asked) == 1
 
-    monkeypatch.setattr(driver, "load", failing)
-    with caplog.at_level(logging.WARNING):
-        assert {shared_prefix_choice.why_not(ONE) for _ in range(3)} == {"NVRTC cannot be loaded: gone"}
-    assert len(caplog.records) == 1
+    asked = given(monkeypatch, selected_logprobs_choice, "chunked")
+    make = partial(selected_logprobs_choice.example, 4, 9, dtype=torch.bfloat16, device=meta)
+    path, reason = selected_logprobs_choice.choose(make(size=576), True)
+    assert path == "chunked" and reason.startswith("gradients of the head: measured")
+    assert len(asked[0]["kernels"]) == 3
+    path, reason = selected_logprobs_choice.choose(make(size=30), True)
+    assert path == "chunked" and "no multiple of 8" in reason
+
+
+def test_a_verdict_is_a_constant_of_compiled_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, soft_prompt_choice, "cuda")
+    inputs = soft_prompt_choice.example(1, 2, 3, 8, torch.float32, torch.float32, torch.device("cpu"))
+
+    def ask(table: torch.Tensor) -> torch.Tensor:
+        path, _ = soft_prompt_choice.choose(inputs._replace(table=table))
+        return table + (1 if path == "cuda" else 2)
+
+    compiled = torch.compile(ask, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(inputs.table), inputs.table + 1)
+
+
+def test_what_compares_finds_what_is_wrong() -> None:
+    inputs = selected_logprobs_choice.example(20, 50, size=16, dtype=torch.float32)
+    forward, backward, _ = selected_logprobs_choice.WAYS["chunked"]
+    assert not selected_logprobs_choice.compare(forward, backward, inputs)
+
+    def off(*args: Any) -> Any:
+        of_hidden, of_weight, of_bias = backward(*args)
+        return of_hidden, of_weight * 1.001, of_bias
+
+    assert "gradient of the head" in selected_logprobs_choice.compare(forward, off, inputs)
+    embedded = soft_prompt_choice.example(2, 3, 4, 8, torch.bfloat16, torch.float32, torch.device("cpu"))
+    way = soft_prompt_choice.WAYS["definition"]
+    assert not soft_prompt_choice.compare(*way, embedded)
+    assert "embeddings" in soft_prompt_choice.compare(lambda i: way[0](i) + 1, way[1], embedded)
+    assert "gradient" in soft_prompt_choice.compare(way[0], lambda *a: way[1](*a) * 1.001, embedded)
 
 
 def test_every_path_of_this_machine_is_within_its_bounds() -> None:

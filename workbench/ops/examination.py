@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,13 +13,15 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from workbench.errors import WorkbenchError
 from workbench.ops import native
-from workbench.ops.cuda import cache
+from workbench.ops.cuda import cache, selected_logprobs_choice, soft_prompt_choice
 from workbench.ops.cuda import compile as nvrtc
+from workbench.ops.cuda.verdicts import CUDA
 from workbench.ops.explanation import explain
 from workbench.ops.shared_prefix import paths
 from workbench.ops.shared_prefix.attention import shared_prefix_attention
 from workbench.ops.shared_prefix.check import errors, example
 from workbench.ops.shared_prefix.definition import visible_own
+from workbench.ops.soft_prompt.composed import composed, composed_gradient
 
 CHECKED = ((3, 65, 70, 3), (3, 1, 513, 20), (2, 3, 1, 0))
 """B, S, P and T − S of what is compared with fp64."""
@@ -38,7 +41,16 @@ def examine() -> dict[str, Any]:
     """All facts, fit for JSON: `tools`, `explained`, `errors` (each `ok` or not) and `times`."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.no_grad():
-        checked = [one for dtype in TYPES for name in _names(device) for one in _check(name, dtype, device)]
+        checked = [
+            one
+            for dtype in TYPES
+            for found in (
+                *(_check(name, dtype, device) for name in _names(device)),
+                _check_logprobs(dtype, device),
+                _check_embedding(dtype, device),
+            )
+            for one in found
+        ]
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "tools": _tools(),
@@ -73,8 +85,36 @@ def _or_reason(ask: Callable[[], str]) -> str:
 
 
 def _names(device: str) -> list[paths.Name]:
-    """The paths that this device can take."""
-    return list(paths.PATHS) if device == "cpu" else [*paths.GPU_PATHS, "definition"]
+    """The paths of attention that this device can take."""
+    if device == "cpu":
+        return list(paths.PATHS)
+    return [*paths.GPU_PATHS, *(name for name in paths.PATHS if name != "native")]
+
+
+def _check_logprobs(dtype: torch.dtype, device: str) -> Iterator[dict[str, Any]]:
+    make = partial(selected_logprobs_choice.example, size=576, dtype=dtype, device=device)
+    for name, (forward, backward, _) in selected_logprobs_choice.WAYS.items():
+        if name == CUDA and device != CUDA:
+            continue
+        check = partial(selected_logprobs_choice.compare, forward, backward)
+        yield _told(f"selected_logprobs {name}", dtype, partial(check, make(200, 1003)))
+
+
+def _check_embedding(dtype: torch.dtype, device: str) -> Iterator[dict[str, Any]]:
+    inputs = soft_prompt_choice.example(3, 5, 4, 576, dtype, dtype, torch.device(device))
+    ways = {"composed": (composed, composed_gradient)} if device == "cpu" else soft_prompt_choice.WAYS
+    for name, way in ways.items():
+        check = partial(soft_prompt_choice.compare, *way, inputs)
+        yield _told(f"soft_prompt_embedding {name}", dtype, check)
+
+
+def _told(path: str, dtype: torch.dtype, check: Callable[[], str]) -> dict[str, Any]:
+    try:
+        reason = check()
+    except WorkbenchError as error:
+        reason = f"not on this machine: {error.message}"
+    kind = str(dtype).removeprefix("torch.")
+    return {"path": path, "dtype": kind, "ok": not reason, "text": reason or "within what is allowed"}
 
 
 def _check(name: paths.Name, dtype: torch.dtype, device: str) -> Iterator[dict[str, Any]]:

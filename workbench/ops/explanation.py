@@ -77,7 +77,7 @@ def _attention(shape: list[int], dtype: torch.dtype, device: torch.device, _: bo
     choice = paths.choose(inputs)
     others = {"cuda": f"for NVIDIA GPUs, not {device.type}" if device.type != "cuda" else choice.reason}
     for name in paths.PATHS:
-        wrong_device = device.type != "cpu" and name != "definition"
+        wrong_device = device.type != "cpu" and name == "native"
         others.setdefault(name, "for CPUs" if wrong_device else "slower where it was measured")
     others["definition"] = "keeps all scores in memory; for what nothing else takes"
     if device.type == "cpu" and (obstacle := why_not(inputs)):
@@ -96,6 +96,7 @@ def _embedding(shape: list[int], dtype: torch.dtype, device: torch.device, train
     others: dict[str, str] = {
         name: "two passes over the tokens, or a copy too many at this size" for name in paths.PATHS
     }
+    others["cuda"] = choice.reason if device.type == "cuda" else f"for NVIDIA GPUs, not {device.type}"
     others["definition"] = "writes token embeddings twice: once looked up, once concatenated"
     return choice.path, choice.reason, others
 
@@ -112,6 +113,7 @@ def _logprobs(shape: list[int], dtype: torch.dtype, device: torch.device, traine
     others: dict[str, str] = {
         name: "blocks of the vocabulary cost more time than they save here" for name in paths.PATHS
     }
+    others["cuda"] = choice.reason if device.type == "cuda" else f"for NVIDIA GPUs, not {device.type}"
     others["definition"] = "all logits at once: more memory, and slower to make and read"
     return choice.path, choice.reason, others
 

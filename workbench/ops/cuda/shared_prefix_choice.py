@@ -1,97 +1,87 @@
-"""Whether shared-prefix attention's kernels run a call on this card, found out by running them once.
-
-The first call of a type and size of heads on a card compares the kernels, forward and backward, with the
-definition in fp64; only those that err at most twice as much as plain PyTorch are used. The verdict is kept
-beside the compiled kernels, by card, torch and kernels, and shown by `workbench doctor --kernels`.
-"""
+"""Which path shared-prefix attention takes on a card: see `verdicts`."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import tempfile
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 
 import torch
+from torch import Tensor
 
-from workbench.ops.cuda import driver
-from workbench.ops.cuda.cache import folder, key
-from workbench.ops.cuda.compile import architecture
-from workbench.ops.cuda.kernel import KernelError
 from workbench.ops.cuda.shared_prefix import unsupported
 from workbench.ops.cuda.shared_prefix_path import cuda_backward, cuda_forward, kernels
+from workbench.ops.cuda.verdicts import CUDA, Case, Check, Verdict, verdict
 from workbench.ops.shared_prefix.check import errors, example
-from workbench.ops.shared_prefix.definition import Inputs
+from workbench.ops.shared_prefix.composed import composed, composed_backward
+from workbench.ops.shared_prefix.concatenated import concatenated, concatenated_backward
+from workbench.ops.shared_prefix.definition import Gradients, Inputs, definition, definition_backward
 
-log = logging.getLogger(__name__)
-SHAPES = ((3, 65, 70, 3), (3, 1, 513, 20))
+Forward = Callable[[Inputs], tuple[Tensor, Tensor]]
+Backward = Callable[[Inputs, Tensor, Tensor, Tensor], Gradients]
+WAYS: dict[str, tuple[Forward, Backward]] = {
+    CUDA: (cuda_forward, cuda_backward),
+    "composed": (composed, composed_backward),
+    "concatenated": (concatenated, concatenated_backward),
+    "definition": (definition, definition_backward),
+}
+COMPARED = ((3, 65, 70, 3), (3, 1, 513, 20))
 """B, S, P and T − S of the comparison: forward over several tiles, and decoding with split keys."""
+LONG = 128
+"""Positions of a long prefix."""
+TIMED = {
+    "decoding behind a short prefix": (16, 1, 64, 63),
+    "decoding behind a long prefix": (16, 1, 1024, 63),
+    "training with a short prefix": (8, 64, 20, 0),
+    "training with a long prefix": (8, 64, 512, 0),
+}
 
 
-def why_not(inputs: Inputs) -> str | None:
-    """Why the kernels do not take a call on a CUDA device, in words; None where they do."""
-    if reason := unsupported(inputs):
-        return reason
+def choose(inputs: Inputs) -> tuple[str, str]:
+    """The path of a call on a CUDA device, and the reason in words."""
     query = inputs.query
-    return _why_not(query.device.index or 0, query.shape[3], query.dtype)
+    obstacle = unsupported(inputs)
+    found = _verdict(query.device.index or 0, query.shape[3], query.dtype, obstacle is None)
+    what = "decoding behind" if query.shape[2] == 1 else "training with"
+    case = f"{what} a {'long' if inputs.prefix_key.shape[1] >= LONG else 'short'} prefix"
+    reason = f"{case}: {found.reason(case)}"
+    return found.taken[case], f"{reason}; {CUDA}: {obstacle}" if obstacle else reason
 
 
 @cache
-def _why_not(index: int, head: int, dtype: torch.dtype) -> str | None:
+def _verdict(index: int, head: int, dtype: torch.dtype, is_supported: bool) -> Verdict:
     device = torch.device("cuda", index)
-    try:
-        one = example((1, 1, 1, 0), head, dtype, "meta")
-        wanted = kernels(one)
-        for kernel in wanted:
-            driver.load(kernel, index)
-        reason = _verified(
-            device, head, dtype, "-".join(key(kernel, _target(index))[:8] for kernel in wanted)
-        )
-    except (KernelError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-    if reason:
-        log.warning("shared-prefix attention takes PyTorch's own operators on %s: %s", device, reason)
-    return reason
+    wanted = kernels(example((1, 1, 1, 0), head, dtype, "meta")) if is_supported else []
+    checks: dict[str, Check] = {
+        name: partial(_compare, *ways, device, head, dtype) for name, ways in WAYS.items()
+    }
+    checks["definition"] = lambda: "it keeps all scores in memory"
+    if not is_supported:
+        del checks[CUDA]
+    cases: Mapping[str, Case] = {
+        case: partial(_call, shape, device, head, dtype) for case, shape in TIMED.items()
+    }
+    return verdict(f"shared-prefix attention of {head}, {dtype}", device, wanted, checks, cases)
 
 
-def _target(index: int) -> str:
-    return architecture(torch.cuda.get_device_capability(index))
-
-
-def _verified(device: torch.device, head: int, dtype: torch.dtype, known: str) -> str | None:
-    """Compares once, and keeps the verdict: a reason, or None."""
-    name = f"{torch.cuda.get_device_name(device)} {torch.__version__} {known}"
-    path = folder() / "verdicts.json"
-    verdicts = _read(path)
-    if name not in verdicts:
-        verdicts[name] = _compare(device, head, dtype)
-        _write(path, {**_read(path), name: verdicts[name]})
-    return verdicts[name] or None
-
-
-def _compare(device: torch.device, head: int, dtype: torch.dtype) -> str:
-    for shape in SHAPES:
-        for part, found, allowed in errors(cuda_forward, cuda_backward, example(shape, head, dtype, device)):
+def _compare(
+    forward: Forward, backward: Backward, device: torch.device, head: int, dtype: torch.dtype
+) -> str:
+    for shape in COMPARED:
+        for part, found, allowed in errors(forward, backward, example(shape, head, dtype, device)):
             if not found <= allowed:
-                return f"the kernels err by {found:.1e} in {part}, not {allowed:.1e}: please report it"
+                return f"it errs by {found:.1e} in {part}, not {allowed:.1e}: please report it"
     return ""
 
 
-def _read(path: Path) -> dict[str, str]:
-    try:
-        found: dict[str, str] = json.loads(path.read_text())
-        return found if isinstance(found, dict) else {}
-    except (OSError, ValueError):
-        return {}
+def _call(
+    shape: tuple[int, int, int, int], device: torch.device, head: int, dtype: torch.dtype, name: str
+) -> Callable[[], object]:
+    """One call, forward and, of more than one query, backward."""
+    inputs = example(shape, head, dtype, device, heads=9, kv_heads=3, padded=False)
+    forward, backward = WAYS[name]
 
+    def call() -> object:
+        output, lse = forward(inputs)
+        return backward(inputs, output, output, lse) if shape[1] > 1 else output
 
-def _write(path: Path, verdicts: dict[str, str]) -> None:
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "w") as file:
-            json.dump(verdicts, file)
-        os.replace(temporary, path)
-    except OSError as error:
-        log.warning("what was found out about the kernels cannot be kept: %s", error.strerror)
+    return call

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from workbench.ops.selected_logprobs.definition import Inputs, definition, precise
-from workbench.ops.selected_logprobs.paths import PATHS, Name, choose, trains_head
+from workbench.ops.selected_logprobs.paths import GPU_PATHS, PATHS, Name, choose, trains_head
 
 
 class Selected(NamedTuple):
@@ -54,7 +54,7 @@ def selected_logprobs(
         logprobs, is_best = definition(inputs)
     else:
         needs = hidden.requires_grad and torch.is_grad_enabled()
-        wants_slope = PATHS[name].has_slope and needs and not trains_head(inputs)
+        wants_slope = (PATHS | GPU_PATHS)[name].has_slope and needs and not trains_head(inputs)
         logprobs, _, is_best, _ = _selected(*inputs, wants_slope, name)
     return Selected(logprobs.reshape(shape), is_best.reshape(shape))
 
@@ -116,7 +116,7 @@ INPUTS = (
 def _selected(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     *parts, wants_slope, name = args
     path: Name = name
-    return PATHS[path].forward(Inputs(*parts), wants_slope)
+    return (PATHS | GPU_PATHS)[path].forward(Inputs(*parts), wants_slope)
 
 
 @torch.library.custom_op(
@@ -128,7 +128,7 @@ def _selected(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _selected_backward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     *parts, grad, logprobs, lse, wants_hidden, wants_head, name = args
     path: Name = name
-    return PATHS[path].backward(Inputs(*parts), grad, logprobs, lse, wants_hidden, wants_head)
+    return (PATHS | GPU_PATHS)[path].backward(Inputs(*parts), grad, logprobs, lse, wants_hidden, wants_head)
 
 
 @_selected.register_fake

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
+from workbench.ops.cuda import selected_logprobs_choice
+from workbench.ops.cuda.selected_logprobs_path import cuda_backward, cuda_forward
 from workbench.ops.selected_logprobs.chunked import Found, Gradients, chunked, chunked_backward
 from workbench.ops.selected_logprobs.definition import Inputs
 
-Name = Literal["chunked", "definition"]
+Name = Literal["cuda", "chunked", "definition"]
 
 LEAST_LOGITS = 1 << 20
 """Up to so many logits, all of them at once are as fast as one block, and need no operator."""
@@ -44,6 +46,8 @@ class Choice:
 
 PATHS: dict[Name, Path] = {"chunked": Path(chunked, chunked_backward, has_slope=True)}
 """Those that are kernels of the operator; the definition is left to autograd."""
+GPU_PATHS: dict[Name, Path] = {"cuda": Path(cuda_forward, cuda_backward, has_slope=False)}
+"""Those that take no tensors of a CPU."""
 
 
 def choose(inputs: Inputs) -> Choice:
@@ -54,6 +58,9 @@ def choose(inputs: Inputs) -> Choice:
         least = LEAST_TRAINED.get(inputs.hidden.dtype, OTHER_TRAINED)
     if logits <= least:
         return Choice("definition", f"{logits} logits are no more than {least}: all of them at once")
+    if inputs.hidden.device.type == "cuda":
+        path, reason = selected_logprobs_choice.choose(inputs, trains_head(inputs))
+        return Choice(cast(Name, path), reason)
     return Choice("chunked", f"{logits} logits are never in memory at once: blocks of the vocabulary")
 
 

@@ -1,5 +1,5 @@
-"""The composed path on a CPU: PyTorch's flash attention for the prefix and for the own keys, merged by their
-log-sum-exps; backward, each segment's own flash backward is given the merged output and log-sum-exp.
+"""The composed path: PyTorch's fused attention for the prefix and for the own keys, merged by their
+log-sum-exps; backward, each segment's own backward is given the merged output and log-sum-exp.
 
 That is exact. The derivative of a score s with probability p = exp(s − L) is p (⟨dO, v⟩ − ⟨dO, O⟩), and a
 flash backward computes just that from whatever L and O it is given (Dao 2023, FlashAttention-2, section
@@ -14,9 +14,7 @@ from torch import Tensor
 
 from workbench.ops.shared_prefix.definition import Gradients, Inputs, visible_own
 from workbench.ops.shared_prefix.merge import merge
-
-_forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
-_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+from workbench.ops.shared_prefix.segments import attend, attend_backward, unseen
 
 FEW = 64
 """Up to so many queries of all rows, the heads that share keys are folded into the queries as well: products
@@ -37,7 +35,7 @@ class _Own:
             return
         seen = visible_own(queries, own, starts, ends, query.device)[:, None]
         zero = torch.zeros((), dtype=query.dtype, device=query.device)
-        self.mask = torch.where(seen, zero, -torch.inf).expand(len(query), 1, queries, own)
+        self.mask = torch.where(seen, zero, unseen(query)).expand(len(query), 1, queries, own)
         if not is_whole:
             self.blind = ~seen.any(-1)
 
@@ -70,9 +68,11 @@ def composed(inputs: Inputs) -> tuple[Tensor, Tensor]:
     """See `definition`; scores and sums are in fp32."""
     query, prefix_key, prefix_value, key, value, starts, ends, scale = inputs
     folded = _fold(query, len(prefix_key))
-    before, before_lse = _forward(folded, prefix_key[None], prefix_value[None], scale=scale)
+    before, before_lse = attend(
+        folded, prefix_key[None], prefix_value[None], is_causal=False, mask=None, scale=scale
+    )
     own = _Own(query, key, starts, ends)
-    after, after_lse = _forward(query, key, value, 0.0, own.is_causal, attn_mask=own.mask, scale=scale)
+    after, after_lse = attend(query, key, value, is_causal=own.is_causal, mask=own.mask, scale=scale)
     if own.blind is not None:
         # For a query that sees nothing the operator gives 0, as if it had seen one key of score 0.
         after_lse = after_lse.masked_fill(own.blind, -torch.inf)
@@ -83,19 +83,19 @@ def composed_backward(inputs: Inputs, grad: Tensor, output: Tensor, lse: Tensor)
     """Gradients of the five tensors, in their order, from that of the output [B, H, S, d]."""
     query, prefix_key, prefix_value, key, value, starts, ends, scale = inputs
     kv_heads = len(prefix_key)
-    of_query, of_prefix_key, of_prefix_value = _backward(
+    of_query, of_prefix_key, of_prefix_value = attend_backward(
         _fold(grad, kv_heads),
         _fold(query, kv_heads),
         prefix_key[None],
         prefix_value[None],
         _fold(output, kv_heads),
         _fold(lse[..., None], kv_heads)[..., 0].contiguous(),
-        0.0,
-        False,
+        is_causal=False,
+        mask=None,
         scale=scale,
     )
     own = _Own(query, key, starts, ends)
-    more, of_key, of_value = _backward(
-        grad, query, key, value, output, lse, 0.0, own.is_causal, attn_mask=own.mask, scale=scale
+    more, of_key, of_value = attend_backward(
+        grad, query, key, value, output, lse, is_causal=own.is_causal, mask=own.mask, scale=scale
     )
     return more.add_(_unfold(of_query, query)), of_prefix_key[0], of_prefix_value[0], of_key, of_value

@@ -1,5 +1,5 @@
 """The path of short prefixes: expanded over the batch and concatenated with the own keys, then PyTorch's
-flash attention. It copies every key, and spares the second attention."""
+fused attention. It copies every key, and spares the second attention."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 
 from workbench.ops.shared_prefix.definition import Gradients, Inputs, visible_own
-
-_forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
-_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+from workbench.ops.shared_prefix.segments import attend, attend_backward, unseen
 
 
 def _together(prefix: Tensor, own: Tensor) -> Tensor:
@@ -23,7 +21,7 @@ def _mask(query: Tensor, prefix: int, own: int, starts: Tensor | None, ends: Ten
         return None
     seen = visible_own(queries, own, starts, ends, query.device)[:, None]
     zero = torch.zeros((), dtype=query.dtype, device=query.device)
-    mask = torch.where(seen, zero, -torch.inf)
+    mask = torch.where(seen, zero, unseen(query))
     return torch.nn.functional.pad(mask, (prefix, 0)).expand(batch, 1, queries, prefix + own)
 
 
@@ -32,8 +30,7 @@ def concatenated(inputs: Inputs) -> tuple[Tensor, Tensor]:
     query, prefix_key, prefix_value, key, value, starts, ends, scale = inputs
     mask = _mask(query, prefix_key.shape[1], key.shape[2], starts, ends)
     keys, values = _together(prefix_key, key), _together(prefix_value, value)
-    output, lse = _forward(query, keys, values, 0.0, False, attn_mask=mask, scale=scale)
-    return output, lse
+    return attend(query, keys, values, is_causal=False, mask=mask, scale=scale)
 
 
 def concatenated_backward(inputs: Inputs, grad: Tensor, output: Tensor, lse: Tensor) -> Gradients:
@@ -42,8 +39,8 @@ def concatenated_backward(inputs: Inputs, grad: Tensor, output: Tensor, lse: Ten
     prefix = prefix_key.shape[1]
     mask = _mask(query, prefix, key.shape[2], starts, ends)
     keys, values = _together(prefix_key, key), _together(prefix_value, value)
-    of_query, of_keys, of_values = _backward(
-        grad, query, keys, values, output, lse, 0.0, False, attn_mask=mask, scale=scale
+    of_query, of_keys, of_values = attend_backward(
+        grad, query, keys, values, output, lse, is_causal=False, mask=mask, scale=scale
     )
     return (
         of_query,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -63,9 +63,8 @@ def choose(inputs: Inputs) -> Choice:
     """What a call with tensors of these shapes, type and device takes."""
     query = inputs.query
     if query.device.type == "cuda":
-        if (reason := shared_prefix_choice.why_not(inputs)) is not None:
-            return Choice("definition", f"our kernels do not take it: {reason}")
-        return Choice("cuda", "our kernels, compiled for this card and compared with fp64 on it")
+        path, told = shared_prefix_choice.choose(inputs)
+        return Choice(cast(Name, path), told)
     if query.device.type != "cpu":
         return Choice("definition", f"no fused path for {query.device.type}")
     if query.dtype not in FLASH_TYPES:

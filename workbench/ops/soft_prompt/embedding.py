@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from workbench.ops.soft_prompt.definition import Inputs, definition
-from workbench.ops.soft_prompt.paths import PATHS, Name, choose
+from workbench.ops.soft_prompt.paths import GPU_PATHS, PATHS, Name, choose
 
 
 def soft_prompt_embedding(
@@ -79,7 +79,7 @@ def _check(inputs: Inputs) -> None:
 def _embedding(*args: Any) -> Tensor:
     *parts, name = args
     path: Name = name
-    return PATHS[path].forward(Inputs(*parts))
+    return (PATHS | GPU_PATHS)[path].forward(Inputs(*parts))
 
 
 @torch.library.custom_op(
@@ -90,7 +90,7 @@ def _embedding(*args: Any) -> Tensor:
 def _embedding_backward(*args: Any) -> Tensor:
     grad, prompt, index, name = args
     path: Name = name
-    return PATHS[path].backward(grad, prompt, index)
+    return (PATHS | GPU_PATHS)[path].backward(grad, prompt, index)
 
 
 @_embedding.register_fake
