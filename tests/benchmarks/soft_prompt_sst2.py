@@ -86,7 +86,7 @@ def answer(method: str, folder: str, args: argparse.Namespace) -> dict[str, Any]
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from workbench.data.records.completions import prompt_text
+    from workbench.data.records.answers import prompt_text
 
     torch.set_num_threads(args.threads)
     adapted = (Path(folder) / "adapter_config.json").is_file()

@@ -227,7 +227,6 @@ def test_logits_exist_only_where_something_is_to_be_predicted(method: str) -> No
         model=ModelSection(family="llama", model_name_or_path="m"),
         tuning={"method": method},
         data={"packing": False},
-        objective={"completion_only_loss": True},
     )
     tensors = {"input_ids": ids, "targets": targets, "position_ids": torch.arange(7).expand(3, 7)}
     batch = Batch({}, (4,), 21)

@@ -12,10 +12,8 @@ import pytest
 from peft import PeftModel
 from safetensors import safe_open
 from tiny_run import MakeRun, curve, mapping, text_of
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
-from workbench.data.records.completions import row_of
-from workbench.errors import DataError
 from workbench.recipe import validate
 from workbench.store import launch
 from workbench.store.runs import Run, create_run
@@ -42,7 +40,8 @@ def tuned(make_run: MakeRun, work: Work, tmp_path: Path) -> Callable[..., Run]:
         given = mapping(path, **settings | (changes or {}))
         given |= {"model": {"model_name_or_path": str(first.final_path)}, "tuning": tuning}
         given["data"]["max_length"] = 24
-        given["objective"] = {"completion_only_loss": True}
+        given["data"]["packing"] = False
+        given["objective"] = {"name": "sft"}
         return create_run(validate(given, "test"), "tuned")
 
     return make
@@ -106,22 +105,3 @@ def test_more_virtual_tokens_than_the_context_leaves_room_for(
     run = tuned(method="prompt", num_virtual_tokens=20)
     assert work(run) != 0
     assert "data.max_length 24 and tuning.num_virtual_tokens 20 are together" in capsys.readouterr().err
-
-
-def test_only_the_completion_and_its_end_are_predicted(make_run: MakeRun, work: Work) -> None:
-    run = make_run(training__max_steps=1, training__sample_prompts=[])
-    assert work(run) == 0
-    tokenizer = AutoTokenizer.from_pretrained(run.final_path)
-    ids, supervised = row_of("the cat sees", " a dog", tokenizer)
-    said = [token for token, wanted in zip(ids, supervised, strict=True) if wanted]
-    assert tokenizer.decode(said) == f" a dog{tokenizer.eos_token}"
-    tokenizer.chat_template = (
-        "{% for m in messages %}<{{ m.role }}>{{ m.content }}" + tokenizer.eos_token + "\n{% endfor %}"
-        "{% if add_generation_prompt %}<assistant>{% endif %}"
-    )
-    ids, supervised = row_of("the cat sees", "a dog", tokenizer)
-    said = [token for token, wanted in zip(ids, supervised, strict=True) if wanted]
-    assert tokenizer.decode(said) == f"a dog{tokenizer.eos_token}"
-    tokenizer.chat_template = "{% if add_generation_prompt %}one{% else %}other{% endif %}"
-    with pytest.raises(DataError, match="renders a prompt otherwise"):
-        row_of("the cat", "a dog", tokenizer)

@@ -40,11 +40,11 @@ def recipe_of(mapping: Mapping[str, Any]) -> Recipe:
 def named_tokenizer(recipe: Recipe) -> str | None:
     """The tokenizer that a recipe names, itself or by its model; None where it trains one.
 
-    Raises `ModelError` for a task on a new model: its labelled records train no tokenizer.
+    Raises `ModelError` for what learns from records, on a new model: they train no tokenizer.
     """
     section = recipe.model
     name = section.tokenizer_name_or_path or section.model_name_or_path
-    if name is None and recipe.objective.is_task:
+    if name is None and recipe.objective.reads_records:
         raise ModelError(
             f"{recipe.objective.name} with a new model needs a tokenizer",
             where="model.tokenizer_name_or_path",

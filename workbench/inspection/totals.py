@@ -63,6 +63,7 @@ LEFT_OUT = {
     "dropped_from_train": "also in the held-out text",
     "blank_documents": "blank",
     "truncated": "cut to the row's length",
+    "unanswered": "left out: their answer was cut away",
     "cropped": "tokens cropped",
     "invalid_utf8": "halves of characters replaced",
     "cut_files": "long files made into several",

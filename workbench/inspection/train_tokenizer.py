@@ -123,7 +123,7 @@ def _own(
 ) -> tuple[Tokenizer | None, str | None]:
     """The tokenizer that the recipe has without this one; a task on a new model has none."""
     section = recipe.model
-    if recipe.objective.is_task and not (section.tokenizer_name_or_path or section.model_name_or_path):
+    if recipe.objective.reads_records and not (section.tokenizer_name_or_path or section.model_name_or_path):
         return None, None
     opened = open_tokenizer(mapping, progress)
     return opened.backend, opened.name

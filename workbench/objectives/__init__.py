@@ -12,11 +12,13 @@ from workbench.objectives.mlm import MaskedLanguageModeling
 from workbench.objectives.plm import PermutationLanguageModeling
 from workbench.objectives.regression import Regression
 from workbench.objectives.rtd import ReplacedTokenDetection
+from workbench.objectives.sft import SupervisedFineTuning
 from workbench.objectives.span_extraction import SpanExtraction
 from workbench.objectives.tagging import Tagging
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "clm": CausalLanguageModeling,
+    "sft": SupervisedFineTuning,
     "mlm": MaskedLanguageModeling,
     "plm": PermutationLanguageModeling,
     "rtd": ReplacedTokenDetection,

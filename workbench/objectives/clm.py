@@ -14,17 +14,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from workbench.data import PackedRows
-from workbench.data.records import ExampleStore, TaskRows
-from workbench.data.records.completions import prompt_text
 from workbench.models.isolation import check_isolation
 from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
-from workbench.objectives.completion_rows import CompletionRows
 from workbench.objectives.fused_head import can_fuse, is_frozen, logprobs_for_logits
 from workbench.objectives.places import bare, only_at
 from workbench.objectives.view import RowView, State, StreamView, TokenView
 
 if TYPE_CHECKING:
-    from workbench.data import TokenStore
     from workbench.recipe import Recipe
 
 IGNORE = -100
@@ -73,20 +69,18 @@ class CausalLanguageModeling(Objective):
     name: ClassVar[str] = "clm"
     terms = ("loss",)
     stat_names = ("correct",)
-    bytes_per_token = 1.0
+    is_dense: ClassVar[bool] = True
+    """Whether rows that are packed are predicted in nearly all places."""
+    bytes_per_token: float | None = None
 
     def __init__(self, recipe: Recipe, tokenizer: Any) -> None:
         super().__init__(recipe, tokenizer)
         self._fuses = WeakKeyDictionary[nn.Module, bool]()
 
-    def rows(self, store: TokenStore | ExampleStore, length: int, *, training: bool) -> Rows:
+    def rows(self, store: Any, length: int, *, training: bool) -> Rows:
         """Packed rows; held-out ones have one order for ever, but a mixed one, so that some of them stand
-        for all kinds of text. Prompts with completions are a row each."""
+        for all kinds of text."""
         data = self.recipe.data
-        if isinstance(store, ExampleStore):
-            section = self.recipe.training
-            shuffle, size = training and data.shuffle, section.per_device_train_batch_size
-            return CompletionRows(TaskRows(store, seed=section.seed, shuffle=shuffle, batch_bucketing=size))
         if not training:
             self.bytes_per_token = store.num_bytes / max(store.num_tokens, 1)
         return CausalRows(
@@ -103,7 +97,7 @@ class CausalLanguageModeling(Objective):
     def check(self, model: nn.Module) -> None:
         """The model must keep packed documents apart."""
         data = self.recipe.data
-        if data.packing and data.isolate_documents and not self.recipe.objective.completion_only_loss:
+        if data.packing and data.isolate_documents:
             check_isolation(model)
 
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
@@ -117,7 +111,7 @@ class CausalLanguageModeling(Objective):
                 logprobs = model(input_ids=ids, use_cache=False, **given).logits
             return LossOutput(-logprobs.sum().unsqueeze(0), found[0].is_best.sum().unsqueeze(0))
         targets = targets.flatten()
-        if self.recipe.data.packing and not self.recipe.objective.completion_only_loss:
+        if self.recipe.data.packing and self.is_dense:
             logits = model(input_ids=ids, use_cache=False, **given).logits.flatten(0, 1)
         else:
             # Most places are prompt or padding, and their logits would take more memory than all else.
@@ -141,7 +135,7 @@ class CausalLanguageModeling(Objective):
         if not training:
             loss = totals.mean("loss")
             values["perplexity"] = exponential(loss)
-            if not self.recipe.objective.completion_only_loss:
+            if self.bytes_per_token is not None:
                 values["bits_per_byte"] = loss / math.log(2) / self.bytes_per_token
         return values
 
@@ -169,13 +163,13 @@ class CausalLanguageModeling(Objective):
     def sample(self, model: nn.Module, prompt: str) -> dict[str, Any]:
         """Continue a prompt with temperature 0.8 and top-k 50."""
         generator: Any = model
-        # A prompt is rendered as those of the records are, which a model with a chat template knows alone.
-        chat = self.recipe.objective.completion_only_loss and bool(self.tokenizer.chat_template)
+        text = self.prompt_of(prompt)
         encoded = self.tokenizer(
-            prompt_text(prompt, self.tokenizer) if chat else prompt,
+            text,
             return_tensors="pt",
             return_token_type_ids=False,
-            add_special_tokens=not chat,
+            # A chat template writes its own.
+            add_special_tokens=text == prompt,
         ).to(generator.device)
         length = encoded["input_ids"].shape[1]
         context = int(getattr(generator.config.get_text_config(), "max_position_embeddings", 10**9))
@@ -196,6 +190,10 @@ class CausalLanguageModeling(Objective):
                 pad_token_id=self.tokenizer.eos_token_id if pad is None else pad,
             )
         return {"text": str(self.tokenizer.decode(output[0, length:], skip_special_tokens=True))}
+
+    def prompt_of(self, prompt: str) -> str:
+        """A prompt of a sample as the model reads it."""
+        return prompt
 
 
 def known(target: int) -> int | None:

@@ -89,6 +89,11 @@ class DataSection(Section):
         True,
         description="In a packed row, no token attends to another document; positions start at 0 in each.",
     )
+    chat_template: str | None = Field(
+        None,
+        description="sft: a template of the workbench (chatml, gemma, llama3, mistral, qwen2.5, smollm2), or "
+        "a file with one; it is saved with the model. Empty: the tokenizer's own.",
+    )
     shuffle: bool = Field(True, description="Another document order in each epoch, by the seed.")
     num_workers: int | None = Field(
         None, ge=1, description="Threads that tokenise. Empty: as many as the machine has cores."

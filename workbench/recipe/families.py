@@ -11,7 +11,7 @@ from typing import Literal
 
 FamilyName = Literal["llama", "bert", "modernbert", "xlnet", "electra", "t5", "bart"]
 ObjectiveName = Literal[
-    "clm", "mlm", "plm", "rtd", "denoise", "classification", "regression", "tagging", "span_extraction"
+    "clm", "mlm", "plm", "rtd", "denoise", "sft", "classification", "regression", "tagging", "span_extraction"
 ]
 Pattern = Literal["causal", "bidirectional", "permutation", "encoder-decoder"]
 
@@ -68,7 +68,7 @@ FAMILIES: dict[str, Family] = {
             "decoder",
             "causal",
             "Touvron et al. 2023",
-            ("clm",),
+            ("clm", "sft"),
             ("num_key_value_heads", "tie_word_embeddings", "rope_theta", "rms_norm_eps"),
             8 / 3,
             64,
@@ -155,6 +155,7 @@ OBJECTIVES: dict[str, str] = {
     "plm": "permutation language modelling: predict tokens in a random order, in two streams",
     "rtd": "replaced token detection: tell which tokens a small generator replaced",
     "denoise": "denoising: restore spans that were cut out of the text",
+    "sft": "supervised fine-tuning: predict what the assistant says in conversations",
     "classification": "one label for a text or a pair of texts",
     "regression": "one number for a text or a pair of texts",
     "tagging": "one label for each word (IOB2 entities, parts of speech)",
@@ -164,8 +165,5 @@ OBJECTIVES: dict[str, str] = {
 
 
 def default_family(objective: str) -> FamilyName:
-    """The family whose own objective this is; BERT for the tasks."""
-    for family in FAMILIES.values():
-        if family.objectives[0] == objective:
-            return family.name
-    return "bert"
+    """The first family that it trains: its own, and BERT for the tasks."""
+    return next((family.name for family in FAMILIES.values() if objective in family.objectives), "bert")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from workbench.recipe.families import PRETRAINING, ObjectiveName
+from workbench.recipe.families import TASKS, ObjectiveName
 from workbench.recipe.section import Section
 
 
@@ -15,7 +15,7 @@ class ObjectiveSection(Section):
 
     name: ObjectiveName = Field(
         "clm",
-        description="Pre-training: clm, mlm, plm, rtd, denoise. "
+        description="Pre-training: clm, mlm, plm, rtd, denoise. Instruction tuning: sft. "
         "Tasks: classification, regression, tagging, span_extraction.",
     )
     mlm_probability: float = Field(
@@ -52,9 +52,9 @@ class ObjectiveSection(Section):
     mean_noise_span_length: float = Field(3.0, ge=1, description="denoise: mean length of a span in tokens.")
 
     completion_only_loss: bool = Field(
-        False,
-        description="clm: learn from records with prompt and completion, through the model's chat template "
-        "where it has one; only the completion is predicted.",
+        True,
+        description="sft: only what the assistant says is predicted, a completion or its turns of a "
+        "conversation. Off: all tokens are.",
     )
 
     @model_validator(mode="after")
@@ -66,4 +66,14 @@ class ObjectiveSection(Section):
     @property
     def is_task(self) -> bool:
         """Whether it is trained on labelled records, not on running text."""
-        return self.name not in PRETRAINING
+        return self.name in TASKS
+
+    @property
+    def reads_records(self) -> bool:
+        """Whether it learns from records, and not from running text."""
+        return self.is_task or self.name == "sft"
+
+    @property
+    def of_model(self) -> ObjectiveName:
+        """The objective by which the model and its last layer are known: conversations are continued."""
+        return "clm" if self.name == "sft" else self.name

@@ -107,16 +107,14 @@ def check_tuning(recipe: Any) -> None:
         raise ValueError(
             f"tuning.method {method} adapts an existing model: name one as model.model_name_or_path"
         )
-    if objective.completion_only_loss and objective.name != "clm":
-        raise ValueError(f"objective.completion_only_loss is for clm, not for {objective.name}")
     if not tuning.is_soft_prompt:
         return
-    if objective.name not in ("clm", "denoise"):
+    if objective.name not in ("clm", "sft", "denoise"):
         raise ValueError(
-            f"tuning.method {method} steers what a decoder writes (clm, denoise), and {objective.name} "
+            f"tuning.method {method} steers what a decoder writes (clm, sft, denoise), and {objective.name} "
             "trains an encoder; use lora, frozen or full"
         )
-    if recipe.data.packing and not objective.completion_only_loss:
+    if recipe.data.packing:
         raise ValueError(
             f"tuning.method {method} puts {tuning.num_virtual_tokens} virtual tokens before a row, and later "
             "documents of a packed one would not see them: set data.packing=false"

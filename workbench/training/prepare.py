@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from workbench import paths
 from workbench.data import Prepared, prepare
+from workbench.data.chat_templates import chat_template
 from workbench.data.tokenizer import load_tokenizer
 from workbench.errors import ModelError
 
@@ -34,8 +35,7 @@ def prepare_data(
 def prepare_recipe(recipe: Recipe, length: int, progress: Progress) -> Prepared | PreparedRecords:
     """The data of a recipe, with rows of at most `length` tokens."""
     model, name = recipe.model, recipe.objective.name
-    completions = recipe.objective.completion_only_loss
-    if not recipe.objective.is_task and not completions:
+    if not recipe.objective.reads_records:
         return prepare(
             recipe.data,
             tokenizer_name_or_path=model.tokenizer_name_or_path,
@@ -59,12 +59,13 @@ def prepare_recipe(recipe: Recipe, length: int, progress: Progress) -> Prepared 
     from workbench.data.records import prepare_records
 
     revision = None if model.tokenizer_name_or_path else model.revision
+    tokenizer = load_tokenizer(tokenizer_name, revision=revision, trust_remote_code=model.trust_remote_code)
+    if recipe.data.chat_template is not None:
+        tokenizer.chat_template = chat_template(recipe.data.chat_template)
     return prepare_records(
         recipe.data,
-        objective="prompt_completion" if completions else name,
-        tokenizer=load_tokenizer(
-            tokenizer_name, revision=revision, trust_remote_code=model.trust_remote_code
-        ),
+        objective=name,
+        tokenizer=tokenizer,
         max_length=length,
         seed=recipe.training.seed,
         cache=paths.cache_dir(),

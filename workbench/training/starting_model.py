@@ -24,7 +24,7 @@ MAX_DEFAULT_LENGTH = 2048
 def purpose_of(recipe: Recipe, labels: tuple[str, ...] = ()) -> Purpose:
     """What a recipe's model is for; `labels` are those found in the data."""
     section = recipe.objective
-    return Purpose(section.name, labels, section.next_sentence_prediction and section.name == "mlm")
+    return Purpose(section.of_model, labels, section.next_sentence_prediction and section.name == "mlm")
 
 
 def starting_model(

@@ -9,34 +9,9 @@ from workbench.data.kinds import number_of
 from workbench.data.readers.records import kind_of
 from workbench.data.records.reading import Record
 from workbench.data.records.schemes import check_tags
+from workbench.data.records.texts import BlankText, Checked, held, sound, text_in
+from workbench.data.records.turns import sft
 from workbench.errors import DataError
-
-Checked = dict[str, Any]
-
-
-class BlankText(DataError):
-    """A record in which there is nothing to read: training leaves it out and counts it."""
-
-
-def text_in(record: Record, column: str) -> str:
-    """A column that must hold text that is not blank."""
-    value = record.values.get(column)
-    if not isinstance(value, str):
-        raise DataError(f"column “{column}” holds {_held(record, column)}, not text", where=record.where)
-    if not value.strip():
-        raise BlankText(f"column “{column}” is blank", where=record.where, hint="leave such records out")
-    return sound(value)
-
-
-def sound(text: str) -> str:
-    """Text with halves of surrogate pairs, which JSON can spell and UTF-8 cannot, replaced by U+FFFD."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _held(record: Record, column: str) -> str:
-    return f"a {kind_of(record.values[column])}" if column in record.values else "nothing"
 
 
 def _texts(record: Record) -> Checked:
@@ -83,7 +58,7 @@ def tagging(record: Record, *, labelled: bool = True) -> Checked:
     tokens = record.values.get("tokens")
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise DataError(
-            f"column “tokens” holds {_held(record, 'tokens')}, not a list of words", where=record.where
+            f"column “tokens” holds {held(record, 'tokens')}, not a list of words", where=record.where
         )
     if not tokens:
         raise BlankText("the record has no words", where=record.where, hint="leave such records out")
@@ -91,7 +66,7 @@ def tagging(record: Record, *, labelled: bool = True) -> Checked:
     if labelled:
         tags = record.values.get("tags")
         if not isinstance(tags, list):
-            raise DataError(f"column “tags” holds {_held(record, 'tags')}, not a list", where=record.where)
+            raise DataError(f"column “tags” holds {held(record, 'tags')}, not a list", where=record.where)
         if len(tags) != len(tokens):
             raise DataError(
                 f"there are {len(tokens)} words and {len(tags)} tags",
@@ -118,14 +93,6 @@ def span_extraction(record: Record, *, labelled: bool = True) -> Checked:
     return checked
 
 
-def prompt_completion(record: Record, *, labelled: bool = True) -> Checked:
-    """`prompt` and `completion`, both text."""
-    checked: Checked = {"prompt": text_in(record, "prompt")}
-    if labelled:
-        checked["completion"] = text_in(record, "completion")
-    return checked
-
-
 def _answers(record: Record) -> list[tuple[str, int | None]]:
     """SQuAD's columns of lists, a list of mappings, or bare texts; none for what cannot be answered."""
     answers = record.values.get("answers")
@@ -139,7 +106,7 @@ def _answers(record: Record) -> list[tuple[str, int | None]]:
         entries = [answer if isinstance(answer, dict) else {"text": answer} for answer in answers]
         return [(entry.get("text", ""), entry.get("answer_start")) for entry in entries]
     raise DataError(
-        f"column “answers” holds {_held(record, 'answers')}",
+        f"column “answers” holds {held(record, 'answers')}",
         where=record.where,
         hint='write {"text": ["…"], "answer_start": [12]}, or the text alone where it stands but once',
     )
@@ -177,5 +144,5 @@ CHECKS: dict[str, Callable[..., Checked]] = {
     "regression": regression,
     "tagging": tagging,
     "span_extraction": span_extraction,
-    "prompt_completion": prompt_completion,
+    "sft": sft,
 }

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from workbench.data.records.answers import encode_answers
 from workbench.data.records.columns import Columns
-from workbench.data.records.completions import encode_completions
 from workbench.data.records.framed import Framed
 from workbench.data.records.store import NO_TARGET, ExampleStore
 from workbench.data.ticker import TOKENISING, Progress, Ticker
@@ -29,17 +29,19 @@ def encode_records(
     labels: Sequence[str] = (),
     side: str = "eval",
     progress: Progress | None = None,
+    places: Sequence[str] = (),
 ) -> ExampleStore:
     """Records that were checked, as rows of at most `max_length` tokens; with what is to be predicted where
     they are labelled. `labels` names the labels in the order of their numbers.
 
-    Tagging without tags has the number of each word where the tag would stand. `progress` hears of records.
+    Tagging without tags has the number of each word where the tag would stand. `progress` hears of records;
+    `places`, where each stands, are for errors.
     """
     ticker = Ticker(progress or _silent, TOKENISING, len(records))
-    if kind == "prompt_completion":
-        completions = encode_completions(records, tokenizer, max_length, side, ticker)
+    if kind == "sft":
+        answers = encode_answers(records, tokenizer, max_length, side, ticker, places)
         ticker.finish()
-        return completions
+        return answers
     encode = {"span_extraction": _spans, "tagging": _tagging}.get(kind, _sentences)
     store = encode(records, tokenizer, max_length, labels, side, ticker)
     ticker.finish()

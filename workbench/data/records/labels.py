@@ -89,7 +89,7 @@ def told_of_labels(train: SideRecords, held_out: SideRecords, objective: str) ->
     if objective == "span_extraction":
         without = sum(not record["answers"] for record in train.records)
         return {"unanswerable": without}
-    if objective == "prompt_completion":
+    if objective == "sft":
         return {}
     told: dict[str, Any] = {"conflicting_labels": _conflicting(train, objective)}
     if objective == "regression":

@@ -25,7 +25,8 @@ class PreparedRecords:
     """What training on a task needs of the data.
 
     `key` stands for texts, labels, split, tokens and weights. `report` has the entries of
-    `Prepared.report`, and also `truncated` (records cut to the row's length), `cut_words` (tagging: words
+    `Prepared.report`, and also `truncated` (records cut to the row's length), `unanswered` (those of them of
+    which nothing was left to predict: they are left out), `cut_words` (tagging: words
     that were cut with them), `longest` (tokens of a row), for each source `kind` and `why` it is that (and
     of tagging `scheme`, where IOB1 has been turned into IOB2), and what `told_of_labels` says.
     """
@@ -82,6 +83,7 @@ def prepare_records(
         "invalid_utf8": read.repaired + own.repaired,
         "cut_files": 0,  # a long file of text is cut, one of records never
         "truncated": sum(store.truncated for store in stores),
+        "unanswered": sum(store.unanswered for store in stores),
         "cut_words": sum(store.cut_words for store in stores),
         "longest": max((int(store.lengths.max()) for store in stores if len(store)), default=0),
         "vocab_size": len(tokenizer),
@@ -105,7 +107,7 @@ def _encoded(
     name: str,
     progress: Progress,
 ) -> ExampleStore:
-    store = encode_records(side.records, tokenizer, objective, limit, labels, name, progress)
+    store = encode_records(side.records, tokenizer, objective, limit, labels, name, progress, side.places)
     store.sources = np.array(side.sources, np.uint16)[store.examples]
     return store
 

@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 
 from workbench.data.kinds import BY_NAME
-from workbench.data.records.checking import CHECKS, BlankText
+from workbench.data.records.checking import CHECKS
 from workbench.data.records.reading import RecordSource
 from workbench.data.records.schemes import scheme_of, to_iob2
+from workbench.data.records.texts import BlankText, Checked
 from workbench.data.scan import text_hash
 from workbench.data.ticker import Progress, Ticker
 from workbench.errors import DataError
@@ -22,7 +23,8 @@ TEXTS = ("text", "text_pair", "question", "context")
 READ = (*TEXTS, "tokens")
 """What a model reads of a record."""
 
-Checked = dict[str, Any]
+KINDS_OF = {"sft": ("conversation", "prompt_completion")}
+"""Of objectives that are not the name of one kind: which kinds they learn from."""
 
 
 @dataclass
@@ -89,7 +91,8 @@ def _read(source: RecordSource, number: int, objective: str, side: SideRecords, 
     side.sources += [number] * (len(side) - begun)
     side.blank += blank
     told = {"path": source.spec.path, "weight": source.spec.weight, "bytes": size}
-    told |= {"documents": len(side) - begun, "kind": objective, "why": source.detected.why}
+    kind = source.detected.kind if objective in KINDS_OF else objective
+    told |= {"documents": len(side) - begun, "kind": kind, "why": source.detected.why}
     if objective == "tagging":
         told["scheme"] = _one_scheme(side, begun)
     side.told.append(told)
@@ -110,12 +113,14 @@ def _one_scheme(side: SideRecords, begun: int) -> str:
 def _check_kind(source: RecordSource, objective: str) -> None:
     """Numbers may be labels, and whole numbers values; other kinds are not taken for one another."""
     kind = source.detected.kind
-    if kind == objective or {kind, objective} == {"classification", "regression"}:
+    kinds = KINDS_OF.get(objective, (objective,))
+    if kind in kinds or {kind, objective} == {"classification", "regression"}:
         return
-    columns = ", ".join(f"{need}: COLUMN" for need in BY_NAME[objective].needs)
+    wanted = kinds[-1]
+    columns = ", ".join(f"{need}: COLUMN" for need in BY_NAME[wanted].needs)
+    needs = " or with ".join(", ".join(BY_NAME[name].needs) for name in kinds)
     raise DataError(
-        f"{objective} learns from records with {', '.join(BY_NAME[objective].needs)}; these are {kind}: "
-        f"{source.detected.why}",
+        f"{objective} learns from records with {needs}; these are {kind}: {source.detected.why}",
         where=source.spec.path,
         hint=f"name the columns that hold what it needs: columns: {{{columns}}}",
     )
@@ -125,10 +130,14 @@ def num_bytes(record: Checked) -> int:
     """UTF-8 bytes of what a model reads of a record."""
     total = sum(len(record[name].encode()) for name in TEXTS if name in record)
     total += sum(len(record[name].encode()) for name in ("prompt", "completion") if name in record)
+    total += sum(len(message["content"].encode()) for message in record.get("messages", ()))
     return total + sum(len(token.encode()) + 1 for token in record.get("tokens", ()))
 
 
 def input_hash(record: Checked) -> int:
     """Of what a model reads of a record, not of what it is to say."""
     prompt = [record["prompt"]] if "prompt" in record else []
+    if "messages" in record:
+        # One question with several answers is on one side of the split.
+        prompt = list(record["messages"][: record["first"]])
     return text_hash(orjson.dumps([record.get(name) for name in READ] + prompt))

@@ -22,7 +22,8 @@ class ExampleStore:
     and last token of the answer, 0 where the window holds none; `characters` [tokens, 2], where in the
     context a token stands, −1 outside it; `examples` [rows], the record that a row is of, and `records`
     themselves; `sources` [rows], the entry of the recipe it is from, whose weight is in `weights`;
-    `truncated` records lost their end, together `cut_words` words of them (tagging).
+    `truncated` records lost their end, together `cut_words` words of them (tagging); `unanswered` ones lost
+    all that was to be predicted, and have no row.
 
     All in memory: a labelled set is small beside a corpus. About 6 bytes a token, and the records as they
     are, some 300 bytes each and their text.
@@ -43,6 +44,7 @@ class ExampleStore:
     max_length: int = 0
     truncated: int = 0
     cut_words: int = 0
+    unanswered: int = 0
     sources: NDArray[np.uint16] | None = None
     weights: tuple[float, ...] = (1.0,)
     left_padded: bool = False

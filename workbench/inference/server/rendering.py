@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from workbench.data.spelling import Spelling, SpellingError
 from workbench.inference.engine.requests import RequestRefused
 from workbench.inference.server.messages import Plain, plain_message, variants
-from workbench.inference.server.spelling import Spelling, SpellingError
 from workbench.inference.server.tool_format import ToolFormat, detect, instructions
 
 

@@ -97,13 +97,13 @@ def shape_of(recipe: Recipe, labels: int = 2) -> tuple[Shape | None, tuple[str, 
     """
     section, objective = recipe.model, recipe.objective
     if section.model_name_or_path:
-        shape, reason = _shape_of_folder(Path(section.model_name_or_path).expanduser(), objective.name)
+        shape, reason = _shape_of_folder(Path(section.model_name_or_path).expanduser(), objective.of_model)
         if shape is None:
             return None, (reason,)
         notes: tuple[str, ...] = ()
     else:
         vocabulary, notes = _vocabulary(section)
-        shape = _new_shape(section, objective.name, vocabulary)
+        shape = _new_shape(section, objective.of_model, vocabulary)
     return replace(
         shape,
         labels=outputs_of_head(objective.name, labels),

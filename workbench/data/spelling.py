@@ -1,4 +1,4 @@
-"""What clients write is data: the text of a special token in it is read as text, never as the token.
+"""What messages say is data: the text of a special token in it is read as text, never as the token.
 
 The chat template is rendered with placeholders where a message spells a special token out, so what is still
 a special token then comes from the template. A second tokenizer, in which all special tokens have secret
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -66,15 +66,23 @@ class Spelling:
         Raises `SpellingError` when the second tokenizer cannot be made, or reads even the text with its
         placeholders otherwise.
         """
+        return self.placed(text, hidden, plain, ())[0]
+
+    def placed(
+        self, text: str, hidden: list[str], plain: Callable[[str], Ids], points: Sequence[int]
+    ) -> tuple[Ids, list[tuple[int, int]], list[int]]:
+        """The ids as well, where each token begins and ends, and where places of the text (none inside a
+        special token or a placeholder) are among these."""
         tokenizer = self._renamed()
-        named = self._token.sub(lambda match: self._name(match.group()), text)
 
-        def read(one: str) -> Ids:
-            return list(tokenizer.encode(one, add_special_tokens=False).ids)
+        def named(one: str) -> str:
+            return self._token.sub(lambda match: self._name(match.group()), one)
 
-        if read(named) != plain(text):
+        if list(tokenizer.encode(named(text), add_special_tokens=False).ids) != plain(text):
             raise SpellingError("its tokenizer does not work alike with other names of special tokens")
-        return read(self.shown(named, hidden))
+        found = tokenizer.encode(self.shown(named(text), hidden), add_special_tokens=False)
+        moved = [len(self.shown(named(text[:point]), hidden)) for point in points]
+        return list(found.ids), list(found.offsets), moved
 
     def _name(self, token: str) -> str:
         """The secret name: of plain characters, which no normalizer changes."""
