@@ -34,8 +34,9 @@ class SupervisedFineTuning(CausalLanguageModeling):
         if data.packing:
             rows = TaskRows(store, seed=section.seed, shuffle=shuffle, batch_bucketing=0)
             return PackedAnswerRows(rows, section.seed, shuffle, everything)
-        size = section.per_device_train_batch_size
-        rows = TaskRows(store, seed=section.seed, shuffle=shuffle, batch_bucketing=size)
+        # Of like length by the default group, whatever the batch: the order is the same for any number of
+        # processes.
+        rows = TaskRows(store, seed=section.seed, shuffle=shuffle)
         return AnswerRows(rows, everything)
 
     def check(self, model: nn.Module) -> None:
