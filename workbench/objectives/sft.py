@@ -49,6 +49,10 @@ class SupervisedFineTuning(CausalLanguageModeling):
         found = dict.fromkeys(_question(record) for record in store.records)
         return [question for question in found if question][:PROMPTS]
 
+    def sample(self, model: nn.Module, prompt: str) -> dict[str, Any]:
+        """What the model answers; not a continuation, so it begins a line."""
+        return {"prompt": f"{prompt}\n", **super().sample(model, prompt)}
+
     def prompt_of(self, prompt: str) -> str:
         """Through the chat template, as the records are, where there is one."""
         return prompt_text(prompt, self.tokenizer)

@@ -24,7 +24,7 @@ BATCHES_AT_ONCE = 16
 """Batches that are read ahead, so that texts of like length can be answered together."""
 
 INSTEAD = {
-    "clm": "it continues text; train it on prompts as samples: training.sample_prompts",
+    "clm": "it writes: workbench ask --model RUN, or workbench eval for its loss",
     "plm": "it is there to be trained on a task: workbench train classify model.model_name_or_path=…",
     "rtd": "it is there to be trained on a task: workbench train classify model.model_name_or_path=…",
     "denoise": "it restores text; its samples show how: workbench runs show RUN",
