@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from workbench.data.records.reading import Record
+from workbench.data.records.side import input_hash
 from workbench.data.records.texts import BlankText
 from workbench.data.records.turns import sft
 from workbench.errors import DataError
@@ -58,6 +59,16 @@ def test_calls_have_arguments_that_templates_can_read() -> None:
     bare = {**calls, "tool_calls": [{"name": "add", "arguments": {"a": 1}}]}
     (made,) = checked(messages=[USER, bare], tools=[tool])["messages"][1]["tool_calls"]
     assert made == {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+
+
+def test_a_question_with_several_answers_is_one_input() -> None:
+    other = {"role": "assistant", "content": "four"}
+    asked = {"role": "user", "content": "3+3?"}
+    alike = [checked(messages=[USER, SAID, asked, SAID]), checked(messages=[USER, other])]
+    alike.append(checked(prompt=[USER], completion=[other]))
+    assert len({input_hash(record) for record in alike}) == 1
+    later = checked(prompt=[USER, SAID, asked], completion=[SAID])
+    assert len({input_hash(record) for record in (alike[0], checked(messages=[asked, SAID]), later)}) == 3
 
 
 @pytest.mark.parametrize(

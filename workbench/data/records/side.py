@@ -138,6 +138,8 @@ def input_hash(record: Checked) -> int:
     """Of what a model reads of a record, not of what it is to say."""
     prompt = [record["prompt"]] if "prompt" in record else []
     if "messages" in record:
-        # One question with several answers is on one side of the split.
-        prompt = list(record["messages"][: record["first"]])
+        # What stands before the first answer: one question with several answers is on one side of the split.
+        messages, first = record["messages"], record["first"]
+        said = next(n for n, one in enumerate(messages) if n >= first and one["role"] == "assistant")
+        prompt = [record["tools"], *messages[:said]]
     return text_hash(orjson.dumps([record.get(name) for name in READ] + prompt))
