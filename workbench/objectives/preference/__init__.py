@@ -1,0 +1,1 @@
+"""Losses that learn from preferences, as pure functions on tensors: rankings, pairs, DPO."""
