@@ -19,12 +19,16 @@ PRETRAINING = ("clm", "mlm", "plm", "rtd", "denoise")
 TASKS = ("classification", "regression", "tagging", "span_extraction")
 
 
+OF_MODEL: dict[str, ObjectiveName] = {"sft": "clm"}
+"""Objectives that train the models of another one: conversations are continued like any text."""
+
+
 @dataclass(frozen=True)
 class Family:
     """One architecture.
 
-    `objectives` can train it, the first by default; `keys` are the shape's keys that mean something
-    here beside the common ones; `feed_forward` is the default width of the feed-forward layer as a
+    `objectives` are those it is built for, the first by default; `keys` are the shape's keys that mean
+    something here beside the common ones; `feed_forward` is the default width of the feed-forward layer as a
     share of the hidden size, rounded up to `multiple`; `gated` says whether it has a third matrix.
     """
 
@@ -38,6 +42,11 @@ class Family:
     feed_forward: float
     multiple: int
     gated: bool
+
+    @property
+    def trained_by(self) -> tuple[str, ...]:
+        """All objectives that can train it."""
+        return (*self.objectives, *(name for name, own in OF_MODEL.items() if own in self.objectives))
 
     @property
     def is_encoder_decoder(self) -> bool:
@@ -68,7 +77,7 @@ FAMILIES: dict[str, Family] = {
             "decoder",
             "causal",
             "Touvron et al. 2023",
-            ("clm", "sft"),
+            ("clm",),
             ("num_key_value_heads", "tie_word_embeddings", "rope_theta", "rms_norm_eps"),
             8 / 3,
             64,
@@ -166,4 +175,4 @@ OBJECTIVES: dict[str, str] = {
 
 def default_family(objective: str) -> FamilyName:
     """The first family that it trains: its own, and BERT for the tasks."""
-    return next((family.name for family in FAMILIES.values() if objective in family.objectives), "bert")
+    return next((family.name for family in FAMILIES.values() if objective in family.trained_by), "bert")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from workbench.recipe.families import TASKS, ObjectiveName
+from workbench.recipe.families import OF_MODEL, TASKS, ObjectiveName
 from workbench.recipe.section import Section
 
 
@@ -75,5 +75,5 @@ class ObjectiveSection(Section):
 
     @property
     def of_model(self) -> ObjectiveName:
-        """The objective by which the model and its last layer are known: conversations are continued."""
-        return "clm" if self.name == "sft" else self.name
+        """The objective by which the model and its last layer are known."""
+        return OF_MODEL.get(self.name, self.name)

@@ -68,11 +68,11 @@ class Recipe(Section):
 
     def _objective_fits(self) -> None:
         name, section = self.objective.name, self.model
-        if not section.model_name_or_path and name not in section.about.objectives:
-            fitting = [family.name for family in FAMILIES.values() if name in family.objectives]
+        if not section.model_name_or_path and name not in section.about.trained_by:
+            fitting = [family.name for family in FAMILIES.values() if name in family.trained_by]
             raise ValueError(
                 f"objective.name {name} does not train a model.family {section.family}, "
-                f"which is trained by {' or '.join(section.about.objectives)}; "
+                f"which is trained by {' or '.join(section.about.trained_by)}; "
                 f"families for {name}: {', '.join(fitting)}"
             )
         if self.objective.next_sentence_prediction and name == "mlm" and section.family != "bert":

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from workbench.data.kinds import number_of
-from workbench.data.records.side import Checked, SideRecords, input_hash
+from workbench.data.records.side import SideRecords, input_hash
+from workbench.data.records.texts import Checked
 from workbench.errors import DataError
 
 SHOWN = 20

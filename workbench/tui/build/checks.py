@@ -94,7 +94,7 @@ def _fits_together(draft: RecipeDraft, design: Design) -> Iterator[Finding]:
         shorter = Repair(f"rows of {context:,} tokens", {LENGTH: context})
         longer = Repair(f"a context of {design.length:,}", {CONTEXT: design.length})
         yield Finding("wrong", (LENGTH, CONTEXT), message, (shorter, longer))
-    own = design.family.objectives
+    own = design.family.trained_by
     if design.objective not in own:
         message = f"{design.objective} does not train a {design.family.title}"
         family = default_family(design.objective)

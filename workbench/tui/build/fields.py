@@ -39,7 +39,7 @@ def field_of(key: str) -> FormField:
 def fields_of(draft: Draft) -> Sequence[FormField]:
     """The fields to show for a draft, in order: family and objective, shape, what is reckoned with."""
     family = family_of(draft)
-    objective = replace(field_of(OBJECTIVE), choices=family.objectives, label="objective")
+    objective = replace(field_of(OBJECTIVE), choices=family.trained_by, label="objective")
     shape = [field_of(f"model.{key}") for key in (*COMMON_KEYS, *family.keys)]
     vocabulary = field_of("model.tokenizer_name_or_path")
     return [field_of(FAMILY), objective, vocabulary, *shape, *(field_of(key) for key in FOR_ESTIMATES)]
@@ -53,8 +53,8 @@ def group_of(field: FormField) -> str:
 def follow_family(draft: Draft, before: Family) -> Family:
     """Where the family was changed from `before`, take an objective that can train the new one."""
     family = family_of(draft)
-    if family != before and draft.value(field_of(OBJECTIVE)) not in family.objectives:
+    if family != before and draft.value(field_of(OBJECTIVE)) not in family.trained_by:
         draft.reset(field_of(OBJECTIVE))
-        if draft.value(field_of(OBJECTIVE)) not in family.objectives:
+        if draft.value(field_of(OBJECTIVE)) not in family.trained_by:
             draft.set_value(field_of(OBJECTIVE), family.objectives[0])
     return family
