@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.errors import UsageError
@@ -221,9 +221,7 @@ class Annotator:
             per_hour=3600 * len(times) / sum(times) if times else None,
         )
 
-    def _append(
-        self, kind: str, task: Task, value: dict[str, object] | dict[str, list[int]], took: int | None = None
-    ) -> None:
+    def _append(self, kind: str, task: Task, value: Mapping[str, object], took: int | None = None) -> None:
         with self.database.transaction():
             append(
                 self.database,

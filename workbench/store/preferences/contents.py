@@ -128,8 +128,9 @@ def read_prompt(database: Database, number: int) -> Prompt:
     found = database.row("SELECT content, system, tools, extra FROM prompts WHERE id = ?", (number,))
     if found is None:
         raise AssertionError(f"no prompt {number}")
-    content, system, tools, extra = (None if text is None else json.loads(text) for text in found)
-    return Prompt(content, system, tools, extra or {})
+    content, *others = found
+    system, tools, extra = (None if text is None else json.loads(text) for text in others)
+    return Prompt(json.loads(content), system, tools, extra or {})
 
 
 def read_answers(database: Database, numbers: Sequence[int]) -> dict[int, Answer]:
