@@ -23,6 +23,7 @@ from workbench.store.preferences.sessions import (
     Settings,
     add_answers,
     add_prompts,
+    counts,
     create_session,
     delete_session,
     find_session,
@@ -260,6 +261,8 @@ def test_sessions_are_listed_found_and_removed_with_all_they_hold(home: Path) ->
         for models in (("one",), tuple("abcdefghij")):
             with pytest.raises(UsageError, match="answers to a prompt"):
                 create_session(database, "x", Settings(models))
+        there = counts(database, new)
+        assert (there.prompts, there.answers, there.items, there.decisions) == (2, 8, 2, {"ann": 1})
         delete_session(database, new)
         for table in ("prompts", "items", "actions"):
             column = "DISTINCT session"

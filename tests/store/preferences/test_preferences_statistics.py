@@ -190,6 +190,8 @@ def test_models_that_were_never_compared_have_a_scale_each(method: Method) -> No
     assert found["a"] + found["b"] == pytest.approx(0) and found["c"] + found["d"] == pytest.approx(0)
     nothing = leaderboard([], method)
     assert nothing.standings == () and nothing.notices == ("nothing was ranked yet",)
+    nameless = leaderboard([judged(1, "ee", (1, 2))], method)
+    assert nameless.standings == () and nameless.notices == ("no answers of different models were compared",)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -227,3 +227,31 @@ def _settings(value: dict[str, Any]) -> Settings:
     return Settings(
         **{**known, "models": tuple(known["models"]), "sampling": tuple(known["sampling"])}, extra=value
     )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much there is of a session: `decisions` by annotator, with what was undone or done anew."""
+
+    prompts: int
+    answers: int
+    items: int
+    decisions: Mapping[str, int]
+
+
+def counts(database: Database, session: Session) -> Counts:
+    """How much there is of a session, for a list of sessions. Raises `StorageError`."""
+    with database.snapshot():
+        found = database.row(
+            "SELECT (SELECT count(*) FROM prompts WHERE session = ?1), (SELECT count(*) FROM answers JOIN "
+            "prompts ON prompts.id = answers.prompt WHERE session = ?1), "
+            "(SELECT count(*) FROM items WHERE session = ?1)",
+            (session.id,),
+        )
+        people = database.rows(
+            "SELECT annotator, sum(kind IN ('rank', 'tie', 'best-only', 'all-bad', 'skip')) FROM actions "
+            "WHERE session = ? GROUP BY annotator ORDER BY annotator",
+            (session.id,),
+        )
+    prompts, answers, items = found or (0, 0, 0)
+    return Counts(prompts, answers, items, dict(people))

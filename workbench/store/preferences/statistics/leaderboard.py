@@ -72,7 +72,8 @@ def leaderboard(
     choices = as_choices(_as_pairs(first) if method == "bradley-terry" else first, models)
     items = choices.weights.shape[0]
     if not models:
-        return Leaderboard(method, 0, 0, (), (), ("nothing was ranked yet",))
+        why = "nothing was ranked yet" if not judgements else "no answers of different models were compared"
+        return Leaderboard(method, 0, 0, (), (), (why,))
     groups, notices = _groups(choices, models)
     solve = _bradley_terry(choices, groups) if method == "bradley-terry" else _plackett_luce(choices, groups)
     value = solve(np.ones(items))
