@@ -301,6 +301,13 @@ def test_argilla_records_come_back(database: Database, tmp_path: Path) -> None:
         key = lambda record: record["id"]  # noqa: E731
         decisions = [record for record in ours if record.get("kind")]
         assert sorted(theirs, key=key) == sorted(decisions, key=key)
+    # What was changed there is another decision of the same person.
+    changed = next(r for r in records if r["responses"] and r["responses"][0]["status"] == "submitted")
+    for place, rank in enumerate(changed["responses"][0]["values"]["ranking"]["value"]):
+        rank["rank"] = place + 1
+    changed["responses"][0]["user_id"] = "eve"
+    assert import_file(database, written(path, [changed]), session="rich").decisions == 1
+    assert [one.kind for one in judgements(database, session) if one.annotator == "eve"] == ["rank"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from workbench.store.preferences.exchange.records import (
     prompt_of,
 )
 from workbench.store.preferences.judgements import Decided
-from workbench.store.preferences.log import DECISIONS, JUDGEMENTS
+from workbench.store.preferences.log import DECISIONS
 from workbench.store.preferences.ranks import all_tied, dense
 
 PROMPTS = ("prompt", "instruction", "question", "input", "query", "context", "text", "message")
@@ -61,9 +61,12 @@ def export_argilla(decided: Iterable[Decided]) -> Iterator[dict[str, Any]]:
 def _own(one: Decided) -> dict[str, Any]:
     action = one.action
     assert action is not None
+    rank_of = dict(zip(action.shown, action.ranks, strict=False))
     return {
         "id": action.mark,
+        "annotator": action.annotator,
         "kind": action.kind,
+        "ranks": [rank_of[number] for number in one.item.answers if number in rank_of],
         "occasion": action.occasion,
         "shown": [one.item.answers.index(number) for number in action.shown],
         "milliseconds": action.milliseconds,
@@ -114,19 +117,18 @@ def read_argilla(record: Record, where: str, question: str | None = None) -> lis
             continue
         judged = [place for place in places if place in ranks or not ranks]
         check_count(len(judged), where)
-        kept = own["responses"][number] if number < len(own.get("responses", [])) else {}
         marked = {"fields": fields, "annotator": annotator, "number": number, "ranks": ranks}
         order = dense([ranks[place] for place in judged]) if ranks else ()
+        kept = own["responses"][number] if number < len(own.get("responses", [])) else {}
+        if kept and (kept["annotator"], kept["ranks"]) != (annotator, list(order)):
+            kept = {}  # what we know is about another answer than the one that stands there now
         kind = ("tie" if all_tied(order) else "rank") if ranks else "skip"
-        # Argilla knows fewer kinds; ours is right as long as nobody changed what was said.
-        if kept and (kept["kind"] in JUDGEMENTS) == bool(ranks):
-            kind = kept["kind"] if kept["kind"] == "best-only" or all_tied(order) else kind
         found.append(
             Incoming(
                 Prompt(prompt, own.get("system"), own.get("tools")),
                 tuple(_answer(fields, key, places, metadata or {}, own, where) for key in judged),
                 kept.get("id") or digest_of(marked),
-                kind,
+                kept.get("kind", kind),
                 order,
                 tuple(kept.get("shown", ())),
                 annotator,
