@@ -79,6 +79,19 @@ def test_it_speaks_when_something_is_wrong(name: str, course: np.ndarray, kind: 
     assert alarms[0].advice.endswith(".")
 
 
+def test_what_creeps_is_seen_beside_the_start() -> None:
+    """One per cent a batch: within any window it is nothing, and after seventy batches it has doubled."""
+    length = [50 * 1.01**step for step in range(120)]
+    step, alarms = first_alarm(Guards(), [6.0] * 120, [2.0] * 120, length)
+    assert 70 < step < 100 and [alarm.kind for alarm in alarms] == ["length_drift"]
+
+
+def test_a_kl_that_leaps_about_is_not_running_away() -> None:
+    # Medians go from 2 to 60, and yet the same values come all the time.
+    kl = [2.0, 60.0] * 11 + [2.0, 2.0] + [60.0, 2.0, 60.0, 60.0, 2.0, 60.0, 2.0, 60.0]
+    assert first_alarm(Guards(), kl, [2.0] * 32, [50.0] * 32) == (-1, [])
+
+
 def test_a_limit_stands_for_itself_and_one_wild_batch_is_nothing() -> None:
     kl = [6.0] * 10 + [500.0, 700.0] + [6.0] * 10
     guards = Guards(GuardLimits(kl_limit=30.0))

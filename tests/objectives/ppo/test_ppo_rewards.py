@@ -32,8 +32,8 @@ def of_columns(prompts, completions, answer):
 
 def some(completions): return [None, 2, True][: len(completions)]
 def late(completions):
-    import rewards_of_test.later as later
-    return [later.VALUE] * len(completions)
+    import later_of_rewards_test
+    return [later_of_rewards_test.VALUE] * len(completions)
 def short(completions): return [1.0]
 def text(completions): return "no"
 def words(completions): return ["good"] * len(completions)
@@ -53,14 +53,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "words.py").write_text("COUNTED = {'please', 'thanks'}")
-    (package / "later.py").write_text("VALUE = 4")
+    (tmp_path / "code" / "later_of_rewards_test.py").write_text("VALUE = 4")
     (package / "rules.py").write_text(SOURCE)
     (package / "needy.py").write_text("import no_such_package_anywhere")
     (package / "broken.py").write_text("def (")
     (tmp_path / "code" / "json.py").write_text("def score(completions): return [1.0]")
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path / "code"
-    for name in [name for name in sys.modules if name.split(".")[0] == "rewards_of_test"]:
+    for name in [
+        name for name in sys.modules if name.split(".")[0].endswith(("rewards_of_test", "of_rewards_test"))
+    ]:
         del sys.modules[name]
 
 
