@@ -180,9 +180,10 @@ def test_another_writer_is_waited_for_and_then_named(home: Path, monkeypatch: py
         session_of(other, 1)
 
 
-def test_a_new_file_may_be_opened_by_many_at_once(home: Path) -> None:
+def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        databases = list(pool.map(lambda _: Database(), range(8)))
-    for database in databases:
-        assert database.journal == "WAL" and pragma(database, "user_version") == schema.VERSION
-        database.close()
+        for round_ in range(8):
+            databases = list(pool.map(Database, [tmp_path / f"{round_}.db"] * 8))
+            for database in databases:
+                assert database.journal == "WAL" and pragma(database, "user_version") == schema.VERSION
+                database.close()

@@ -126,9 +126,14 @@ class Database:
 
     def _check_owner(self) -> None:
         """Refuse a database of another program, or of a later version of this one."""
-        (mark,) = self._connection.execute("PRAGMA application_id").fetchone()
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        # Of one moment: another process may be making the tables.
+        self._connection.execute("BEGIN")
+        try:
+            (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            (mark,) = self._connection.execute("PRAGMA application_id").fetchone()
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        finally:
+            self._connection.execute("ROLLBACK")
         if mark != APPLICATION_ID and (mark or version or tables):
             raise StorageError(
                 "this is a database of another program",
