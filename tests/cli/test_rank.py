@@ -53,6 +53,7 @@ def test_the_better_model_leads_and_annotators_are_compared(votes: Path, capsys:
     assert main(["rank", "stats", "votes", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["agreement"]["annotators"] == 2 and told["agreement"]["items"] == 30
+    assert told["position"] == [], "the file does not say how the answers stood"
     assert main(["rank", "stats", "votes"]) == 0
     assert "Krippendorff's α of ranks" in capsys.readouterr().out
 

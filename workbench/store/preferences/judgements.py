@@ -19,7 +19,8 @@ class Judgement:
     """One ranking of the answers to one item, in the order in which they were shown.
 
     `answers` are their numbers, `models` where they come from, `ranks` dense with 1 the best. `occasion` is
-    0 the first time, above where the item came again.
+    0 the first time, above where the item came again. A file may not say how they stood: then the order is
+    the file's, and `sides_known` false.
     """
 
     item: int
@@ -31,6 +32,7 @@ class Judgement:
     kind: str = "rank"
     milliseconds: int | None = None
     time: float | None = None
+    sides_known: bool = True
 
     @property
     def rank_of(self) -> dict[int, int]:
@@ -78,6 +80,7 @@ def judgements(database: Database, session: Session) -> list[Judgement]:
             action.kind,
             action.milliseconds,
             action.time,
+            action.sides_known,
         )
         for (annotator, item, occasion), action in last.items()
         if action.kind in JUDGEMENTS

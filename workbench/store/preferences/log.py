@@ -19,6 +19,8 @@ Kind = Literal["rank", "tie", "best-only", "all-bad", "skip", "flag", "note", "u
 KINDS: tuple[str, ...] = get_args(Kind)
 JUDGEMENTS = frozenset({"rank", "tie", "best-only", "all-bad"})
 """Kinds that say how answers compare: their value holds `ranks`, one for each answer as shown."""
+SIDES_UNKNOWN = "sides_unknown"
+"""In the value of what came from a file that does not say how the answers stood."""
 DECISIONS = JUDGEMENTS | {"skip"}
 """Kinds after which an item is done."""
 REVERSALS = frozenset({"undo", "redo"})
@@ -40,6 +42,11 @@ class Action:
     time: float | None
     target: int | None
     mark: str
+
+    @property
+    def sides_known(self) -> bool:
+        """Whether `shown` is how they stood, and not just the order of a file."""
+        return not self.value.get(SIDES_UNKNOWN)
 
     @property
     def ranks(self) -> tuple[int, ...]:

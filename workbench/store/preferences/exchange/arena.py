@@ -84,6 +84,7 @@ def read_battle(record: Record, where: str) -> list[Incoming]:
             digest_of(record),
             kind,
             ranks,
+            shown=(0, 1),
             annotator=str(record.get("judge") or UNKNOWN),
             time=number_of(record.get("tstamp")),
             extra={key: value for key, value in record.items() if key not in KNOWN},

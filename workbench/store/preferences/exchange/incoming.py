@@ -9,7 +9,7 @@ from typing import Any
 from workbench.store.preferences.contents import Answer, Prompt, encoded, put_item, put_prompt
 from workbench.store.preferences.database import Database
 from workbench.store.preferences.judgements import UNKNOWN
-from workbench.store.preferences.log import DECISIONS, append
+from workbench.store.preferences.log import DECISIONS, SIDES_UNKNOWN, append
 from workbench.store.preferences.sessions import Session, match_answers
 
 
@@ -25,8 +25,8 @@ class Remark:
 @dataclass(frozen=True)
 class Incoming:
     """One record of a file. `ranks` are of `answers` in their order, and `shown` are their numbers as they
-    stood; `kind` is None where nothing was decided. `mark` tells it from all others; `extra` is what the
-    file says besides, and comes out again."""
+    stood, empty where that is not known; `kind` is None where nothing was decided. `mark` tells it from all
+    others; `extra` is what the file says besides, and comes out again."""
 
     prompt: Prompt
     answers: tuple[Answer, ...]
@@ -88,6 +88,8 @@ def _put(database: Database, session: Session, record: Incoming) -> bool:
     if record.kind is None:
         return False
     value: dict[str, Any] = {"extra": dict(record.extra)} if record.extra else {}
+    if not record.shown:
+        value[SIDES_UNKNOWN] = True
     if record.ranks:
         value["ranks"] = [record.ranks[answers.index(answer)] for answer in shown]
     append(

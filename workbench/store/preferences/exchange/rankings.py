@@ -69,7 +69,9 @@ def export_rankings(decided: Iterable[Decided], session: Session) -> Iterator[di
                 "annotator": action.annotator,
                 "kind": action.kind if is_decision else None,
                 "occasion": action.occasion,
-                "shown": [one.item.answers.index(number) for number in action.shown],
+                "shown": [one.item.answers.index(number) for number in action.shown]
+                if action.sides_known
+                else None,
                 "milliseconds": action.milliseconds if is_decision else None,
                 "time": action.time if is_decision else None,
                 "notes": [{"text": note.value.get("text", ""), "time": note.time} for note in one.notes],
@@ -149,7 +151,7 @@ def _kind(record: Record, ranks: tuple[int, ...], where: str) -> str | None:
 def _shown(record: Record, count: int, where: str) -> tuple[int, ...]:
     shown = record.get("shown")
     if shown is None:
-        return tuple(range(count))
+        return ()
     if not isinstance(shown, list) or sorted(map(str, shown)) != sorted(map(str, range(count))):
         raise DataError(
             f"“shown” is no order of {count} answers",

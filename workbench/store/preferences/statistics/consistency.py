@@ -80,11 +80,12 @@ def _alike(first: Judgement, second: Judgement) -> list[bool]:
 
 
 def position_bias(judgements: Sequence[Judgement]) -> list[PositionBias]:
-    """How often each place wins, for each number of answers; judgements without one winner say nothing."""
+    """How often each place wins, for each number of answers; judgements without one winner say nothing, nor
+    do those of which it is not known how the answers stood."""
     winners: dict[int, list[int]] = {}
     for judgement in judgements:
         winner = best(judgement.ranks)
-        if winner is not None:
+        if winner is not None and judgement.sides_known:
             winners.setdefault(len(judgement.ranks), []).append(winner)
     return [_bias(count, places) for count, places in sorted(winners.items())]
 
