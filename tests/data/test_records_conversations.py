@@ -198,6 +198,19 @@ def test_templates_that_cannot_be_masked_are_errors_with_a_way_out(template: str
     assert caught.value.where == "talks.jsonl:7" and "data.chat_template" in str(caught.value.hint)
 
 
+def test_marks_that_are_not_one_a_message_do_not_tell_the_last_ones() -> None:
+    last = "{%- if loop.last -%}{%- generation -%}{{- message.content ~ '<|im_end|>' -}}{%- endgeneration -%}"
+    template = chat_template("chatml").replace(
+        "{%- generation -%}{{- message.content ~ '<|im_end|>' -}}{%- endgeneration -%}",
+        last + "{%- else -%}{{- message.content ~ '<|im_end|>' -}}{%- endif -%}",
+    )
+    assert [text for wanted, text in rendered("smollm2", template) if wanted] == [
+        "Two,\nas before.<|im_end|>"
+    ]
+    with pytest.raises(DataError, match="marks 1 of 2 messages"):
+        rendered("smollm2", template, first=2)
+
+
 def test_no_template_and_nothing_said() -> None:
     with pytest.raises(DataError, match="no chat template"):
         Conversations(tokenizer_of("smollm2", None))

@@ -145,4 +145,7 @@ CHECKS: dict[str, Callable[..., Checked]] = {
     "tagging": tagging,
     "span_extraction": span_extraction,
     "sft": sft,
+    "conversation": sft,
+    "prompt_completion": sft,
 }
+"""By the objective that learns from them, or by their kind."""

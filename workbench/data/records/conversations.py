@@ -70,8 +70,10 @@ class Conversations:
             raise DataError("the assistant says nothing", where=where, hint="leave such records out")
         text, marked = self._text(messages, tools, where)
         if marked:
-            # One for each of the assistant's messages, of which the last ones count.
-            return text, [self._with_end(text, span) for span in marked[-len(said) :]]
+            speaking = sum(message["role"] == "assistant" for message in messages)
+            if first and len(marked) != speaking:
+                raise self._unsafe(f"it marks {len(marked)} of {speaking} messages of the assistant", where)
+            return text, [self._with_end(text, span) for span in (marked[-len(said) :] if first else marked)]
         return text, [self._added(text, messages, tools, number, where) for number in said]
 
     def _added(self, text: str, messages: list[Message], tools: list[Any], number: int, where: str) -> Span:
