@@ -224,13 +224,12 @@ class SharedPrefixBackward final : public Job {
                 grads = room.grad_panel.data();
             }
             const std::size_t depth = (rows + A::PAIR - 1) / A::PAIR;
-            multiply_rows<Number, Left::COLUMNS, Start::ADD>(count, weights, KEYS * A::PAIR,
-                                                             grads + first * n.columns, n.columns * A::PAIR,
-                                                             depth, room.of_values.data(), n.columns,
-                                                             n.columns);
-            multiply_rows<Number, Left::COLUMNS, Start::ADD>(count, changes, KEYS * A::PAIR,
-                                                             queries + first * n.columns, n.columns * A::PAIR,
-                                                             depth, room.of_keys.data(), n.columns, n.columns);
+            multiply_halves<Number, Left::COLUMNS, Start::ADD>(
+                count, weights, KEYS * A::PAIR, grads + first * n.columns, n.columns * A::PAIR, depth,
+                room.of_values.data(), n.columns, n.columns);
+            multiply_halves<Number, Left::COLUMNS, Start::ADD>(
+                count, changes, KEYS * A::PAIR, queries + first * n.columns, n.columns * A::PAIR, depth,
+                room.of_keys.data(), n.columns, n.columns);
         }
     }
 
@@ -248,12 +247,12 @@ class SharedPrefixBackward final : public Job {
         const std::size_t columns = round_up(last, PANEL_STEP);
         alignas(64) float scores[TILE_ROWS * KEYS], slopes[TILE_ROWS * KEYS];
         if (last > 0) {
-            multiply_rows<Number, Left::ROWS, Start::ZERO>(rows, room.queries.data() + i * n.columns, n.columns,
-                                                           room.keys.data(), KEYS * A::PAIR, n.d / A::PAIR,
-                                                           scores, KEYS, columns);
-            multiply_rows<Number, Left::ROWS, Start::ZERO>(rows, room.grads.data() + i * n.columns, n.columns,
-                                                           room.values.data(), KEYS * A::PAIR, n.d / A::PAIR,
-                                                           slopes, KEYS, columns);
+            multiply_halves<Number, Left::ROWS, Start::ZERO>(
+                rows, room.queries.data() + i * n.columns, n.columns, room.keys.data(), KEYS * A::PAIR,
+                n.d / A::PAIR, scores, KEYS, columns);
+            multiply_halves<Number, Left::ROWS, Start::ZERO>(
+                rows, room.grads.data() + i * n.columns, n.columns, room.values.data(), KEYS * A::PAIR,
+                n.d / A::PAIR, slopes, KEYS, columns);
         }
         for (std::size_t r = 0; r < rows; ++r) {
             float* row = scores + r * KEYS;

@@ -153,9 +153,9 @@ class SharedPrefixForward final : public Job {
         const std::size_t columns = round_up(last, PANEL_STEP);
         alignas(64) float scores[TILE_ROWS * KEYS], factors[TILE_ROWS];
         alignas(64) Activation weights[TILE_ROWS * KEYS];
-        multiply_rows<Number, Left::ROWS, Start::ZERO>(rows, room.queries.data() + i * n.columns, n.columns,
-                                                       room.keys.data(), KEYS * A::PAIR, n.d / A::PAIR,
-                                                       scores, KEYS, columns);
+        multiply_halves<Number, Left::ROWS, Start::ZERO>(
+            rows, room.queries.data() + i * n.columns, n.columns, room.keys.data(), KEYS * A::PAIR,
+            n.d / A::PAIR, scores, KEYS, columns);
         for (std::size_t r = 0; r < rows; ++r) {
             float* row = scores + r * KEYS;
             if (is_own) {

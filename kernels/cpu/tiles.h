@@ -26,13 +26,13 @@ template <class Weight, Left LEFT, Start START, int ROWS, int VECTORS>
                                      std::size_t out_stride, const float* factors) {
     using A = Arithmetic<Weight>;
     Vec s[ROWS][VECTORS] = {};
-    if constexpr (START != Start::ZERO)
+    if constexpr (START == Start::SCALED)
 #pragma GCC unroll 6
         for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 4
             for (int v = 0; v < VECTORS; ++v) {
                 s[r][v] = load(out + r * out_stride + v * WIDTH);
-                if constexpr (START == Start::SCALED) s[r][v] *= factors[r];
+                s[r][v] *= factors[r];
             }
     for (std::size_t k = 0; k < depth; ++k, right += right_stride) {
         typename A::Pack pack[VECTORS];
@@ -50,7 +50,11 @@ template <class Weight, Left LEFT, Start START, int ROWS, int VECTORS>
 #pragma GCC unroll 6
     for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; ++v) store(out + r * out_stride + v * WIDTH, s[r][v]);
+        for (int v = 0; v < VECTORS; ++v) {
+            float* const to = out + r * out_stride + v * WIDTH;
+            if constexpr (START == Start::ADD) s[r][v] += load(to);
+            store(to, s[r][v]);
+        }
 }
 
 // out [ROWS, columns] of left [ROWS, depth] and right [depth / PAIR][columns][PAIR]; columns in units of 2 WIDTH.
@@ -115,6 +119,21 @@ inline Vec power_of_two(Vec x) {
     const IntVec exponent = bits_as<IntVec>(shifted) - bits_as<std::int32_t>(magic) + 127;
     return bits_as<Vec>(bits_as<IntVec>(p * bits_as<Vec>(exponent << 23)) & kept);
 #endif
+}
+
+// The same, the depth in two halves whose sums are added: rounding grows with the length of what is summed one
+// after the other.
+template <class Weight, Left LEFT, Start START>
+inline void multiply_halves(std::size_t rows, const typename Arithmetic<Weight>::Activation* left,
+                            std::size_t left_stride, const typename Arithmetic<Weight>::Activation* right,
+                            std::size_t right_stride, std::size_t depth, float* out, std::size_t out_stride,
+                            std::size_t columns) {
+    const std::size_t half = depth / 2;
+    const std::size_t step = LEFT == Left::ROWS ? Arithmetic<Weight>::PAIR : left_stride;
+    multiply_rows<Weight, LEFT, START>(rows, left, left_stride, right, right_stride, half, out, out_stride,
+                                       columns);
+    multiply_rows<Weight, LEFT, Start::ADD>(rows, left + half * step, left_stride, right + half * right_stride,
+                                            right_stride, depth - half, out, out_stride, columns);
 }
 
 }  // namespace workbench

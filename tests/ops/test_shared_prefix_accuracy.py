@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from workbench.ops.shared_prefix import native
 from workbench.ops.shared_prefix.definition import Inputs, definition, definition_backward, visible_own
@@ -77,6 +78,20 @@ def plain(given: Inputs, grad: Tensor) -> Six:
     return output.detach(), *torch.autograd.grad(output, five, grad)
 
 
+def attended(given: Inputs, grad: Tensor) -> Six:
+    """The same by PyTorch's own attention over a copy, its keys repeated over the heads, as PEFT's way is."""
+    query, prefix_key, prefix_value, key, value = five = [x.clone().requires_grad_() for x in given[:5]]
+    batch, prefix = len(query), prefix_key.shape[1]
+    keys, values = (
+        torch.cat([shared.expand(batch, *shared.shape), own], 2).repeat_interleave(HEADS // KV_HEADS, 1)
+        for shared, own in ((prefix_key, key), (prefix_value, value))
+    )
+    seen = visible_own(query.shape[2], key.shape[2], given.starts, given.ends, "cpu")
+    seen = torch.nn.functional.pad(seen, (prefix, 0), value=True)[:, None].expand(batch, -1, -1, -1)
+    output = scaled_dot_product_attention(query, keys, values, seen, scale=given.scale)
+    return output.detach(), *torch.autograd.grad(output, five, grad)
+
+
 def summands(given: Inputs, grad: Tensor) -> tuple[float, ...]:
     """Of the output its norm, of each gradient the root of the sum of the squares of its summands: rounding
     each of those by a part ε, independently, makes an error of ε times this, whatever cancels. The slope of a
@@ -104,6 +119,21 @@ def summands(given: Inputs, grad: Tensor) -> tuple[float, ...]:
     shared = (of_keys[:, :, :prefix], of_values[:, :, :prefix])
     own = (of_keys[:, :, prefix:], of_values[:, :, prefix:])
     return tuple(math.sqrt(float(x.sum())) for x in (output.square(), of_query, *shared, *own))
+
+
+@pytest.mark.parametrize("dtype", EPSILON)
+@pytest.mark.parametrize("shape", CASES)
+def test_errors_are_at_most_twice_those_of_pytorchs_attention(
+    shape: tuple[int, int, int, bool], dtype: torch.dtype
+) -> None:
+    given, grad = case(*shape, dtype)
+    precise = exact(given)
+    output, lse = definition(precise)
+    expected = output, *definition_backward(precise, grad.double(), output, lse)
+    for one, other, wanted in zip(
+        all_six("native", given, grad), attended(given, grad), expected, strict=True
+    ):
+        assert float((one.double() - wanted).norm()) <= 2 * float((other.double() - wanted).norm())
 
 
 @pytest.mark.parametrize("dtype", EPSILON)

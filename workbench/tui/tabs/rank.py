@@ -8,4 +8,7 @@ from workbench.tui.widgets.hint import Hint
 class RankTab(Hint):
     """Ordering answers by hand."""
 
-    SENTENCE = "Rank answers by hand. Today, compare runs: workbench runs compare A B"
+    SENTENCE = (
+        "Rank answers by hand. Today, of rankings made elsewhere: workbench rank import FILE, then "
+        "workbench rank leaderboard SESSION"
+    )
