@@ -8,7 +8,4 @@ from workbench.tui.widgets.hint import Hint
 class RankTab(Hint):
     """Ordering answers by hand."""
 
-    SENTENCE = (
-        "Rank answers by hand. Today, of rankings made elsewhere: workbench rank import FILE, then "
-        "workbench rank leaderboard SESSION"
-    )
+    SENTENCE = "Rank answers by hand. Today, those of a file: workbench rank import FILE"
