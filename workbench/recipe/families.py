@@ -7,19 +7,20 @@ interface. No torch here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 FamilyName = Literal["llama", "bert", "modernbert", "xlnet", "electra", "t5", "bart"]
-ObjectiveName = Literal[
-    "clm", "mlm", "plm", "rtd", "denoise", "sft", "classification", "regression", "tagging", "span_extraction"
-]
+PretrainingName = Literal["clm", "mlm", "plm", "rtd", "denoise"]
+AlignmentName = Literal["sft", "reward", "dpo", "ppo"]
+TaskName = Literal["classification", "regression", "tagging", "span_extraction"]
+ObjectiveName = PretrainingName | AlignmentName | TaskName
 Pattern = Literal["causal", "bidirectional", "permutation", "encoder-decoder"]
 
-PRETRAINING = ("clm", "mlm", "plm", "rtd", "denoise")
-TASKS = ("classification", "regression", "tagging", "span_extraction")
+PRETRAINING = get_args(PretrainingName)
+ALIGNMENT = get_args(AlignmentName)
+TASKS = get_args(TaskName)
 
-
-OF_MODEL: dict[str, ObjectiveName] = {"sft": "clm"}
+OF_MODEL: dict[str, ObjectiveName] = {"sft": "clm", "dpo": "clm", "ppo": "clm"}
 """Objectives that train the models of another one: conversations are continued like any text."""
 
 
@@ -165,6 +166,9 @@ OBJECTIVES: dict[str, str] = {
     "rtd": "replaced token detection: tell which tokens a small generator replaced",
     "denoise": "denoising: restore spans that were cut out of the text",
     "sft": "supervised fine-tuning: predict what the assistant says in conversations",
+    "reward": "reward model: score answers as people ranked them",
+    "dpo": "direct preference optimisation: prefer the answers that people preferred",
+    "ppo": "reinforcement learning: write answers, have them scored, make the better ones likelier",
     "classification": "one label for a text or a pair of texts",
     "regression": "one number for a text or a pair of texts",
     "tagging": "one label for each word (IOB2 entities, parts of speech)",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from workbench.recipe.families import OF_MODEL, TASKS, ObjectiveName
+from workbench.recipe.families import ALIGNMENT, OF_MODEL, TASKS, ObjectiveName
 from workbench.recipe.section import Section
 
 
@@ -15,7 +15,7 @@ class ObjectiveSection(Section):
 
     name: ObjectiveName = Field(
         "clm",
-        description="Pre-training: clm, mlm, plm, rtd, denoise. Instruction tuning: sft. "
+        description="Pre-training: clm, mlm, plm, rtd, denoise. Alignment: sft, reward, dpo, ppo. "
         "Tasks: classification, regression, tagging, span_extraction.",
     )
     mlm_probability: float = Field(
@@ -71,7 +71,7 @@ class ObjectiveSection(Section):
     @property
     def reads_records(self) -> bool:
         """Whether it learns from records, and not from running text."""
-        return self.is_task or self.name == "sft"
+        return self.is_task or self.name in ALIGNMENT
 
     @property
     def of_model(self) -> ObjectiveName:

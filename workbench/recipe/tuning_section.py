@@ -109,7 +109,7 @@ def check_tuning(recipe: Any) -> None:
         )
     if not tuning.is_soft_prompt:
         return
-    if objective.name not in ("clm", "sft", "denoise"):
+    if objective.of_model not in ("clm", "denoise"):
         raise ValueError(
             f"tuning.method {method} steers what a decoder writes (clm, sft, denoise), and {objective.name} "
             "trains an encoder; use lora, frozen or full"
