@@ -1,6 +1,7 @@
 """Asking about data and models from a process that has no torch: a child process answers.
 
-What can be asked, and what comes back, stands in `workbench.inspection`.
+What can be asked, and what comes back, stands in `workbench.inspection`, and for exports in
+`workbench.exporting`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class Inspector:
     died. `cancel` and `close` may be called from another thread than the one that waits for an answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "workbench.inspection", *, patience: float = 0.0) -> None:
+        """`module` is what the child runs. One that must clean up behind itself is asked to end, and is ended
+        after `patience` seconds."""
+        self._module, self._patience = module, patience
         self._turn = threading.Lock()
         self._child: _Child | None = None
 
@@ -66,7 +70,7 @@ class Inspector:
         with self._turn:
             child = self._child
             if child is None or child.is_over:
-                child = self._child = _Child()
+                child = self._child = _Child(self._module, self._patience)
             try:
                 child.send({"do": do, "arguments": arguments})
                 while (message := child.receive()) is not None:
@@ -108,8 +112,9 @@ class Inspector:
 class _Child:
     """One child process; a thread keeps the last lines of what it prints."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "workbench.inspection"]
+    def __init__(self, module: str, patience: float) -> None:
+        self.module, self.patience = module, patience
+        command = [sys.executable, "-m", module]
         pipe = subprocess.PIPE
         try:
             self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
@@ -147,8 +152,12 @@ class _Child:
         return message
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once, or as soon as it has cleaned up."""
         self.killed = True
+        if self.patience:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(self.patience)
         self.process.kill()
 
     def close(self) -> None:
@@ -185,7 +194,7 @@ class _Child:
         hint = "was there enough memory?" if code == -9 else "workbench doctor shows what this machine lacks"
         last = [line for line in self.lines if line.strip()][-LAST_WORDS:]
         return WorkbenchError(
-            f"the process that inspects data and models ended with {how}", where="\n".join(last), hint=hint
+            f"the process {self.module} ended with {how}", where="\n".join(last), hint=hint
         )
 
 
