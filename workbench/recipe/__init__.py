@@ -18,6 +18,7 @@ from workbench.recipe.load import (
 )
 from workbench.recipe.model_section import ModelSection
 from workbench.recipe.objective_section import ObjectiveSection
+from workbench.recipe.ppo_section import PPOSection
 from workbench.recipe.sections import LaunchSection, Recipe, RunSection
 from workbench.recipe.training_section import TrainingSection
 from workbench.recipe.tuning_section import TuningSection
@@ -28,6 +29,7 @@ __all__ = [
     "LaunchSection",
     "ModelSection",
     "ObjectiveSection",
+    "PPOSection",
     "Preset",
     "Recipe",
     "RunSection",

@@ -10,6 +10,7 @@ from workbench.recipe.data_section import DataSection
 from workbench.recipe.families import FAMILIES
 from workbench.recipe.model_section import ModelSection
 from workbench.recipe.objective_section import ObjectiveSection
+from workbench.recipe.ppo_section import PPOSection, check_ppo
 from workbench.recipe.section import Section
 from workbench.recipe.training_section import TrainingSection
 from workbench.recipe.tuning_section import TuningSection, check_tuning
@@ -52,6 +53,7 @@ class Recipe(Section):
     data: DataSection = Field(default_factory=DataSection, description="The data.")
     objective: ObjectiveSection = Field(default_factory=ObjectiveSection, description="The objective.")
     tuning: TuningSection = Field(default_factory=TuningSection, description="Which weights learn.")
+    ppo: PPOSection = Field(default_factory=PPOSection, description="PPO, RLOO and GRPO.")
     training: TrainingSection = Field(default_factory=TrainingSection, description="The optimisation.")
     launch: LaunchSection = Field(default_factory=LaunchSection, description="Processes and devices.")
 
@@ -78,3 +80,5 @@ class Recipe(Section):
         if self.objective.next_sentence_prediction and name == "mlm" and section.family != "bert":
             raise ValueError("objective.next_sentence_prediction needs model.family bert")
         check_tuning(self)
+        if name == "ppo":
+            check_ppo(self)
