@@ -71,10 +71,10 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
         sync_folder(target.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise _disk_error(error, target) from error
+        raise disk_error(error, target) from error
 
 
-def _disk_error(error: OSError | SafetensorError, where: Path) -> StorageError:
+def disk_error(error: OSError | SafetensorError, where: Path) -> StorageError:
     """safetensors reports a failed write as text; the system's number for it is in there."""
     if isinstance(error, OSError):
         return storage_error(error, where)
