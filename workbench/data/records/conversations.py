@@ -61,6 +61,16 @@ class Conversations:
         text, spans = self._spans(covered, offered, first, where)
         return self._tokens(text, spans, hidden, where)
 
+    def opening(
+        self, messages: Sequence[Message], tools: Sequence[Any] = (), *, where: str = ""
+    ) -> list[int]:
+        """The tokens of a conversation up to where the assistant begins to speak. Raises `DataError`."""
+        hidden: list[str] = []
+        covered = self._spelling.hide([dict(message) for message in messages], hidden)
+        offered = self._spelling.hide(list(tools), hidden)
+        text, _ = self._text(covered, offered, where, begins=True)
+        return self._tokens(text, [], hidden, where).ids
+
     def _spans(
         self, messages: list[Message], tools: list[Any], first: int, where: str
     ) -> tuple[str, list[Span]]:
