@@ -12,6 +12,7 @@ DataKind = Literal[
     "text",
     "conversation",
     "prompt_completion",
+    "prompt",
     "preference",
     "ranking",
     "binary_feedback",

@@ -19,7 +19,7 @@ class PPOSection(Section):
     advantage: Literal["gae", "rloo", "grpo"] = Field(
         "gae",
         description="What an answer is measured against. gae: a critic's guess (PPO); rloo: the other "
-        "answers to its prompt; grpo: the same, over their standard deviation, and the KL is a part of the loss.",
+        "answers to its prompt; grpo: the same, over their standard deviation, the KL a part of the loss.",
     )
     sft_model_path: str | None = Field(
         None,
