@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 import decoders
 
 from workbench.inference.engine.dense_cache import cache_name
-from workbench.inference.engine.fused_weights import fuse
+from workbench.models.fused_weights import fuse
 from workbench.ops.decode import DecoderWeights, Row, choose, decode_reference, decode_step, prefill
 from workbench.ops.huge_pages import HugePages
 

@@ -30,10 +30,10 @@ from transformers import AutoModelForCausalLM, DynamicCache, StaticCache
 
 from workbench.inference.engine.dense_attention import NAME
 from workbench.inference.engine.dense_cache import cache_name
-from workbench.inference.engine.fused_weights import fuse
 from workbench.inference.engine.paged_runner import PagedRunner
 from workbench.inference.engine.runner import Runner
 from workbench.inference.engine.transformers_runner import TransformersRunner
+from workbench.models.fused_weights import fuse
 from workbench.models.shared_prefix.cache import SharedPrefixCache
 from workbench.models.shared_prefix.decoder import prefix_of_prompt, shared_prefixes
 

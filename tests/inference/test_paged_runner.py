@@ -7,9 +7,9 @@ import torch
 from decoders import tiny_decoder
 
 from workbench.inference.engine import paged_runner
-from workbench.inference.engine.fused_weights import fuse, why_not
 from workbench.inference.engine.paged_runner import BLOCK, PagedRunner
 from workbench.inference.engine.prompt_readers import NativeReader, TorchReader
+from workbench.models.fused_weights import fuse, why_not
 
 FAMILIES = ("llama", "qwen2", "qwen3")
 LENGTH = 512

@@ -12,11 +12,11 @@ import torch
 from saved_models import save
 
 from workbench.errors import ModelError
-from workbench.inference.engine.fused_weights import fuse
 from workbench.inference.engine.paged_runner import BLOCK, PagedRunner
 from workbench.inference.loading.adapters import read_adapter, read_soft_prompt
 from workbench.inference.loading.load import load_for_inference
 from workbench.inference.loading.soft_prompt import SoftPrompt
+from workbench.models.fused_weights import fuse
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.past_key_values. is deprecated:FutureWarning"),

@@ -20,13 +20,13 @@ from transformers import PreTrainedTokenizerFast
 
 from workbench.inference.engine.dense_runner import dense_runner
 from workbench.inference.engine.engine import Engine
-from workbench.inference.engine.fused_weights import fuse
 from workbench.inference.engine.paged_runner import PagedRunner
 from workbench.inference.engine.runner import Runner
 from workbench.inference.limits import Limits
 from workbench.inference.server.app import make_app
 from workbench.inference.server.rendering import Renderer
 from workbench.inference.server.service import Service
+from workbench.models.fused_weights import fuse
 
 MAX_LENGTH = 2048
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")

@@ -12,7 +12,6 @@ import psutil
 import torch
 
 from workbench.errors import ModelError
-from workbench.inference.engine import fused_weights
 from workbench.inference.engine.engine import Engine
 from workbench.inference.engine.paged_runner import PagedRunner
 from workbench.inference.engine.runner import Runner
@@ -21,6 +20,7 @@ from workbench.inference.loading.load import LoadedModel, load_for_inference
 from workbench.inference.server import soft_prompts
 from workbench.inference.server.rendering import Renderer
 from workbench.inference.server.service import Service
+from workbench.models import fused_weights
 
 Say = Callable[[str], None]
 
