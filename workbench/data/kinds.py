@@ -23,11 +23,12 @@ class Kind:
 # that, say, `prompt`, `completion` and `label` are feedback and not a prompt with a completion.
 KINDS: tuple[Kind, ...] = (
     Kind("span_extraction", ("question", "context", "answers"), (), "the span of a context that answers"),
-    Kind("ranking", ("prompt", "completions", "ranks"), (), "several answers in an order"),
-    Kind("preference", ("prompt", "chosen", "rejected"), ("margin",), "the better of two answers"),
+    Kind("ranking", ("prompt", "completions", "ranks"), ("tools",), "several answers in an order"),
+    Kind("preference", ("chosen", "rejected"), ("prompt", "tools", "margin"), "the better of two answers"),
     Kind("binary_feedback", ("prompt", "completion", "label"), (), "an answer that was liked or not"),
     Kind("prompt_completion", ("prompt", "completion"), (), "a prompt and its answer"),
     Kind("conversation", ("messages",), ("tools",), "turns of a conversation"),
+    Kind("prompt", ("prompt",), ("tools",), "a prompt to be answered"),
     Kind("tagging", ("tokens", "tags"), (), "a tag for each word"),
     Kind("regression", ("text", "label"), ("text_pair",), "a number for a text or a pair"),
     Kind("classification", ("text", "label"), ("text_pair",), "a label for a text or a pair"),

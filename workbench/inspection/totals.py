@@ -64,6 +64,10 @@ LEFT_OUT = {
     "blank_documents": "blank",
     "truncated": "cut to the row's length",
     "unanswered": "left out: their answer was cut away",
+    "too_long": "answers left out: longer than the row",
+    "repeated": "answers left out: they stand there twice",
+    "empty": "answers left out: blank",
+    "stripped": "answers that lost blanks at their beginning",
     "cropped": "tokens cropped",
     "invalid_utf8": "halves of characters replaced",
     "cut_files": "long files made into several",
@@ -78,4 +82,6 @@ def left_out(*reports: Mapping[str, Any]) -> dict[str, int]:
         for name, words in LEFT_OUT.items():
             if report.get(name):
                 told[words] = int(report[name])
+        for reason, count in report.get("uninformative", {}).items():
+            told[f"left out: {reason}"] = int(count)
     return told

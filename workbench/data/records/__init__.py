@@ -2,6 +2,7 @@
 
 from workbench.data.records.checking import CHECKS
 from workbench.data.records.encoding import encode_records
+from workbench.data.records.preference_store import PreferenceStore
 from workbench.data.records.prepare import PreparedRecords, prepare_records
 from workbench.data.records.reading import Record, RecordSource
 from workbench.data.records.rows import TaskRows
@@ -10,6 +11,7 @@ from workbench.data.records.store import ExampleStore
 __all__ = [
     "CHECKS",
     "ExampleStore",
+    "PreferenceStore",
     "PreparedRecords",
     "Record",
     "RecordSource",

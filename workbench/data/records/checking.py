@@ -7,6 +7,7 @@ from typing import Any
 
 from workbench.data.kinds import number_of
 from workbench.data.readers.records import kind_of
+from workbench.data.records.preferences import comparison
 from workbench.data.records.reading import Record
 from workbench.data.records.schemes import check_tags
 from workbench.data.records.texts import BlankText, Checked, held, sound, text_in
@@ -147,5 +148,9 @@ CHECKS: dict[str, Callable[..., Checked]] = {
     "sft": sft,
     "conversation": sft,
     "prompt_completion": sft,
+    "reward": comparison,
+    "dpo": comparison,
+    "preference": comparison,
+    "ranking": comparison,
 }
 """By the objective that learns from them, or by their kind."""

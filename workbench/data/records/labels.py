@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from workbench.data.kinds import number_of
-from workbench.data.records.side import SideRecords, input_hash
+from workbench.data.records.side import KINDS_OF, SideRecords, input_hash
 from workbench.data.records.texts import Checked
 from workbench.errors import DataError
 
@@ -90,7 +90,7 @@ def told_of_labels(train: SideRecords, held_out: SideRecords, objective: str) ->
     if objective == "span_extraction":
         without = sum(not record["answers"] for record in train.records)
         return {"unanswerable": without}
-    if objective == "sft":
+    if objective in KINDS_OF:
         return {}
     told: dict[str, Any] = {"conflicting_labels": _conflicting(train, objective)}
     if objective == "regression":

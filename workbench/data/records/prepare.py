@@ -14,9 +14,12 @@ from workbench.data.artifact import key_of
 from workbench.data.records.dividing import divide
 from workbench.data.records.encoding import encode_records
 from workbench.data.records.labels import check_labels, label_names, told_of_labels
+from workbench.data.records.preference_encoding import CUTS, encode_preferences
+from workbench.data.records.preference_store import PreferenceStore
 from workbench.data.records.side import SideRecords, num_bytes, read_side
 from workbench.data.records.store import ExampleStore
-from workbench.data.ticker import Progress
+from workbench.data.ticker import TOKENISING, Progress, Ticker
+from workbench.errors import DataError
 from workbench.recipe import DataSection
 
 
@@ -28,14 +31,16 @@ class PreparedRecords:
     `Prepared.report`, and also `truncated` (records cut to the row's length), `unanswered` (those of them of
     which nothing was left to predict: they are left out), `cut_words` (tagging: words
     that were cut with them), `longest` (tokens of a row), for each source `kind` and `why` it is that (and
-    of tagging `scheme`, where IOB1 has been turned into IOB2), and what `told_of_labels` says.
+    of tagging `scheme`, where IOB1 has been turned into IOB2), and what `told_of_labels` says. Of preferences
+    `truncated` counts answers, `uninformative` has the numbers of records that prefer nothing, by reason, and
+    `preferences` and `eval_preferences` what `PreferenceStore.report` says of each side.
     """
 
     key: str
     labels: tuple[str, ...]
     tokenizer: Any
-    train: ExampleStore
-    eval: ExampleStore
+    train: ExampleStore | PreferenceStore
+    eval: ExampleStore | PreferenceStore
     report: dict[str, Any]
 
 
@@ -93,6 +98,7 @@ def prepare_records(
         "cached": False,
         "seconds": round(time.monotonic() - began, 3),
         **told_of_labels(train, held_out, objective),
+        **_told_of_preferences(stores[0], stores[1], read, own),
     }
     key = key_of([store.digest() for store in stores], labels, limit, weights, stores[0].source_digest())
     return PreparedRecords(key, labels, tokenizer, stores[0], stores[1], report)
@@ -106,10 +112,47 @@ def _encoded(
     labels: Sequence[str],
     name: str,
     progress: Progress,
-) -> ExampleStore:
-    store = encode_records(side.records, tokenizer, objective, limit, labels, name, progress, side.places)
+) -> ExampleStore | PreferenceStore:
+    store: ExampleStore | PreferenceStore
+    if objective in CUTS:
+        ticker = Ticker(progress, TOKENISING, len(side))
+        cut = CUTS[objective]
+        store = encode_preferences(side.records, tokenizer, limit, name, ticker, side.places, cut=cut)
+        ticker.finish()
+        if name == "train" and not len(store):
+            raise _nothing_left(store, limit, side.places)
+    else:
+        store = encode_records(side.records, tokenizer, objective, limit, labels, name, progress, side.places)
     store.sources = np.array(side.sources, np.uint16)[store.examples]
     return store
+
+
+def _nothing_left(store: PreferenceStore, limit: int, places: Sequence[str]) -> DataError:
+    return DataError(
+        f"no prompt has two different answers that were ranked apart and fit into {limit:,} tokens: "
+        f"{store.too_long:,} answers are too long, {store.empty:,} blank, {store.repeated:,} repeated",
+        where=f"{places[0]} and {len(places) - 1:,} more records",
+        hint="raise data.max_length" if store.too_long else "look at the records: workbench data show",
+    )
+
+
+def _told_of_preferences(
+    train: ExampleStore | PreferenceStore,
+    held_out: ExampleStore | PreferenceStore,
+    read: SideRecords,
+    own: SideRecords,
+) -> dict[str, Any]:
+    if not (isinstance(train, PreferenceStore) and isinstance(held_out, PreferenceStore)):
+        return {}
+    return {
+        "preferences": train.report(),
+        "eval_preferences": held_out.report(),
+        "uninformative": dict(read.uninformative + own.uninformative),
+        "too_long": train.too_long + held_out.too_long,
+        "repeated": train.repeated + held_out.repeated,
+        "empty": train.empty + held_out.empty,
+        "stripped": train.stripped + held_out.stripped,
+    }
 
 
 def _bytes(side: SideRecords) -> int:

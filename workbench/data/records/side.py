@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ import orjson
 
 from workbench.data.kinds import BY_NAME
 from workbench.data.records.checking import CHECKS
+from workbench.data.records.preferences import Uninformative
 from workbench.data.records.reading import RecordSource
 from workbench.data.records.schemes import scheme_of, to_iob2
 from workbench.data.records.texts import BlankText, Checked
@@ -23,13 +25,22 @@ TEXTS = ("text", "text_pair", "question", "context")
 READ = (*TEXTS, "tokens")
 """What a model reads of a record."""
 
-KINDS_OF = {"sft": ("conversation", "prompt_completion")}
+PREFERENCES = ("ranking", "preference")
+KINDS_OF: dict[str, tuple[str, ...]] = {
+    "sft": ("conversation", "prompt_completion"),
+    "reward": PREFERENCES,
+    "dpo": PREFERENCES,
+}
 """Of objectives that are not the name of one kind: which kinds they learn from."""
 
 
 @dataclass
 class SideRecords:
-    """Checked records, `file:line` and source of each, and what is told about the sources."""
+    """Checked records, `file:line` and source of each, and what is told about the sources.
+
+    `blank` records had nothing to read, and `uninformative` ones, by reason, nothing to prefer: they are left
+    out.
+    """
 
     records: list[Checked] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
@@ -37,6 +48,7 @@ class SideRecords:
     told: list[dict[str, Any]] = field(default_factory=list)
     blank: int = 0
     repaired: int = 0
+    uninformative: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -50,6 +62,7 @@ class SideRecords:
             self.told,
             self.blank,
             self.repaired,
+            self.uninformative,
         )
 
 
@@ -69,10 +82,13 @@ def read_side(specs: Sequence[SourceSpec], objective: str, progress: Progress) -
 def _read(source: RecordSource, number: int, objective: str, side: SideRecords, ticker: Ticker) -> None:
     _check_kind(source, objective)
     check: Callable[..., Checked] = CHECKS[objective]
-    begun, size, blank = len(side), 0, 0
+    begun, size, blank, uninformative = len(side), 0, 0, Counter[str]()
     for record in source.records():
         try:
             checked = check(record)
+        except Uninformative as error:
+            uninformative[error.reason] += 1
+            continue
         except BlankText:
             blank += 1
             continue
@@ -83,19 +99,28 @@ def _read(source: RecordSource, number: int, objective: str, side: SideRecords, 
         size += own
         ticker.add(own)
     if len(side) == begun:
-        raise DataError(
-            f"the source holds no records: {f'only {blank:,} blank ones' if blank else 'none at all'}",
-            where=source.spec.path,
-            hint="name a source with text in it",
-        )
+        raise _nothing_in(source.spec.path, blank, uninformative)
     side.sources += [number] * (len(side) - begun)
     side.blank += blank
+    side.uninformative += uninformative
     told = {"path": source.spec.path, "weight": source.spec.weight, "bytes": size}
     kind = source.detected.kind if objective in KINDS_OF else objective
     told |= {"documents": len(side) - begun, "kind": kind, "why": source.detected.why}
     if objective == "tagging":
         told["scheme"] = _one_scheme(side, begun)
     side.told.append(told)
+
+
+def _nothing_in(path: str, blank: int, uninformative: Counter[str]) -> DataError:
+    counts = [f"{count:,} with {reason}" for reason, count in uninformative.most_common()]
+    counts = [*([f"only {blank:,} blank ones"] if blank else []), *counts]
+    return DataError(
+        f"the source holds no records: {', '.join(counts) or 'none at all'}",
+        where=path,
+        hint="name a source with answers of which one is better than another"
+        if uninformative
+        else "name a source with text in it",
+    )
 
 
 def _one_scheme(side: SideRecords, begun: int) -> str:
@@ -129,14 +154,26 @@ def _check_kind(source: RecordSource, objective: str) -> None:
 def num_bytes(record: Checked) -> int:
     """UTF-8 bytes of what a model reads of a record."""
     total = sum(len(record[name].encode()) for name in TEXTS if name in record)
-    total += sum(len(record[name].encode()) for name in ("prompt", "completion") if name in record)
-    total += sum(len(message["content"].encode()) for message in record.get("messages", ()))
+    said = [record[name] for name in ("prompt", "completion", "messages") if name in record]
+    total += sum(_size(value) for value in [*said, *record.get("completions", ())])
     return total + sum(len(token.encode()) + 1 for token in record.get("tokens", ()))
+
+
+def _size(said: str | Sequence[dict[str, Any]]) -> int:
+    """Bytes of text, or of messages."""
+    return sum(len(text.encode()) for text in ([said] if isinstance(said, str) else _contents(said)))
+
+
+def _contents(messages: Sequence[dict[str, Any]]) -> list[str]:
+    return [message["content"] for message in messages]
 
 
 def input_hash(record: Checked) -> int:
     """Of what a model reads of a record, not of what it is to say."""
     prompt = [record["prompt"]] if "prompt" in record else []
+    if "completions" in record and isinstance(record["prompt"], str):
+        # The same prompt may be text in one record and a message in the next.
+        prompt = [[{"role": "user", "content": record["prompt"]}]]
     if "messages" in record:
         # What stands before the first answer: one question with several answers is on one side of the split.
         messages, first = record["messages"], record["first"]

@@ -24,7 +24,7 @@ def sft(record: Record, *, labelled: bool = True) -> Checked:
     """
     values = record.values
     if "messages" in values:
-        messages = _turns(values["messages"], "messages", record)
+        messages = messages_in(values["messages"], "messages", record)
         return _conversation(messages, 0, record)
     if isinstance(values.get("prompt"), str) and isinstance(values.get("completion"), str):
         return {"prompt": text_in(record, "prompt"), "completion": text_in(record, "completion")}
@@ -35,7 +35,7 @@ def sft(record: Record, *, labelled: bool = True) -> Checked:
 def _side(record: Record, column: str, role: str) -> list[dict[str, Any]]:
     value = record.values.get(column)
     if isinstance(value, list):
-        return _turns(value, column, record)
+        return messages_in(value, column, record)
     return [{"role": role, "content": text_in(record, column)}]
 
 
@@ -43,10 +43,11 @@ def _conversation(messages: list[dict[str, Any]], first: int, record: Record) ->
     said = (message for message in messages[first:] if message["role"] == "assistant")
     if not any(message["content"].strip() or message.get("tool_calls") for message in said):
         raise BlankText("the assistant says nothing", where=record.where, hint="leave such records out")
-    return {"messages": messages, "first": first, "tools": _tools(record)}
+    return {"messages": messages, "first": first, "tools": tools_in(record)}
 
 
-def _turns(value: Any, column: str, record: Record) -> list[dict[str, Any]]:
+def messages_in(value: Any, column: str, record: Record) -> list[dict[str, Any]]:
+    """The messages of a column, checked. Raises `DataError`."""
     if not isinstance(value, list):
         raise DataError(f"column “{column}” holds {held(record, column)}, not messages", where=record.where)
     return [_turn(message, number, record.where) for number, message in enumerate(value, 1)]
@@ -105,7 +106,7 @@ def _call(call: Any, number: int, where: str) -> dict[str, Any]:
     return {"type": "function", **named, "function": {"name": called["name"], "arguments": arguments}}
 
 
-def _tools(record: Record) -> list[Any]:
+def tools_in(record: Record) -> list[Any]:
     """What tools the record offers: a list, or its JSON, as flat tables hold it."""
     value = record.values.get("tools")
     if isinstance(value, str) and value.strip():
