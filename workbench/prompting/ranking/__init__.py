@@ -1,7 +1,7 @@
-"""Sessions of ranking made from prompts: their answers are generated ahead, by a process of its own. No torch.
+"""Sessions of ranking made from prompts, and their answers, generated ahead by a process of its own.
 
 Whoever shows a session needs three functions of `control`. All take a `Session`, take a millisecond or
-two, and may be called from any thread and any process:
+two, need no torch, and may be called from any thread and any process:
 
     ensure_generating(session)              start the generator where answers are missing and none is at work
     generation_status(session)              how far it is, or why it ended: a `GenerationStatus`

@@ -1,0 +1,186 @@
+"""Making the answers of a session: prompt by prompt, several requests at once, going on where it stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+from workbench.errors import DataError, ServerError
+from workbench.prompting.ranking.asking import answers_of, fault_of, request_of
+from workbench.prompting.ranking.failures import Failures
+from workbench.prompting.ranking.jobs import Job, Jobs
+from workbench.prompting.ranking.memory import fit_together
+from workbench.prompting.ranking.opened import OpenedModel
+from workbench.prompting.ranking.report import Report
+from workbench.prompting.ranking.sources import of_settings
+from workbench.prompting.together import together
+from workbench.store.preferences.contents import read_prompt
+from workbench.store.preferences.database import Database
+from workbench.store.preferences.sessions import Session, add_answers
+
+AT_ONCE = 8
+"""Requests under way. An engine computes 16 sequences in a step; servers elsewhere take more than these."""
+TRIES = 4
+PAUSE_SECONDS = 1.0
+"""Before a request is tried a second time; twice as long before each further time."""
+GIVE_UP_AFTER = 20
+"""Prompts that a model fails one after the other, without having answered any."""
+FIRST_TURN, LONGEST_TURN = 8, 128
+"""Prompts that a model answers before it makes room for the next, where there is no memory for both: few at
+first, so that something can be ranked soon, then more, for each turn loads a model."""
+
+
+class Generator:
+    """Makes what is missing of a session. It can be cancelled, and killed, at any moment: an answer is in the
+    database, or it is asked for again."""
+
+    def __init__(self, database: Database, session: Session, failures: Failures, report: Report) -> None:
+        self._database, self._session = database, session
+        self._failures, self._report = failures, report
+        self._jobs = Jobs(database, session, failures)
+        sources = of_settings(session.settings.extra, session.settings.models)
+        self._models = {name: OpenedModel(name, source, report.say) for name, source in sources.items()}
+        self._answered: set[str] = set()
+        self._failed_in_a_row: dict[str, int] = dict.fromkeys(sources, 0)
+
+    async def run(self) -> None:
+        """Make all answers that are missing.
+
+        Raises `ServerError` where a model cannot be opened, or its server was lost and does not come back,
+        `StorageError` where the disk is full: what was made till then is kept.
+        """
+        for prompt in self._failures.prompts():
+            await self._settle(prompt)
+        first = self._jobs.block(1)
+        if not first:
+            return
+        try:
+            if await self._open_together():
+                # Nothing of the second prompt competes with the first: somebody may be waiting for it.
+                await self._make(iter(first))
+                await self._make(self._jobs.stream())
+            else:
+                await self._by_turns(first)
+        finally:
+            for model in self._models.values():
+                await asyncio.shield(model.close())
+
+    async def _open_together(self) -> bool:
+        """Open all models; False where there is no memory for all at once, and none is open then."""
+        models = list(self._models.values())
+        local = [model for model in models if model.source.kind == "local"]
+        if not await asyncio.to_thread(fit_together, [model.source for model in local]):
+            return False
+        for model in models:
+            try:
+                await model.ready()
+            except ServerError as error:
+                if len(local) < 2 or model is local[0] or "memory" not in f"{error.message} {error.hint}":
+                    raise
+                for other in models:
+                    await other.close(end_engine=True)
+                return False
+        self._report.begin()
+        return True
+
+    async def _by_turns(self, block: Sequence[Job]) -> None:
+        """One model of this machine after the other, each for a block of prompts."""
+        models = list(self._models.values())
+        elsewhere = {model.name for model in models if model.source.kind != "local"}
+        local = [model for model in models if model.source.kind == "local"]
+        self._report.note((f"there is no memory for {len(local)} models at once: they take turns",))
+        size = FIRST_TURN
+        for turn in count():
+            for number, model in enumerate(local):
+                names = {model.name} | (elsewhere if number == 0 else set())
+                mine = [job for job in block if job.model in names]
+                if mine:
+                    await model.ready()
+                    self._report.begin()
+                    await self._make(iter(mine))
+                if number < len(local) - 1:
+                    await model.close(end_engine=True)
+            # The one that is loaded begins the next turn.
+            local.reverse()
+            block = self._jobs.block(size)
+            if not block:
+                return
+            size = min(LONGEST_TURN, 2 * size if turn else size)
+
+    async def _make(self, jobs: Iterator[Job]) -> None:
+        async def work() -> None:
+            for job in jobs:
+                await self._do(job)
+
+        await together(work() for _ in range(AT_ONCE))
+
+    async def _do(self, job: Job) -> None:
+        """One request, tried as often as it may be; what it came to is kept at once."""
+        model = self._models[job.model]
+        prompt = read_prompt(self._database, job.prompt)
+        problem: ServerError | None = None
+        tries = 0
+        while tries < TRIES:
+            remote = await model.ready()
+            continues = model.continues
+            try:
+                request = request_of(prompt, job, self._session.seed, continues=continues)
+            except ServerError as error:
+                problem = error
+                break
+            try:
+                response = await remote.generate(request)
+            except ServerError as error:
+                problem = error
+                fault = fault_of(error)
+                if fault == "template" and not continues:
+                    model.continues = True
+                    continue
+                if fault == "model":
+                    raise
+                if fault != "passing":
+                    break
+                tries += 1
+                await model.mend(remote)
+                await asyncio.sleep(PAUSE_SECONDS * 2 ** (tries - 1))
+            else:
+                self._report.note(response.notes)
+                self._answered.add(job.model)
+                answers = answers_of(response, job)
+                await asyncio.to_thread(add_answers, self._database, self._session, job.prompt, answers)
+                self._report.answered(len(answers))
+                await self._over(job)
+                return
+        assert problem is not None
+        await self._fail(job, problem)
+
+    async def _fail(self, job: Job, problem: ServerError) -> None:
+        """Keep why a request came to nothing, and go on without it."""
+        self._failures.add(job.prompt, job.model, job.sampling, job.samples, problem)
+        self._report.failed(len(job.samples))
+        self._failed_in_a_row[job.model] += 1
+        failed = self._failed_in_a_row[job.model]
+        if failed >= GIVE_UP_AFTER and job.model not in self._answered:
+            raise ServerError(
+                f"{job.model} answered none of {failed} prompts; the last time: {problem.message}",
+                where=problem.where,
+                hint=problem.hint,
+            )
+        await self._over(job)
+
+    async def _over(self, job: Job) -> None:
+        if self._jobs.over(job) and job.prompt in self._failures.prompts():
+            await self._settle(job.prompt)
+
+    async def _settle(self, prompt: int) -> None:
+        """Make an item of the answers to a prompt that some model failed, if there are enough of them."""
+        known = self._database.rows("SELECT count(*) FROM answers WHERE prompt = ?", (prompt,))[0][0]
+        failed = sum(key[0] == prompt for key in self._failures.keys)
+        if known + failed < self._session.settings.answers_per_prompt:
+            return
+        try:
+            await asyncio.to_thread(add_answers, self._database, self._session, prompt, (), complete=True)
+        except DataError:
+            # Fewer than two: nothing to compare.
+            return
