@@ -8,6 +8,7 @@ from typing import Any
 from workbench.data.kinds import number_of
 from workbench.data.readers.records import kind_of
 from workbench.data.records.preferences import comparison
+from workbench.data.records.prompt_records import prompt
 from workbench.data.records.reading import Record
 from workbench.data.records.schemes import check_tags
 from workbench.data.records.texts import BlankText, Checked, held, sound, text_in
@@ -152,5 +153,7 @@ CHECKS: dict[str, Callable[..., Checked]] = {
     "dpo": comparison,
     "preference": comparison,
     "ranking": comparison,
+    "ppo": prompt,
+    "prompt": prompt,
 }
 """By the objective that learns from them, or by their kind."""

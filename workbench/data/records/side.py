@@ -12,6 +12,7 @@ import orjson
 from workbench.data.kinds import BY_NAME
 from workbench.data.records.checking import CHECKS
 from workbench.data.records.preferences import Uninformative
+from workbench.data.records.prompt_records import PROMPTS
 from workbench.data.records.reading import RecordSource
 from workbench.data.records.schemes import scheme_of, to_iob2
 from workbench.data.records.texts import BlankText, Checked
@@ -30,6 +31,7 @@ KINDS_OF: dict[str, tuple[str, ...]] = {
     "sft": ("conversation", "prompt_completion"),
     "reward": PREFERENCES,
     "dpo": PREFERENCES,
+    "ppo": PROMPTS,
 }
 """Of objectives that are not the name of one kind: which kinds they learn from."""
 
