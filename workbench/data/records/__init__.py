@@ -5,7 +5,7 @@ from workbench.data.records.encoding import encode_records
 from workbench.data.records.preference_store import PreferenceStore
 from workbench.data.records.prepare import PreparedRecords, prepare_records
 from workbench.data.records.reading import Record, RecordSource
-from workbench.data.records.rows import TaskRows
+from workbench.data.records.rows import RowOrder, TaskRows
 from workbench.data.records.store import ExampleStore
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "PreparedRecords",
     "Record",
     "RecordSource",
+    "RowOrder",
     "TaskRows",
     "encode_records",
     "prepare_records",

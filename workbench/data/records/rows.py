@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,27 @@ MULTIPLE = 8
 """Batches are as wide as their longest row, rounded up to this."""
 
 
-class TaskRows:
-    """The rows of a store in batches, addressed by one number that counts through the epochs.
+class Sized(Protocol):
+    """A store of rows, as far as their order depends on it."""
+
+    side: str
+    max_length: int
+    sources: NDArray[np.uint16] | None
+    weights: tuple[float, ...]
+
+    def __len__(self) -> int: ...
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each row [rows]."""
+        ...
+
+
+S = TypeVar("S", bound=Sized)
+
+
+class RowOrder(Generic[S]):
+    """The order of a store's rows, addressed by one number that counts through the epochs.
 
     An epoch has each row as often as the weight of its source says; shuffled, in an order of its own.
     Rows of like length stand together in groups of `batch_bucketing`, 0 for none, best as many as a batch
@@ -29,9 +48,7 @@ class TaskRows:
     multiples of their size, as batches do, also in later epochs. Not shuffled, all stand in file order.
     """
 
-    def __init__(
-        self, store: ExampleStore, *, seed: int = 0, shuffle: bool = True, batch_bucketing: int = 32
-    ) -> None:
+    def __init__(self, store: S, *, seed: int = 0, shuffle: bool = True, batch_bucketing: int = 32) -> None:
         self.store, self._seed, self._shuffle, self._group = store, seed, shuffle, batch_bucketing
         self.length = store.max_length
         sources = np.zeros(len(store), np.uint16) if store.sources is None else store.sources
@@ -105,6 +122,10 @@ class TaskRows:
         while self.first_row(epoch + 1) <= index:
             epoch += 1
         return epoch
+
+
+class TaskRows(RowOrder[ExampleStore]):
+    """The rows of a store in batches."""
 
     def batch(self, start: int, count: int) -> dict[str, NDArray[Any]]:
         """See `ExampleStore.rows`; as wide as the longest row, rounded up to a multiple of 8."""
