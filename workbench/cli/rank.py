@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli import parser as grammar
+from workbench.cli import rank_new
 
 if TYPE_CHECKING:
     from workbench.store.preferences.database import Database
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("rankings", "pairs", "argilla", "arena")
 METHODS = ("bradley-terry", "plackett-luce")
-EXAMPLE = """workbench rank import votes.jsonl
+EXAMPLE = """workbench rank new round-1 --prompts prompts.jsonl --model SmolLM2-135M-Instruct --model my-run
+workbench rank import votes.jsonl
 workbench rank leaderboard votes
 workbench rank export votes --format pairs > pairs.jsonl"""
 
@@ -29,6 +31,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     group = grammar.add_group(
         commands, "rank", help="rankings of answers: what was preferred", example=EXAMPLE
     )
+    rank_new.add_to(group)
     parser = grammar.add_command(
         group,
         "import",
@@ -178,7 +181,7 @@ def run_list(args: argparse.Namespace) -> int:
         print(render.as_json(told))
         return 0
     if not told:
-        render.talk("no sessions yet: workbench rank import FILE")
+        render.talk("no sessions yet: workbench rank new, or workbench rank import FILE")
     for one in told:
         people = ", ".join(f"{name} {number:,}" for name, number in one["decisions"].items() if number)
         sizes = f"{one['prompts']:,} prompts, {one['answers']:,} answers in {one['items']:,} sets"

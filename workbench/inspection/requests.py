@@ -20,6 +20,7 @@ PLACES = {
     "batch": "workbench.inspection.batch",
     "model": "workbench.inspection.model",
     "soft_prompt": "workbench.inspection.soft_prompt",
+    "held_out": "workbench.inspection.held_out",
 }
 """Where the function of each request is; it has the request's name."""
 

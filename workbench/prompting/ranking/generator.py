@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 
 from workbench.errors import DataError, ServerError
@@ -41,8 +42,9 @@ class Generator:
         self._jobs = Jobs(database, session, failures)
         sources = of_settings(session.settings.extra, session.settings.models)
         self._models = {name: OpenedModel(name, source, report.say) for name, source in sources.items()}
-        self._answered: set[str] = set()
+        self._answered = set(_names_of_answers(database, session))
         self._failed_in_a_row: dict[str, int] = dict.fromkeys(sources, 0)
+        self._problems: dict[str, ServerError] = {}
 
     async def run(self) -> None:
         """Make all answers that are missing.
@@ -50,21 +52,22 @@ class Generator:
         Raises `ServerError` where a model cannot be opened, or its server was lost and does not come back,
         `StorageError` where the disk is full: what was made till then is kept.
         """
-        for prompt in self._failures.prompts():
-            await self._settle(prompt)
+        await self._settle(self._failures.prompts())
         first = self._jobs.block(1)
-        if not first:
-            return
         try:
-            if await self._open_together():
+            if first and await self._open_together():
                 # Nothing of the second prompt competes with the first: somebody may be waiting for it.
                 await self._make(iter(first))
                 await self._make(self._jobs.stream())
-            else:
+            elif first:
                 await self._by_turns(first)
         finally:
             for model in self._models.values():
                 await asyncio.shield(model.close())
+        for name in self._models:
+            failed = {key[0] for key in self._failures.keys if key[1] == name}
+            if failed and name not in self._answered:
+                raise self._mute(name, len(failed), self._problems.get(name))
 
     async def _open_together(self) -> bool:
         """Open all models; False where there is no memory for all at once, and none is open then."""
@@ -146,11 +149,15 @@ class Generator:
                 await asyncio.sleep(PAUSE_SECONDS * 2 ** (tries - 1))
             else:
                 self._report.note(response.notes)
-                self._answered.add(job.model)
                 answers = answers_of(response, job)
                 await asyncio.to_thread(add_answers, self._database, self._session, job.prompt, answers)
                 self._report.answered(len(answers))
-                await self._over(job)
+                self._jobs.over(job)
+                if job.model in self._answered:
+                    await self._settle({job.prompt})
+                else:
+                    self._answered.add(job.model)
+                    await self._settle(self._failures.prompts())
                 return
         assert problem is not None
         await self._fail(job, problem)
@@ -159,28 +166,42 @@ class Generator:
         """Keep why a request came to nothing, and go on without it."""
         self._failures.add(job.prompt, job.model, job.sampling, job.samples, problem)
         self._report.failed(len(job.samples))
+        self._problems[job.model] = problem
         self._failed_in_a_row[job.model] += 1
         failed = self._failed_in_a_row[job.model]
         if failed >= GIVE_UP_AFTER and job.model not in self._answered:
-            raise ServerError(
-                f"{job.model} answered none of {failed} prompts; the last time: {problem.message}",
-                where=problem.where,
-                hint=problem.hint,
-            )
-        await self._over(job)
+            raise self._mute(job.model, failed, problem)
+        self._jobs.over(job)
+        await self._settle({job.prompt})
 
-    async def _over(self, job: Job) -> None:
-        if self._jobs.over(job) and job.prompt in self._failures.prompts():
-            await self._settle(job.prompt)
+    def _mute(self, model: str, failed: int, problem: ServerError | None) -> ServerError:
+        """A model that answers nothing: what is left without it is not what was to be compared."""
+        why = problem.message if problem is not None else self._failures.last
+        return ServerError(
+            f"{model} answered none of {failed} prompts; the last time: {why}",
+            where=problem.where if problem is not None else "",
+            hint=problem.hint if problem is not None else "",
+        )
 
-    async def _settle(self, prompt: int) -> None:
-        """Make an item of the answers to a prompt that some model failed, if there are enough of them."""
-        known = self._database.rows("SELECT count(*) FROM answers WHERE prompt = ?", (prompt,))[0][0]
-        failed = sum(key[0] == prompt for key in self._failures.keys)
-        if known + failed < self._session.settings.answers_per_prompt:
-            return
-        try:
-            await asyncio.to_thread(add_answers, self._database, self._session, prompt, (), complete=True)
-        except DataError:
-            # Fewer than two: nothing to compare.
-            return
+    async def _settle(self, prompts: Iterable[int]) -> None:
+        """Make items of the answers to prompts that some model failed, where there are enough of them: once
+        nothing more is to come, and if that model answers at all."""
+        for prompt in prompts:
+            failed = [key for key in self._failures.keys if key[0] == prompt]
+            if not failed or any(key[1] not in self._answered for key in failed):
+                continue
+            ((known,),) = self._database.rows("SELECT count(*) FROM answers WHERE prompt = ?", (prompt,))
+            if known + len(failed) < self._session.settings.answers_per_prompt:
+                continue
+            # Fewer than two are nothing to compare.
+            with suppress(DataError):
+                await asyncio.to_thread(add_answers, self._database, self._session, prompt, (), complete=True)
+
+
+def _names_of_answers(database: Database, session: Session) -> Iterator[str]:
+    """The models that have answered anything in a session."""
+    for (name,) in database.rows(
+        "SELECT DISTINCT model FROM answers JOIN prompts ON prompts.id = answers.prompt WHERE session = ?",
+        (session.id,),
+    ):
+        yield name

@@ -60,13 +60,12 @@ class Jobs:
         while block := self.block(AHEAD):
             yield from block
 
-    def over(self, job: Job) -> bool:
-        """Note that a request was answered, or failed; whether it was the last of its prompt."""
+    def over(self, job: Job) -> None:
+        """Note that a request was answered, or failed."""
         left = self._open[job.prompt]
         left.remove(job)
         if not left:
             del self._open[job.prompt]
-        return not left
 
 
 def _key(wanted: Wanted) -> tuple[int, str, str, int]:
