@@ -8,6 +8,7 @@ from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
 from workbench.objectives.classification import Classification
 from workbench.objectives.clm import CausalLanguageModeling
 from workbench.objectives.denoise import Denoising
+from workbench.objectives.dpo import DirectPreferenceOptimization
 from workbench.objectives.mlm import MaskedLanguageModeling
 from workbench.objectives.plm import PermutationLanguageModeling
 from workbench.objectives.regression import Regression
@@ -19,6 +20,7 @@ from workbench.objectives.tagging import Tagging
 OBJECTIVES: dict[str, type[Objective]] = {
     "clm": CausalLanguageModeling,
     "sft": SupervisedFineTuning,
+    "dpo": DirectPreferenceOptimization,
     "mlm": MaskedLanguageModeling,
     "plm": PermutationLanguageModeling,
     "rtd": ReplacedTokenDetection,

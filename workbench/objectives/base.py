@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import nn
 
+    from workbench.objectives.beginning import Beginning
     from workbench.objectives.view import RowView
     from workbench.recipe import Recipe
 
@@ -123,6 +124,10 @@ class Objective(ABC):
 
     def check(self, model: nn.Module) -> None:
         """Raise `ModelError` when a model does not do what the rows rely on (isolation of documents)."""
+        return None
+
+    def begin(self, start: Beginning) -> None:
+        """Called once on every process, after `check`, when everything is ready for the first step."""
         return None
 
     def default_prompts(self, store: Any) -> list[str]:

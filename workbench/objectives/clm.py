@@ -68,7 +68,7 @@ class CausalLanguageModeling(Objective):
 
     name: ClassVar[str] = "clm"
     terms = ("loss",)
-    stat_names = ("correct",)
+    stat_names: tuple[str, ...] = ("correct",)
     is_dense: ClassVar[bool] = True
     """Whether rows that are packed are predicted in nearly all places."""
     bytes_per_token: float | None = None

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from workbench.recipe.data_section import Sources
 from workbench.recipe.families import ALIGNMENT, OF_MODEL, TASKS, ObjectiveName
 from workbench.recipe.section import Section
 
@@ -57,10 +58,80 @@ class ObjectiveSection(Section):
         "conversation. Off: all tokens are.",
     )
 
+    ranking_loss: Literal["pairwise", "plackett_luce"] = Field(
+        "pairwise",
+        description="reward: the loss of a ranking, the mean over all its pairs or the likelihood of its whole "
+        "order; the same for two answers.",
+    )
+    ties: Literal["omit", "half"] = Field(
+        "omit", description="reward: tied pairs are left out, or count as half a win for either (pairwise)."
+    )
+    center_rewards_coefficient: float = Field(
+        0.0,
+        ge=0,
+        description="reward: weight of the squared sum of a pair's rewards, which keeps them around 0 "
+        "(pairwise); 0.01 is usual.",
+    )
+    shuffle_pairs: bool = Field(
+        False,
+        description="reward: pairs of a ranking are rows of their own, anywhere in the epoch, for comparison: "
+        "each answer is then read k − 1 times as often, and overfits sooner.",
+    )
+    reference_sources: Sources = Field(
+        default_factory=list,
+        description="reward: answers written by people (conversations, or prompts with completions), which "
+        "score 0 on average in what is saved. Empty: scores have no zero of their own.",
+    )
+
+    loss_type: Literal["sigmoid", "hinge", "ipo", "robust", "sigmoid_norm"] = Field(
+        "sigmoid",
+        description="dpo: the loss of a pair; sigmoid is DPO's own, sigmoid_norm the same per token, robust "
+        "for preferences of which a share label_smoothing is the wrong way round.",
+    )
+    beta: float = Field(
+        0.1, gt=0, description="dpo: how dear it is to leave the reference; less lets the policy go further."
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="dpo: how often a preference is taken to be the wrong way round (sigmoid, sigmoid_norm, "
+        "robust).",
+    )
+    nll_coefficient: float = Field(
+        0.0,
+        ge=0,
+        description="dpo: weight of −log π per token of the chosen answer; above 0 keeps it from growing "
+        "unlikely.",
+    )
+    pairs: Literal["all", "best_worst", "adjacent"] = Field(
+        "all",
+        description="dpo: which pairs of a ranking: all, the best against the worst, or each rank against "
+        "the next.",
+    )
+    precompute_ref_log_probs: bool = Field(
+        True,
+        description="dpo: compute what the reference says once, before the first step, and keep it in the "
+        "cache. Off: the reference stays in memory and is computed at every step.",
+    )
+    ref_model_name_or_path: str | None = Field(
+        None, description="dpo: the reference. Empty: the model as it is before the first step."
+    )
+
     @model_validator(mode="after")
     def _shares_fit(self) -> ObjectiveSection:
         if self.mask_replace_prob + self.random_replace_prob > 1:
             raise ValueError("mask_replace_prob and random_replace_prob are more than 1 together")
+        if self.ranking_loss == "plackett_luce" and (self.ties == "half" or self.center_rewards_coefficient):
+            raise ValueError(
+                "ties: half and center_rewards_coefficient are of pairs; with ranking_loss plackett_luce leave "
+                "them out"
+            )
+        if self.label_smoothing and self.loss_type in ("hinge", "ipo"):
+            raise ValueError(
+                f"loss_type {self.loss_type} has no label_smoothing; leave it at 0, or take sigmoid, "
+                "sigmoid_norm or robust"
+            )
         return self
 
     @property
@@ -72,6 +143,12 @@ class ObjectiveSection(Section):
     def reads_records(self) -> bool:
         """Whether it learns from records, and not from running text."""
         return self.is_task or self.name in ALIGNMENT
+
+    @property
+    def is_without_dropout(self) -> bool:
+        """Whether models must answer the same twice: where a model is compared with another, or with what it
+        was, dropout would be most of the difference."""
+        return self.name in ("reward", "dpo", "ppo")
 
     @property
     def of_model(self) -> ObjectiveName:

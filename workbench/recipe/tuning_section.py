@@ -101,18 +101,30 @@ def check_tuning(recipe: Any) -> None:
     """Raise `ValueError` where the method does not fit the rest of a recipe."""
     tuning, objective, section = recipe.tuning, recipe.objective, recipe.model
     method = tuning.method
-    if method == "frozen" and not objective.is_task:
-        raise ValueError("tuning.method frozen trains a new last layer; only tasks have one")
+    if method == "frozen" and not (objective.is_task or objective.name == "reward"):
+        raise ValueError("tuning.method frozen trains a new last layer; only tasks and reward have one")
     if tuning.is_adapter and not section.model_name_or_path:
         raise ValueError(
             f"tuning.method {method} adapts an existing model: name one as model.model_name_or_path"
         )
+    if objective.name == "dpo" and not section.model_name_or_path:
+        raise ValueError("dpo learns from a model that writes already: name one as model.model_name_or_path")
+    if objective.name == "dpo" and tuning.lora_dropout:
+        raise ValueError(
+            "dpo compares the model with itself, and dropout would be most of the difference: set "
+            "tuning.lora_dropout=0"
+        )
     if not tuning.is_soft_prompt:
         return
+    if objective.name == "dpo":
+        raise ValueError(
+            f"dpo computes several answers behind one prompt, and tuning.method {method} puts virtual tokens "
+            "before each; use lora or full"
+        )
     if objective.of_model not in ("clm", "denoise"):
         raise ValueError(
             f"tuning.method {method} steers what a decoder writes (clm, sft, denoise), and {objective.name} "
-            "trains an encoder; use lora, frozen or full"
+            "writes nothing; use lora, frozen or full"
         )
     if recipe.data.packing:
         raise ValueError(

@@ -14,6 +14,7 @@ from workbench.errors import CheckpointError, DataError, ModelError, TrainingErr
 from workbench.models.context import context_of
 from workbench.objectives import OBJECTIVES
 from workbench.training import announce, checkpoint, random_state
+from workbench.training.beginning import beginning_of
 from workbench.training.evaluate import Evaluator
 from workbench.training.loop import Trainer
 from workbench.training.optimizer import build_optimizer
@@ -145,6 +146,8 @@ def set_up(
         peak_flops=peak_flops(accelerator.device, half) * accelerator.num_processes,
     )
     _announce(trainer, prepared)
+    objective.begin(beginning_of(trainer, held_out, purpose, has_moved=found is not None))
+    reporter.update(progress=None)
     return trainer
 
 

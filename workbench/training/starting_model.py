@@ -35,6 +35,8 @@ def starting_model(
     Weights of a new model are drawn on the CPU, so that they are the same on every device.
     """
     section = recipe.model
+    if recipe.objective.is_without_dropout:
+        section = section.model_copy(update={"dropout": 0.0})
     adapters = recipe.tuning.is_adapter
     if checkpoint is not None and not adapters:
         section = section.model_copy(update={"model_name_or_path": str(checkpoint), "revision": None})
@@ -44,6 +46,13 @@ def starting_model(
         model = load_model(section, purpose, complete=checkpoint is not None and not adapters)
         _check_vocabulary(model, tokenizer, recipe)
     return adapt(model, recipe.tuning, purpose, checkpoint if adapters else None, tokenizer)
+
+
+def other_model(recipe: Recipe, name: str, purpose: Purpose) -> nn.Module:
+    """Another model that the recipe names, as it is, without dropout."""
+    section = recipe.model.model_copy(update={"model_name_or_path": name, "revision": None, "dropout": 0.0})
+    model: Any = load_model(section, purpose)
+    return model  # type: ignore[no-any-return]
 
 
 def _check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:

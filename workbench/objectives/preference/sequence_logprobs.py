@@ -21,8 +21,8 @@ class SequenceLogprobs:
         """Per token [B]; 0 for a completion without tokens."""
         return self.sums / self.counts.clamp(min=1)
 
-    def __getitem__(self, rows: slice) -> SequenceLogprobs:
-        """Some of the rows."""
+    def __getitem__(self, rows: slice | Tensor) -> SequenceLogprobs:
+        """Some of the rows, or rows by their numbers, each as often as it is named."""
         return SequenceLogprobs(self.sums[rows], self.counts[rows])
 
 

@@ -1,0 +1,159 @@
+"""Direct preference optimisation: make preferred answers likelier than others, as far as a reference allows
+(Rafailov et al. 2023)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from workbench.data.records import PreferenceStore, RowOrder
+from workbench.data.records.answers import prompt_text
+from workbench.errors import ModelError
+from workbench.models.shared_prompt.support import share_prompts
+from workbench.objectives.base import Batch, LossOutput, Rows, Totals
+from workbench.objectives.beginning import Beginning
+from workbench.objectives.clm import CausalLanguageModeling
+from workbench.objectives.fused_head import can_fuse
+from workbench.objectives.preference.answer_logprobs import answer_logprobs
+from workbench.objectives.preference.dpo_losses import DPOOptions, PairLogprobs, dpo_loss
+from workbench.objectives.preference.pair_rows import PairRows, RowForm
+from workbench.objectives.preference.pair_view import pair_views
+from workbench.objectives.preference.reference import Reference
+from workbench.objectives.preference.sequence_logprobs import SequenceLogprobs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workbench.objectives.view import RowView
+    from workbench.recipe import Recipe
+
+PROMPTS = 3
+"""Held-out questions that samples answer where the recipe names none."""
+
+
+class DirectPreferenceOptimization(CausalLanguageModeling):
+    """The loss of pairs of answers, one prompt with all its compared answers a row; a prompt's loss is the
+    mean over its pairs, so that nine answers do not outweigh two."""
+
+    name: ClassVar[str] = "dpo"
+    terms = ("loss",)
+    stat_names = (
+        *("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies"),
+        *("logps/chosen", "logps/rejected"),
+    )
+
+    def __init__(self, recipe: Recipe, tokenizer: Any) -> None:
+        super().__init__(recipe, tokenizer)
+        section = recipe.objective
+        self.options = DPOOptions(
+            section.loss_type, section.beta, section.label_smoothing, section.nll_coefficient
+        )
+        self.form = RowForm()
+        self.is_fused = False
+        self.length = 0
+        self.reference: Reference | None = None
+
+    def rows(self, store: Any, length: int, *, training: bool) -> Rows:
+        """One prompt with its answers a row."""
+        assert isinstance(store, PreferenceStore)
+        self.length = max(self.length, length)
+        shuffle = training and self.recipe.data.shuffle
+        rows = RowOrder(store, seed=self.recipe.training.seed, shuffle=shuffle)
+        return PairRows(rows, store, self.recipe.objective.pairs, self.form)
+
+    def check(self, model: nn.Module) -> None:
+        """Find out whether the model takes a prompt once for several answers, and its head in blocks: what it
+        does not take is computed the long way."""
+        if self.recipe.training.torch_compile:
+            # Every batch has another shape, and the head is a part of what is compiled.
+            self.form.is_shared, reason = False, "it is compiled"
+        else:
+            reason = share_prompts(model, self.length) or ""
+            self.form.is_shared = not reason
+            self.is_fused = can_fuse(model)
+        if reason:
+            print(f"each answer has its prompt in a row of its own: {reason}", flush=True)
+
+    def begin(self, start: Beginning) -> None:
+        """Have the reference ready: computed beforehand, or in memory."""
+        recipe = self.recipe
+        section, named = recipe.objective, recipe.objective.ref_model_name_or_path
+        reference = self.reference = Reference(start, named, recipe.tuning.is_adapter, self._dress)
+        if named and not start.has_moved:
+            # What it cannot do is not done to the policy either: both are computed the same way.
+            reference.copy()
+        noted = reference.note(is_shared=self.form.is_shared, is_fused=self.is_fused)
+        self.form.is_shared, self.is_fused = bool(noted["is_shared"]), bool(noted["is_fused"])
+        if section.precompute_ref_log_probs:
+            template = str(self.tokenizer.chat_template or "")
+            seed, shuffle = recipe.training.seed, recipe.data.shuffle
+            ways = [self.form.is_shared, self.is_fused, recipe.training.gradient_checkpointing]
+            parts = [template, recipe.data.max_length, section.pairs, seed, shuffle, *ways]
+            reference.precompute(self._score, noted["weights"], parts)
+        elif start.has_moved:
+            reference.check(noted["weights"])
+
+    def _score(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> torch.Tensor:
+        return answer_logprobs(model, tensors, batch, is_fused=self.is_fused).sums
+
+    def _dress(self, model: nn.Module) -> None:
+        """Make a reference that was loaded for itself compute as the policy does."""
+        size = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+        if size < len(self.tokenizer):
+            raise ModelError(
+                f"the reference knows {size:,} tokens, the policy's tokenizer has {len(self.tokenizer):,}",
+                where=self.recipe.objective.ref_model_name_or_path or "",
+                hint="take a reference with the tokenizer of the policy, as the model that it came from",
+            )
+        if self.form.is_shared and share_prompts(model, self.length):
+            self.form.is_shared = False
+        self.is_fused = self.is_fused and can_fuse(model)
+
+    def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
+        """Summed over prompts; rewards and log-probabilities likewise, each prompt the mean of its pairs."""
+        policy = answer_logprobs(model, tensors, batch, is_fused=self.is_fused)
+        sums = tensors.get("reference")
+        if sums is None:
+            assert self.reference is not None, "begin() comes first"
+            sums = self.reference.ask(self._score, tensors, batch)
+        reference = SequenceLogprobs(sums, policy.counts)
+        better, worse, weights = tensors["better"], tensors["worse"], tensors["weights"]
+        found = dpo_loss(
+            PairLogprobs(policy[better], policy[worse]),
+            PairLogprobs(reference[better], reference[worse]),
+            self.options,
+        )
+        values = found.metrics()
+        stats = torch.stack([(values[name] * weights).sum() for name in self.stat_names])
+        return LossOutput((found.losses * weights).sum().unsqueeze(0), stats)
+
+    def metrics(self, totals: Totals, *, training: bool) -> dict[str, float]:
+        """`rewards/{chosen,rejected,margins,accuracies}` and `logps/{chosen,rejected}`, as TRL names them."""
+        count = max(totals.counts["loss"], 1)
+        return {name: totals.stats[name] / count for name in self.stat_names}
+
+    def view(self, batch: Batch) -> list[RowView]:
+        """Each prompt once with its answers behind it, whichever way the model reads them."""
+        return pair_views(batch, set(self.tokenizer.all_special_ids))
+
+    def default_prompts(self, store: Any) -> list[str]:
+        """The first prompts that are held out, where the user alone says them."""
+        found = dict.fromkeys(_question(record) for record in store.records)
+        return [question for question in found if question][:PROMPTS]
+
+    def sample(self, model: nn.Module, prompt: str) -> dict[str, Any]:
+        """What the model answers; not a continuation, so it begins a line."""
+        return {"prompt": f"{prompt}\n", **super().sample(model, prompt)}
+
+    def prompt_of(self, prompt: str) -> str:
+        """Through the chat template, as the records are, where there is one."""
+        return prompt_text(prompt, self.tokenizer)
+
+
+def _question(record: dict[str, Any]) -> str:
+    prompt = record["prompt"]
+    if isinstance(prompt, str):
+        return prompt
+    is_alone = len(prompt) == 1 and prompt[0]["role"] == "user"
+    return str(prompt[0]["content"]) if is_alone else ""

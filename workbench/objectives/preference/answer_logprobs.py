@@ -1,0 +1,79 @@
+"""Log-probabilities of the answers of a batch under a model, in fp32 and without the prompt's logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from workbench.objectives.base import Batch
+from workbench.objectives.places import bare, only_at
+from workbench.objectives.preference.sequence_logprobs import SequenceLogprobs, completion_logprobs
+from workbench.ops.selected_logprobs.logprobs import selected_logprobs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CHUNK = 1 << 25
+"""Logits that are made fp32 at a time where the head is not a plain linear layer."""
+
+
+def answer_logprobs(
+    model: nn.Module, tensors: dict[str, Tensor], batch: Batch, *, is_fused: bool
+) -> SequenceLogprobs:
+    """log π of each answer [S] of a batch that `PairRows` made. `is_fused`: the model's logits are what its
+    head makes of the last hidden states (`can_fuse`), and need not all exist at once."""
+    given: dict[str, Any] = {"position_ids": tensors["position_ids"]}
+    if batch.extra["rounds"] is not None:
+        from workbench.models.shared_prompt.attention import flat_mask
+        from workbench.models.shared_prompt.plan import plan_of
+
+        given["row_plan"] = plan_of(tensors, batch.extra["rounds"])
+        given["attention_mask"] = flat_mask(tensors["input_ids"].device)
+    head = bare(model).get_output_embeddings()
+    places, targets = tensors["places"], tensors["targets"]
+    if is_fused:
+        with _logprobs_instead(head, places, targets):
+            found = model(input_ids=tensors["input_ids"], use_cache=False, **given).logits
+    else:
+        with only_at(head, places):
+            logits = model(input_ids=tensors["input_ids"], use_cache=False, **given).logits
+        found = _of_targets(logits.reshape(len(targets), -1), targets)
+    lengths = tensors["answer_lengths"]
+    width = int(batch.arrays["answer_lengths"].max())
+    table = found.new_zeros(len(lengths) * width).index_copy(0, tensors["slots"], found)
+    mask = torch.zeros(len(table), dtype=torch.bool, device=table.device)
+    mask[tensors["slots"]] = True
+    return completion_logprobs(table.view(-1, width), mask.view(-1, width))
+
+
+def _of_targets(logits: Tensor, targets: Tensor) -> Tensor:
+    rows = max(1, CHUNK // logits.shape[-1])
+    parts = [
+        part.float().log_softmax(-1).gather(1, ids[:, None])[:, 0]
+        for part, ids in zip(logits.split(rows), targets.split(rows), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+@contextmanager
+def _logprobs_instead(head: Any, places: Tensor, targets: Tensor) -> Iterator[None]:
+    """Within, the model's logits are the log-probabilities [M] of `targets`, each predicted at its place of
+    the flattened batch: they go the way of the logits, through the model's own forward."""
+
+    def forward(states: Tensor) -> Tensor:
+        states = states.flatten(0, 1).index_select(0, places)
+        # Gradients on for the choice of the way: without, the reference would be computed another way than
+        # the policy, and differ from it by rounding before anything is learnt.
+        with torch.enable_grad():
+            found = selected_logprobs(states, head.weight, targets, head.bias).logprobs
+        return found if torch.is_grad_enabled() else found.detach()
+
+    head.forward = forward
+    try:
+        yield
+    finally:
+        del head.forward
