@@ -47,6 +47,14 @@ class Run:
         return self.path / "samples.jsonl"
 
     @property
+    def rollouts_path(self) -> Path:
+        return self.path / "rollouts.jsonl"
+
+    @property
+    def evaluations_path(self) -> Path:
+        return self.path / "evaluations.jsonl"
+
+    @property
     def log_path(self) -> Path:
         return self.path / "train.log"
 

@@ -100,11 +100,17 @@ def save(
     state: TrainState,
     random_states: Iterable[dict[str, torch.Tensor]],
     extra: dict[str, Any],
+    more: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write a complete checkpoint to `target`. Raises `StorageError`; older checkpoints are untouched."""
+    """Write a complete checkpoint to `target`, with what `more` writes into its folder.
+
+    Raises `StorageError`; older checkpoints are untouched.
+    """
 
     def fill(folder: Path) -> None:
         save_model(folder, model, tokenizer)
+        if more is not None:
+            more(folder)
         save_file(flatten_optimizer(optimizer), folder / OPTIMIZER_FILE)
         for rank, random_state in enumerate(random_states):
             save_file(random_state, folder / f"random-{rank}.safetensors")

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import torch
@@ -28,6 +28,25 @@ def _step_of(line: bytes) -> float:
         return math.inf
 
 
+def drop_later(path: Path, step: int) -> None:
+    """Drop the lines of a file whose `step` is later, and what is torn: they will be written again."""
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if _step_of(line) <= step]
+    if kept != lines:
+        replace_file(path, b"".join(kept))
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """One more record at the end of a file of JSON lines. Raises `StorageError`."""
+    try:
+        with path.open("ab") as file:
+            file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        raise storage_error(error, path) from None
+
+
 class SampleWriter:
     """Appends to `samples.jsonl`; drawn with generators of its own, so that training never notices."""
 
@@ -40,12 +59,7 @@ class SampleWriter:
 
     def resume(self, step: int) -> None:
         """Drop samples of later steps: they will be drawn again."""
-        if not self.path.exists():
-            return
-        lines = self.path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if _step_of(line) <= step]
-        if kept != lines:
-            replace_file(self.path, b"".join(kept))
+        drop_later(self.path, step)
 
     @torch.no_grad()
     def write(self, model: nn.Module, step: int) -> None:
