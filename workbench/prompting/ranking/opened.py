@@ -63,6 +63,7 @@ class OpenedModel:
                     self._model = await self._open()
                     last = await self._trouble()
                     if last is None:
+                        self._say("")
                         return
                 except ServerError as error:
                     last = error
