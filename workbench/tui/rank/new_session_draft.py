@@ -11,7 +11,6 @@ from pydantic import AfterValidator, Field
 
 from workbench.errors import WorkbenchError
 from workbench.prompting.ranking.create import MAX_TOKENS, TEMPERATURE, Plan, settings_of
-from workbench.prompting.ranking.prompts import FILES
 from workbench.prompting.ranking.sources import ModelSource
 from workbench.recipe.section import Section
 from workbench.store.preferences.order import REPEATED_SHARE
