@@ -30,15 +30,24 @@ def attend(
     **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Output [1, N, H, d] of query [1, H, N, d], key and value [1, KV, N, d]: causal inside each separate row
-    of `row_plan`. Without a plan it is transformers' own attention by PyTorch, for samples."""
+    of `row_plan`, and within the layer's window where it says that it has one. Without a plan it is transformers' own attention by PyTorch, for samples."""
     if row_plan is None:
         own: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **options
         )
         return own
+    window, width = options.get("sliding_window"), row_plan.index.shape[1]
+    row_plan.windows.add(window)
+    mask = _window_mask(width, window, query.device) if window is not None and width > window else None
     rows = (row_plan.separate(part) for part in (query, key, value))
-    output, _ = sdpa_attention_forward(module, *rows, None, **options)
+    output, _ = sdpa_attention_forward(module, *rows, mask, **options)
     return row_plan.together(output), None
+
+
+def _window_mask(width: int, window: int, device: torch.device) -> Tensor:
+    """Booleans [1, 1, L, L]: each place sees itself and the `window` − 1 before it."""
+    mask = torch.ones(width, width, dtype=torch.bool, device=device)
+    return mask.tril_().triu_(1 - window)[None, None]
 
 
 def flat_mask(device: torch.device) -> Tensor:

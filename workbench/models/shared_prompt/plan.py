@@ -6,7 +6,7 @@ Letters: N tokens of the flat row, R separate rows (one a completion), L their w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,13 @@ class RowPlan:
     """`index` [R, L]: the token at each place of the separate rows, each prompt ⧺ completion, padded on the
     right; `home` [N]: the place in [R·L] from which a token's output is read; `again` [2, A]: the other
     places of tokens that stand in several rows (first line tokens, second places); `rounds`: where in `again`
-    stretches end in which no token comes twice."""
+    stretches end in which no token comes twice. `windows` gets the windows that attention was called with."""
 
     index: Tensor
     home: Tensor
     again: Tensor
     rounds: tuple[int, ...]
+    windows: set[int | None] = field(default_factory=set)
 
     def separate(self, x: Tensor) -> Tensor:
         """[1, heads, N, d] as separate rows [R, heads, L, d]."""

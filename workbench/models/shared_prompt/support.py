@@ -23,27 +23,32 @@ def share_prompts(model: Any, length: int) -> str | None:
     from workbench.models.shared_prompt.attention import IMPLEMENTATION
 
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if reason := _obstacle(base, length):
+    if reason := _obstacle(base):
         return reason
     before = base.config._attn_implementation
     try:
         base.set_attn_implementation(IMPLEMENTATION)
-        difference = _difference(model)
+        difference, windows = _difference(model)
     except Exception as error:
         # Foreign models raise whatever they please at arguments they do not know.
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         reason = f"it does not take flat rows: {words[:200]}"
     else:
-        tolerance = TOLERANCE.get(next(base.parameters()).dtype, COARSE)
-        if difference <= tolerance:
+        window = getattr(base.config.get_text_config(), "sliding_window", None)
+        if difference > TOLERANCE.get(next(base.parameters()).dtype, COARSE):
+            reason = (
+                f"it does not keep the completions of a flat row apart (logits differ by {difference:.2g})"
+            )
+        elif window is not None and length > window and window not in windows:
+            reason = f"rows of {length:,} tokens are longer than its window of {window:,}"
+        else:
             return None
-        reason = f"it does not keep the completions of a flat row apart (logits differ by {difference:.2g})"
     with suppress(Exception):
         base.set_attn_implementation(before)
     return reason
 
 
-def _obstacle(base: Any, length: int) -> str | None:
+def _obstacle(base: Any) -> str | None:
     config = getattr(base, "config", None)
     if config is None or not hasattr(base, "set_attn_implementation"):
         return "it is no model of transformers"
@@ -55,15 +60,13 @@ def _obstacle(base: Any, length: int) -> str | None:
     kinds = set(getattr(text, "layer_types", None) or ())
     if other := kinds - {"full_attention", "sliding_attention"}:
         return f"it has layers of {', '.join(sorted(other))}"
-    window = getattr(text, "sliding_window", None)
-    if window is not None and length > window:
-        return f"its window of {window:,} tokens is shorter than rows of {length:,}"
     return None
 
 
 @torch.no_grad()
-def _difference(model: Any) -> float:
-    """By how much the logits of a flat row and of separate rows differ, as a share of the largest."""
+def _difference(model: Any) -> tuple[float, set[int | None]]:
+    """By how much the logits of a flat row and of separate rows differ, as a share of the largest; and the
+    windows of the model's layers, as far as these tell them to attention."""
     training = [part for part in model.modules() if part.training]
     model.eval()
     try:
@@ -72,7 +75,7 @@ def _difference(model: Any) -> float:
         size = sum(PROMPTS) + sum(map(sum, COMPLETIONS))
         generator = torch.Generator().manual_seed(0)
         ids = torch.randint(0, vocabulary, (size,), generator=generator).to(device)
-        flat = flat_logits(model, ids)
+        flat, windows = flat_logits(model, ids)
         worst = largest = 0.0
         place = 0
         for prompt, sizes in zip(PROMPTS, COMPLETIONS, strict=True):
@@ -84,23 +87,24 @@ def _difference(model: Any) -> float:
                 worst = max(worst, float((flat[row] - alone).abs().max()))
                 largest = max(largest, float(alone.abs().max()))
                 place += count
-        return worst / max(largest, 1e-6)
+        return worst / max(largest, 1e-6), windows
     finally:
         for part in training:
             part.training = True
 
 
-def flat_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
-    """Logits [N, V] of the flat row that `PROMPTS` and `COMPLETIONS` are the lengths of."""
+def flat_logits(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, set[int | None]]:
+    """Logits [N, V] of the flat row that `PROMPTS` and `COMPLETIONS` are the lengths of, and the windows."""
     from workbench.models.shared_prompt.attention import flat_mask
 
     arrays = plan_arrays(PROMPTS, COMPLETIONS)
     tensors = {name: torch.from_numpy(array).to(ids.device) for name, array in arrays.items()}
-    output: torch.Tensor = model(
+    plan = plan_of(tensors, arrays["plan_rounds"])
+    output = model(
         input_ids=ids[None],
         position_ids=tensors["position_ids"],
         attention_mask=flat_mask(ids.device),
-        row_plan=plan_of(tensors, arrays["plan_rounds"]),
+        row_plan=plan,
         use_cache=False,
-    ).logits[0]
-    return output
+    )
+    return output.logits[0], plan.windows
