@@ -67,6 +67,7 @@ def alone(name: str) -> Iterator[bool]:
 
 def generate(database: Database, session: Session) -> int:
     """Make the answers that are missing, and say in the status file how that goes."""
+    paths.ensure_dir(files.folder_of(session.name))
     with Failures(files.failures_path(session.name)) as failures:
         known = counts(database, session)
         total = known.prompts * session.settings.answers_per_prompt
