@@ -1,4 +1,4 @@
-"""What the interface remembers: `settings.yaml` (theme, symbols) and the user's `keys.yaml`.
+"""What the interface remembers: `settings.yaml` (theme, symbols, annotator) and the user's `keys.yaml`.
 
 Both are small files for people to edit. A mistake in one is reported with file and line, and the rest
 of the file still counts.
@@ -34,6 +34,7 @@ class Settings:
 
     theme: str | None = None
     symbols: str | None = None
+    annotator: str | None = None
     problems: list[WorkbenchError] = field(default_factory=list)
 
 
@@ -48,15 +49,21 @@ def keys_path() -> Path:
 def load_settings(themes: Collection[str]) -> Settings:
     """Read `settings.yaml`; what is wrong in it becomes a problem, never an exception."""
     settings = Settings()
-    known: dict[str, Collection[str]] = {"theme": themes, "symbols": SYMBOLS}
+    # Whoever ranks may have any name.
+    known: dict[str, Collection[str]] = {"theme": themes, "symbols": SYMBOLS, "annotator": ()}
     for key, value, where in _entries(settings_path(), settings.problems):
         if key not in known:
             settings.problems.append(_unknown("setting", key, known, where))
-        elif value not in known[key]:
+        elif known[key] and value not in known[key]:
             settings.problems.append(_unknown(key, value, known[key], where))
         else:
             setattr(settings, key, value)
     return settings
+
+
+def annotator_setting() -> str:
+    """The name under which this user ranks, empty where none was given; the file as it is now."""
+    return next((value for key, value, _ in _entries(settings_path(), []) if key == "annotator"), "")
 
 
 def save_settings(**changes: str) -> None:

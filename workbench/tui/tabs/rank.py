@@ -1,11 +1,207 @@
-"""The Rank tab."""
+"""The Rank tab: the sessions there are, and, in one of them, answers to be ranked by keys."""
 
 from __future__ import annotations
 
-from workbench.tui.widgets.hint import Hint
+from textual import on
+from textual.app import ComposeResult
+from textual.reactive import reactive
+from textual.widgets import Input
+
+from workbench.errors import WorkbenchError
+from workbench.tui.commands import bindings
+from workbench.tui.notices import notify_error
+from workbench.tui.rank.annotator_name import annotator_name
+from workbench.tui.rank.commands import TAB_COMMANDS
+from workbench.tui.rank.desk import Desk
+from workbench.tui.rank.ranking_view import RankingView
+from workbench.tui.rank.session_actions import SessionActions
+from workbench.tui.rank.session_rows import SessionReader, SessionRow
+from workbench.tui.rank.session_table import SessionTable
+from workbench.tui.rank.waiting import no_sessions
+from workbench.tui.widgets.prompt import Prompt
+from workbench.tui.widgets.text_lines import TextLines
+
+READ_SECONDS = 2.0
 
 
-class RankTab(Hint):
-    """Ordering answers by hand."""
+class RankTab(SessionActions):
+    """The list of sessions, or the ranking screen of one."""
 
-    SENTENCE = "Rank answers by hand. Today, those of a file: workbench rank import FILE"
+    HELP_TITLE = "Rank"
+    DEFAULT_CSS = """
+    RankTab { height: 1fr; }
+    RankTab SessionTable, RankTab #rank-empty { height: 1fr; }
+    RankTab #rank-empty { padding: 1 2; display: none; }
+    RankTab.-empty SessionTable { display: none; }
+    RankTab.-empty #rank-empty { display: block; }
+    RankTab RankingView { display: none; }
+    RankTab.-ranking RankingView { display: block; }
+    RankTab.-ranking SessionTable, RankTab.-ranking #rank-empty { display: none; }
+    """
+    BINDINGS = bindings(*TAB_COMMANDS)
+
+    open_session: reactive[str] = reactive("", init=False)
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.desk = Desk()
+        self.annotator = annotator_name()
+        self._reader = SessionReader()
+        self._reading = False
+        self._trouble = ""
+        self._wanted = ""
+
+    def compose(self) -> ComposeResult:
+        yield SessionTable()
+        yield TextLines(id="rank-empty")
+        yield RankingView(self.desk)
+        yield Prompt("", id="rank-question")
+
+    def on_mount(self) -> None:
+        if not self.children:  # the app is being closed, and nothing was composed
+            return
+        self.query_one("#rank-empty", TextLines).set_lines(no_sessions())
+        self.read()
+        self.set_interval(READ_SECONDS, self._read_again)
+
+    def on_unmount(self) -> None:
+        self.desk.close()
+
+    def on_show(self) -> None:
+        # The tab is shown again: the keys go to where they went before.
+        self.take_keys()
+
+    @property
+    def table(self) -> SessionTable:
+        """The sessions."""
+        return self.query_one(SessionTable)
+
+    @property
+    def ranking(self) -> RankingView:
+        """The ranking screen."""
+        return self.query_one(RankingView)
+
+    @property
+    def question(self) -> Prompt:
+        """Where names and files are typed."""
+        return self.query_one("#rank-question", Prompt)
+
+    @property
+    def session(self) -> str:
+        """The session that is ranked, or the one under the cursor; empty where there is none."""
+        return self.open_session or self.table.selected
+
+    @property
+    def row(self) -> SessionRow | None:
+        return self.table.row
+
+    def take_keys(self) -> None:
+        """Give the keys to what is on screen."""
+        if self.question.asked:
+            self.question.focus()
+        elif self.open_session:
+            self.ranking.focus()
+        elif self.has_class("-empty"):
+            self.query_one("#rank-empty").focus()
+        else:
+            self.table.focus()
+
+    # The sessions, read at the desk.
+
+    def _read_again(self) -> None:
+        if self.is_on_screen and not self.open_session and self.app.screen is self.screen:
+            self.read()
+
+    @property
+    def is_on_screen(self) -> bool:
+        """Whether the tab is the one that is shown."""
+        return self.is_attached and self.display
+
+    def read(self, select: str = "") -> None:
+        """Read the sessions; go to one of a name once it is there."""
+        self._wanted = select or self._wanted
+        if not self._reading:
+            self._reading = True
+            self.run_worker(self._read(), group="sessions")
+
+    async def _read(self) -> None:
+        try:
+            rows = await self.desk.do(self._reader.read)
+            self._trouble = ""
+        except WorkbenchError as error:
+            # Said once, not every two seconds.
+            if error.message != self._trouble:
+                self._trouble = error.message
+                notify_error(self.app, error)
+            return
+        finally:
+            self._reading = False
+        if not self.is_attached or not self.query(SessionTable):
+            return
+        self.table.show(rows)
+        if self._wanted in {row.name for row in rows}:
+            self.table.selected, self._wanted = self._wanted, ""
+        empty = not rows
+        if empty != self.has_class("-empty"):
+            self.set_class(empty, "-empty")
+        if self.is_on_screen and not self.open_session and not self.question.asked:
+            self.take_keys()
+        self.refresh_bindings()
+
+    @on(SessionTable.Moved)
+    def _moved(self, message: SessionTable.Moved) -> None:
+        message.stop()
+        self.refresh_bindings()
+
+    @on(SessionTable.Opened)
+    def _opened(self, message: SessionTable.Opened) -> None:
+        message.stop()
+        self.action_open()
+
+    # Into a session and out of it.
+
+    def watch_open_session(self) -> None:
+        self.set_class(bool(self.open_session), "-ranking")
+        if self.open_session:
+            self.ranking.begin(self.open_session, self.annotator)
+        else:
+            self.ranking.pause()
+            self.read(self.table.selected)
+        self.take_keys()
+        self.refresh_bindings()
+
+    @on(RankingView.Left)
+    def _left(self, message: RankingView.Left) -> None:
+        message.stop()
+        self.open_session = ""
+
+    @on(RankingView.NoteWanted)
+    def _note_wanted(self, message: RankingView.NoteWanted) -> None:
+        message.stop()
+        self.ask("note", "a note about these answers; enter keeps it", self.ranking.do_note)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if isinstance(self.app.focused, Input):
+            return action == "cancel"
+        if action == "cancel":
+            return False
+        if action in ("new", "import"):
+            return not self.open_session
+        if action in ("open", "delete"):
+            return not self.open_session and self.row is not None
+        if action == "generate":
+            return self.can_generate
+        return action == "annotator" or bool(self.session)
+
+    def action_open(self) -> None:
+        if self.table.selected:
+            self.open_session = self.table.selected
+
+    @on(Input.Submitted, "#rank-question")
+    def _answered(self, message: Input.Submitted) -> None:
+        message.stop()
+        self.answered(message.value.strip())
+
+    def action_cancel(self) -> None:
+        self.question.put_away()
+        self.take_keys()

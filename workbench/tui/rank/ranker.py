@@ -1,0 +1,326 @@
+"""One annotator's work on a session, from key to database: what the ranking screen shows follows from this.
+
+Nothing here is a widget. Every step either is on disk when it returns, or raises and leaves all as it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from workbench.errors import UsageError, WorkbenchError
+from workbench.store.preferences.annotator import Annotator, Task, Turn
+from workbench.store.preferences.database import Database
+from workbench.store.preferences.log import DECISIONS, Action
+from workbench.store.preferences.sessions import Session, find_session
+from workbench.tui.rank.desk import Desk
+from workbench.tui.rank.draft_file import Typed, keep_typed, kept_typed
+from workbench.tui.rank.keystrokes import Draft, from_value, of_decision, replay
+from workbench.tui.rank.standing import Standing, standing_of
+
+R = TypeVar("R")
+
+DONE_WORDS = {
+    "rank": "the ranking",
+    "tie": "the tie",
+    "best-only": "the best",
+    "all-bad": "all bad",
+    "skip": "the skip",
+    "flag": "the flag",
+    "note": "the note",
+}
+
+
+class Ranker:
+    """What is on screen: `task` with its `draft`, where the annotator stands, and what was `said` last.
+
+    Its methods are called one after the other. All raise `WorkbenchError`.
+    """
+
+    def __init__(self, desk: Desk, session: str, name: str) -> None:
+        self.session_name, self.name = session, name
+        self.session: Session | None = None
+        self.task: Task | None = None
+        self.standing: Standing | None = None
+        self.said = ""
+        self.unkept: WorkbenchError | None = None
+        """Why what is typed cannot be kept for after a kill."""
+        self._desk = desk
+        self._annotator: Annotator | None = None
+        self._typed: dict[Turn, Typed] = {}
+        self._undone_keys = ""
+        self._since = time.monotonic()
+        self._marked: dict[Turn, tuple[bool, tuple[str, ...]]] = {}
+
+    @property
+    def typed(self) -> Typed:
+        """What was typed for the task."""
+        assert self.task is not None
+        decision = self.task.decision.id if self.task.decision else 0
+        return self._typed.get(self.task.turn) or Typed(*self.task.turn, decision)
+
+    @property
+    def base(self) -> Draft:
+        """What the keys change: the decision that stands, or one that was undone."""
+        assert self.task is not None
+        count, base = len(self.task.shown), self.typed.base
+        return of_decision(self.task.decision, count) if base is None else from_value(base, count)
+
+    @property
+    def draft(self) -> Draft:
+        """The ranking as it is typed."""
+        return replay(self.base, self.typed.keys)
+
+    @property
+    def settled(self) -> bool:
+        """Whether what is shown is what is decided."""
+        decision = self.task.decision if self.task else None
+        return decision is not None and not self.typed.keys and self.typed.base is None
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the annotator flagged it. What they did the first time would tell a repetition from
+        others, so that of one only what was done with it on screen counts."""
+        task = self.task
+        if task is None:
+            return False
+        return task.flagged if not task.occasion else self._marked.get(task.turn, (False, ()))[0]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the annotator noted about it."""
+        task = self.task
+        if task is None:
+            return ()
+        return task.notes if not task.occasion else self._marked.get(task.turn, (False, ()))[1]
+
+    # What the keys do.
+
+    async def open(self) -> None:
+        """Begin, or go on where the annotator left."""
+
+        def work(annotator: Annotator) -> tuple[Session, list[Typed], Task | None, Standing]:
+            kept = kept_typed(annotator.session, annotator.name)
+            task = _task_of(annotator, kept[-1]) if kept else None
+            task = task or annotator.next()
+            return annotator.session, kept, task, standing_of(annotator, generate=True)
+
+        session, kept, task, standing = await self._with(work)
+        self.session, self.standing = session, standing
+        self._typed = {typed.turn: typed for typed in kept}
+        self._show(task)
+
+    async def press(self, key: str) -> None:
+        """A key of the ranking. It is shown once it is kept."""
+        if self.task is None:
+            return
+        draft = self.draft.press(key)
+        if draft == self.draft:
+            self.said = _no_use(key, self.draft)
+            return
+        await self._retype(self.typed.keys + key)
+        self._undone_keys = ""
+
+    async def commit(self) -> None:
+        """Write down what is typed, and go on."""
+        task, draft = self.task, self.draft if self.task else None
+        if task is None or draft is None:
+            return
+        if self.settled:
+            await self.forward()
+            return
+        if not draft.complete:
+            missing = ", ".join(str(number + 1) for number in draft.missing)
+            self.said = f"no place yet: {missing}" if draft.groups else "the number of the best answer first"
+            return
+        ranks = [rank for rank in draft.ranks if rank is not None] if draft.kind == "rank" else None
+        best = draft.groups[0][0] if draft.kind == "best-only" else None
+        await self._decide(task, draft.kind, ranks, best)
+
+    async def skip(self) -> None:
+        """Decide nothing about it, and go on."""
+        if self.task is not None:
+            await self._decide(self.task, "skip")
+
+    async def flag(self) -> None:
+        """Mark it as one for others to look at, or take the mark away."""
+        if (task := self.task) is not None:
+            on = not self.flagged
+            self.task = await self._with(lambda annotator: annotator.flag(task, on=on))
+            self._marked[task.turn] = (on, self._marked.get(task.turn, (False, ()))[1])
+            self.said = "flagged" if on else "no longer flagged"
+            await self._stand()
+
+    async def note(self, text: str) -> None:
+        """Write something about it."""
+        if (task := self.task) is not None and text:
+            self.task = await self._with(lambda annotator: annotator.note(task, text))
+            flag, notes = self._marked.get(task.turn, (False, ()))
+            self._marked[task.turn] = (flag, (*notes, text))
+            self.said = "noted"
+
+    async def undo(self) -> None:
+        """Forget the last key; where there is none, undo the last thing that was done."""
+        if self.task is not None and self.typed.keys:
+            key = self.typed.keys[-1]
+            await self._retype(self.typed.keys[:-1])
+            self._undone_keys += key
+            return
+
+        def work(annotator: Annotator) -> tuple[Action | None, Task | None, Standing]:
+            action = annotator.undo()
+            task = annotator.task((action.item, action.occasion)) if action and action.item else None
+            return action, task, standing_of(annotator)
+
+        action, task, standing = await self._with(work)
+        if action is None:
+            self.said = "there is nothing to undo"
+            return
+        self.standing = standing
+        if task is not None:
+            if action.kind in DECISIONS:
+                base = of_decision(action, len(task.shown)).as_value()
+                decision = task.decision.id if task.decision else 0
+                self._typed[task.turn] = Typed(*task.turn, decision, base)
+            else:
+                self._marked.pop(task.turn, None)
+            self._show(task)
+            await self._keep()
+        self.said = f"undone: {DONE_WORDS[action.kind]}"
+
+    async def redo(self) -> None:
+        """Take the last undo back."""
+        if self.task is not None and self._undone_keys:
+            key, rest = self._undone_keys[-1], self._undone_keys[:-1]
+            await self._retype(self.typed.keys + key)
+            self._undone_keys = rest
+            return
+        action = await self._with(lambda annotator: annotator.redo())
+        if action is None:
+            self.said = "there is nothing to redo"
+        elif action.item is not None:
+            self._typed.pop((action.item, action.occasion), None)
+            if action.kind in DECISIONS:
+                await self.forward()
+            else:
+                turn = (action.item, action.occasion)
+                self._show(await self._with(lambda annotator: annotator.task(turn)))
+            self.said = f"done again: {DONE_WORDS[action.kind]}"
+
+    async def back(self) -> None:
+        """Look at what was decided before."""
+        task = await self._with(lambda annotator: annotator.back(self.task))
+        if task is None:
+            self.said = "there is nothing before"
+        else:
+            self._show(task)
+            self.said = "decided before; other keys decide anew, ] goes on"
+
+    async def forward(self) -> None:
+        """Go on with what is to be decided next."""
+        task, standing = await self._with(lambda annotator: (annotator.next(), standing_of(annotator)))
+        self.standing = standing
+        self._show(task)
+
+    async def poll(self) -> None:
+        """See whether answers came in."""
+        if self.task is None:
+            await self.forward()
+        else:
+            await self._stand()
+
+    async def generate(self) -> None:
+        """Have missing answers made, those too that failed before."""
+        self.standing = await self._with(lambda annotator: standing_of(annotator, again=True))
+
+    # How.
+
+    async def _with(self, work: Callable[[Annotator], R]) -> R:
+        """Have work done at the desk, with the annotator as of its present connection."""
+
+        def run(database: Database) -> R:
+            annotator = self._annotator
+            if annotator is None or annotator.database is not database:
+                session = find_session(database, self.session_name)
+                if self.session is not None and session.id != self.session.id:
+                    raise UsageError(f"“{self.session_name}” was deleted, and another made under its name")
+                annotator = self._annotator = Annotator(database, session, self.name)
+            return work(annotator)
+
+        self.said = ""
+        return await self._desk.do(run)
+
+    async def _decide(
+        self, task: Task, kind: str, ranks: list[int] | None = None, best: int | None = None
+    ) -> None:
+        took = round(1000 * self._seconds)
+        done = await self._with(
+            lambda annotator: annotator.commit(task, kind, ranks=ranks, best=best, milliseconds=took)
+        )
+        # It is on disk. If reading what comes next fails, this is still what is shown: decided.
+        self.task = done
+        self._typed.pop(task.turn, None)
+        self._undone_keys = ""
+        await self.forward()
+
+    async def _stand(self) -> None:
+        said = self.said
+        self.standing = await self._with(standing_of)
+        self.said = said
+
+    def _show(self, task: Task | None) -> None:
+        self.task = task
+        self._undone_keys = ""
+        self._since = time.monotonic()
+        if task is not None:
+            typed = self._typed.get(task.turn)
+            if typed and typed.decision != (task.decision.id if task.decision else 0):
+                del self._typed[task.turn]
+
+    @property
+    def _seconds(self) -> float:
+        return self.typed.seconds + time.monotonic() - self._since
+
+    async def _retype(self, keys: str) -> None:
+        """These keys instead of the present ones, kept before they are shown."""
+        typed = replace(self.typed, keys=keys, seconds=self._seconds)
+        await self._keep(typed)
+        # The last is what is on screen.
+        self._typed.pop(typed.turn, None)
+        self._typed[typed.turn] = typed
+        self._since = time.monotonic()
+        self.said = ""
+
+    async def _keep(self, typed: Typed | None = None) -> None:
+        turn = typed.turn if typed else None
+        kept = [one for one in self._typed.values() if one.turn != turn] + ([typed] if typed else [])
+
+        def work(annotator: Annotator) -> WorkbenchError | None:
+            try:
+                keep_typed(annotator.session, annotator.name, kept)
+            except WorkbenchError as error:
+                # Typing goes on: it can be committed as long as the screen stands.
+                return error
+            return None
+
+        self.unkept = await self._with(work)
+
+
+def _task_of(annotator: Annotator, typed: Typed) -> Task | None:
+    """What was on screen when the keys were typed, None where it was decided since."""
+    try:
+        task = annotator.task(typed.turn)
+    except UsageError:
+        return None
+    return task if typed.decision == (task.decision.id if task.decision else 0) else None
+
+
+def _no_use(key: str, draft: Draft) -> str:
+    """Why a key does nothing."""
+    if key.isdecimal() and int(key) > draft.count:
+        return f"there are {draft.count} answers"
+    if key == "b":
+        return "the number of the best answer first, then b"
+    return ""

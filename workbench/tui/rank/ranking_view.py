@@ -1,0 +1,338 @@
+"""The ranking screen: the prompt, the answers, the order as it is typed.
+
+Keys go into a queue and are done one after the other, so that whoever types ahead of the disk loses none
+and none goes to the wrong answers. What needs no disk (focus, scrolling, layout) is done at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.events import Click, Resize
+from textual.message import Message
+from textual.widgets import Static
+
+from workbench.errors import WorkbenchError
+from workbench.tui.commands import bindings
+from workbench.tui.notices import notice_text
+from workbench.tui.rank.answers import Answers
+from workbench.tui.rank.commands import RANKING_COMMANDS
+from workbench.tui.rank.desk import Desk
+from workbench.tui.rank.order_line import OrderLine
+from workbench.tui.rank.ranker import Ranker
+from workbench.tui.rank.waiting import waiting_lines
+from workbench.tui.rank.words import prompt_lines
+from workbench.tui.text import reveal_control
+from workbench.tui.widgets.text_lines import Line, TextLines, plain, wrap
+
+POLL_SECONDS = 1.0
+LEAVING_SECONDS = 2.0
+SLOW_SECONDS = 0.5
+"""After so long a step says that it waits."""
+PROMPT_SHARES = {"some": 0.25, "all": 0.6, "line": 0.0}
+
+
+class PromptText(TextLines, can_focus=False, inherit_bindings=False):
+    """What was asked; `p` shows more of it."""
+
+    DEFAULT_CSS = "PromptText { padding: 0 1; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }"
+
+    def look_at(self, *, end: bool) -> None:
+        """Show its end, or its beginning."""
+        self.scroll_to(y=self.max_scroll_y if end else 0, animate=False)
+
+
+class RankingView(Container, can_focus=True):
+    """Where one annotator ranks what there is of a session."""
+
+    HELP_TITLE = "Ranking"
+    DEFAULT_CSS = """
+    RankingView { height: 1fr; }
+    RankingView #rank-standing { height: 1; padding: 0 1; background: $surface; text-style: bold; }
+    RankingView PromptText { height: 1; }
+    RankingView #rank-waiting { height: 1fr; padding: 1 2; display: none; }
+    RankingView #rank-error { height: auto; max-height: 5; padding: 0 1; display: none; color: $text-error; }
+    RankingView #rank-error { text-style: bold; }
+    RankingView.-waiting Answers, RankingView.-waiting PromptText { display: none; }
+    RankingView.-waiting OrderLine { display: none; }
+    RankingView.-waiting #rank-waiting { display: block; }
+    """
+    BINDINGS = bindings(*RANKING_COMMANDS)
+
+    class NoteWanted(Message):
+        """A note is to be typed."""
+
+    class Left(Message):
+        """The annotator goes back to the sessions."""
+
+    class ErrorMet(Message):
+        """A step could not be done."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.ranker: Ranker | None = None
+        self.error: WorkbenchError | None = None
+        self.prompt_size = "some"
+        self._desk = desk
+        self._steps: asyncio.Queue[tuple[str, tuple[str, ...]] | None] = asyncio.Queue()
+        self._serving: asyncio.Task[None] | None = None
+        self._busy = False
+        self._shown: object = None
+
+    def compose(self) -> ComposeResult:
+        yield Static("", id="rank-standing", markup=False)
+        yield PromptText()
+        yield Answers()
+        waiting = TextLines(id="rank-waiting")
+        waiting.can_focus = False
+        yield waiting
+        yield Static("", id="rank-error", markup=False)
+        yield OrderLine()
+
+    @property
+    def answers(self) -> Answers:
+        """The answers."""
+        return self.query_one(Answers)
+
+    def on_mount(self) -> None:
+        self._serving = asyncio.create_task(self._serve())
+        # A worker, so that what goes wrong in it ends the program in sight rather than in silence.
+        self.run_worker(self._watched(self._serving))
+        self.set_interval(POLL_SECONDS, self._tick)
+
+    async def _watched(self, task: asyncio.Task[None]) -> None:
+        await asyncio.shield(task)
+
+    async def on_unmount(self) -> None:
+        # What was typed before q is done, unless the disk keeps one waiting.
+        self._steps.put_nowait(None)
+        if self._serving is not None:
+            await asyncio.wait({self._serving}, timeout=LEAVING_SECONDS)
+
+    def begin(self, session: str, annotator: str) -> None:
+        """Rank a session under a name, from where that annotator left."""
+        self._drop_steps()
+        self.ranker, self.error, self._shown = Ranker(self._desk, session, annotator), None, None
+        self.prompt_size = "some"
+        self.do("open")
+
+    def pause(self) -> None:
+        """Forget which session was ranked."""
+        self.ranker = None
+
+    # One step after the other.
+
+    def do(self, step: str, *arguments: str) -> None:
+        """Have a step of the ranker done, once those before it are."""
+        self._steps.put_nowait((step, arguments))
+
+    def _drop_steps(self) -> None:
+        ends = False
+        while not self._steps.empty():
+            ends = self._steps.get_nowait() is None or ends
+        if ends:
+            self._steps.put_nowait(None)
+
+    async def _serve(self) -> None:
+        while (entry := await self._steps.get()) is not None:
+            step, arguments = entry
+            ranker = self.ranker
+            if ranker is None:
+                continue
+            if step == "leave":
+                self.post_message(self.Left())
+                continue
+            self._busy = True
+            slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._say_waiting)
+            try:
+                await getattr(ranker, step)(*arguments)
+                self.error = None
+            except WorkbenchError as error:
+                self.error = error
+                # What is behind it was typed for what would have come next.
+                self._drop_steps()
+            finally:
+                slow.cancel()
+                self._busy = False
+            if ranker is self.ranker:
+                self.draw()
+
+    def _say_waiting(self) -> None:
+        if self.is_attached:
+            self.query_one(OrderLine).say_busy("waiting for the disk, or for another process that writes …")
+
+    def _tick(self) -> None:
+        ranker = self.ranker
+        if ranker is None or not self.display or self._busy or not self._steps.empty():
+            return
+        standing = ranker.standing
+        if ranker.session is None or self.error is not None:
+            return
+        if ranker.task is None or (standing is not None and standing.coming):
+            self.do("poll")
+
+    # What is on screen follows from the ranker.
+
+    def draw(self) -> None:
+        """Bring everything in line with the ranker."""
+        ranker = self.ranker
+        if ranker is None or not self.is_attached or not self.query(OrderLine):
+            return
+        self._draw_error()
+        self._draw_standing(ranker)
+        waiting = ranker.task is None
+        self.set_class(waiting, "-waiting")
+        if waiting:
+            self._shown = None
+            self.query_one("#rank-waiting", TextLines).set_lines(waiting_lines(ranker, self.error))
+        elif ranker.task is not None:
+            task = ranker.task
+            fresh = self._shown != task.turn
+            if fresh:
+                self._shown = task.turn
+                self.answers.take(task.answers)
+            self._draw_prompt()
+            if fresh:
+                # Of a conversation the end is what is answered.
+                talk = isinstance(task.prompt.content, list) and len(task.prompt.content) > 1
+                self.call_after_refresh(self.query_one(PromptText).look_at, end=talk)
+            self.answers.place(ranker.draft.ranks)
+            self.query_one(OrderLine).show(ranker)
+        self.refresh_bindings()
+
+    def _draw_error(self) -> None:
+        place = self.query_one("#rank-error", Static)
+        ranker = self.ranker
+        error = self.error or (ranker.unkept if ranker else None)
+        place.display = error is not None
+        if error is None:
+            return
+        text = notice_text(error).replace("\n", " · ")
+        if self.error is None:
+            text = f"what is typed is not kept for after a kill, but enter commits it: {text}"
+        elif ranker is not None and ranker.task is not None:
+            text += " · what is typed is still here: enter tries again"
+        place.update(f"{error.title}: {text}")
+
+    def _draw_standing(self, ranker: Ranker) -> None:
+        standing = ranker.standing
+        words = f"{ranker.session_name} · {ranker.name}"
+        if standing is not None:
+            shown = standing if ranker.task is not None else replace(standing, left=0)
+            words = shown.words(ranker.session_name, ranker.name)
+        self.query_one("#rank-standing", Static).update(reveal_control(words))
+
+    def _prompt_lines(self) -> list[Line]:
+        ranker = self.ranker
+        if ranker is None or ranker.task is None or ranker.session is None:
+            return []
+        lines = prompt_lines(ranker.task.prompt, ranker.session.settings.criteria)
+        return lines + [plain(f"note  {reveal_control(note)}", "warn") for note in ranker.notes]
+
+    def _draw_prompt(self) -> None:
+        prompt = self.query_one(PromptText)
+        lines = self._prompt_lines()
+        width, height = self.size.width, self.size.height
+        inner = max(8, width - 3)
+        rows = sum(len(wrap(line, inner)) if line else 1 for line in lines)
+        room = round(PROMPT_SHARES[self.prompt_size] * height)
+        if self.prompt_size == "some":
+            # What the answers leave.
+            room = max(room, height - 2 - self.answers.needed(width))
+        prompt.styles.height = max(1, min(rows, room))
+        prompt.set_lines(lines)
+
+    def on_resize(self, event: Resize) -> None:
+        self.draw()
+
+    # What the keys do.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Numbers always work, if only to do nothing: else they would change the tab."""
+        ranker = self.ranker
+        if ranker is None:
+            return False
+        there = ranker.task is not None
+        if action == "put":
+            return True
+        if action == "do":
+            return there or parameters[0] in ("undo", "redo", "back", "forward")
+        if action == "more":
+            return there and self.answers.has_more
+        return there or action == "leave"
+
+    def do_note(self, text: str) -> None:
+        """Keep a note about what is on screen once the steps before are done."""
+        self.do("note", text)
+
+    def action_put(self, key: str) -> None:
+        self.do("press", key)
+
+    def action_do(self, step: str) -> None:
+        self.do(step)
+
+    def action_leave(self) -> None:
+        if self.answers.large:
+            self.answers.large = False
+        else:
+            # Behind what was typed before.
+            self.do("leave")
+
+    def action_note(self) -> None:
+        self.post_message(self.NoteWanted())
+
+    def action_turn(self, by: int) -> None:
+        self.answers.turn(by)
+
+    def action_large(self) -> None:
+        self.answers.large = not self.answers.large
+
+    def action_markdown(self) -> None:
+        self.answers.markdown = not self.answers.markdown
+        self._say("answers as Markdown" if self.answers.markdown else "answers as they came")
+
+    def action_layout(self) -> None:
+        self.answers.turned = not self.answers.turned
+
+    def action_together(self) -> None:
+        self.answers.together = not self.answers.together
+        self._say("answers scroll together" if self.answers.together else "answers scroll one by one")
+
+    def action_differences(self) -> None:
+        self.answers.comparing = not self.answers.comparing
+        self._say("words that the answer in focus has not" if self.answers.comparing else "")
+
+    def action_prompt(self) -> None:
+        order = list(PROMPT_SHARES)
+        self.prompt_size = order[(order.index(self.prompt_size) + 1) % len(order)]
+        self._draw_prompt()
+
+    def action_scroll_prompt(self, rows: int) -> None:
+        prompt = self.query_one(PromptText)
+        prompt.scroll_to(y=prompt.scroll_offset.y + rows, animate=False)
+
+    def action_more(self) -> None:
+        self.answers.more()
+        self.refresh_bindings()
+
+    def action_scroll(self, rows: int) -> None:
+        self.answers.scroll(rows)
+
+    def action_page(self, pages: int) -> None:
+        self.answers.scroll(pages=pages)
+
+    def action_end(self, to_end: bool) -> None:
+        self.answers.scroll(to_end=to_end)
+
+    def _say(self, words: str) -> None:
+        if self.ranker is not None:
+            self.ranker.said = words
+            self.draw()
+
+    @on(Click)
+    def _clicked(self) -> None:
+        self.focus()
