@@ -25,13 +25,18 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         run,
         help="train a small model on text this machine has, and watch it",
         description="Train a small decoder on the text of Python's standard library; nothing is downloaded.\n"
-        "Opens the interface on a terminal; prints progress and a summary elsewhere.",
-        example="workbench quickstart\nworkbench quickstart --headless\n"
-        "workbench quickstart --headless training.max_steps=100",
+        "Opens the interface on a terminal; prints progress and a summary elsewhere.\n"
+        "With --align the whole path to a model that is preferred: instruction tuning, answers, rankings by\n"
+        "a rule, a reward model, PPO and DPO, and who wins.",
+        example="workbench quickstart\nworkbench quickstart --headless training.max_steps=100\n"
+        "workbench quickstart --align",
     )
     add_overrides(parser)
     parser.add_argument(
         "--headless", action="store_true", help="print progress instead of opening the interface"
+    )
+    parser.add_argument(
+        "--align", action="store_true", help="from text to preferences: SFT, rankings, reward model, PPO, DPO"
     )
     grammar.add_json(parser)
     interface.add_options(parser)
@@ -43,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     from workbench.cli.train import attend, make, start
     from workbench.store import launch
 
+    if args.align:
+        return _align(args)
     run = make(PRESET, args.overrides, stem=PRESET)
     if not args.headless and not args.json and interface.has_terminal():
         launch.start(run)
@@ -54,6 +61,19 @@ def run(args: argparse.Namespace) -> int:
         return code
     render.talk(f"run {run.name} in {run.path}")
     return _conclude(run, attend(start(run)), as_json=args.json)
+
+
+def _align(args: argparse.Namespace) -> int:
+    from workbench.cli.alignment.command import align
+    from workbench.errors import UsageError
+
+    if args.overrides:
+        raise UsageError(
+            "--align has no recipe to change: it walks through seven",
+            where=args.overrides[0],
+            hint="run its steps one by one; their recipes are in runs/align-*/recipe.yaml",
+        )
+    return align(as_json=args.json)
 
 
 def _conclude(run: Run, status: Status, *, as_json: bool) -> int:
