@@ -16,8 +16,8 @@ Answers = Sequence[tuple[int, int]]
 def preference_store(
     elements: Sequence[tuple[int, Answers]], vocabulary: int = 200, *, side: str = "train", seed: int = 0
 ) -> PreferenceStore:
-    """Prompts of so many tokens with such answers; all tokens of an answer count, but of every third the first
-    does not."""
+    """Prompts of so many tokens with such answers; all tokens of an answer count, but of every third one the
+    first does not."""
     dice = np.random.default_rng(seed)
     prompts = [dice.integers(3, vocabulary, length) for length, _ in elements]
     answers = [dice.integers(3, vocabulary, length) for _, some in elements for length, _ in some]

@@ -30,7 +30,8 @@ def attend(
     **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Output [1, N, H, d] of query [1, H, N, d], key and value [1, KV, N, d]: causal inside each separate row
-    of `row_plan`, and within the layer's window where it says that it has one. Without a plan it is transformers' own attention by PyTorch, for samples."""
+    of `row_plan`, and within the layer's window where it says that it has one. Without a plan it is
+    transformers' own attention by PyTorch, for samples."""
     if row_plan is None:
         own: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **options
