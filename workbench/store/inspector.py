@@ -193,9 +193,7 @@ class _Child:
         how = f"signal {-code}" if code < 0 else f"code {code}"
         hint = "was there enough memory?" if code == -9 else "workbench doctor shows what this machine lacks"
         last = [line for line in self.lines if line.strip()][-LAST_WORDS:]
-        return WorkbenchError(
-            f"the process {self.module} ended with {how}", where="\n".join(last), hint=hint
-        )
+        return WorkbenchError(f"the process {self.module} ended with {how}", where="\n".join(last), hint=hint)
 
 
 def error_of(content: Mapping[str, str]) -> WorkbenchError:

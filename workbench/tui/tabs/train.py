@@ -90,6 +90,7 @@ class TrainTab(ViewActions):
 
     def on_unmount(self) -> None:
         self._poller.end()
+        self.exports.end()
 
     @property
     def row(self) -> Row | None:

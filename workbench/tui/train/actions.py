@@ -12,12 +12,17 @@ from workbench.store import launch
 from workbench.store.runs import delete_run
 from workbench.tui.notices import notify, notify_error
 from workbench.tui.text import reveal_control, short_bytes
+from workbench.tui.train.exporting import Exports
 from workbench.tui.train.rows import Row
 from workbench.tui.widgets.confirm import Confirm
 
 
 class RunActions(Container):
     """The part of the tab that changes something; `row` is the run under the cursor."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.exports = Exports()
 
     @property
     def row(self) -> Row | None:
@@ -100,6 +105,37 @@ class RunActions(Container):
 
     def _ask(self, question: Confirm, then: Callable[[], None]) -> None:
         self.app.push_screen(question, lambda answer: then() if answer else None)
+
+    def action_export(self) -> None:
+        from workbench.tui.train.export_screen import ExportChoice, ExportScreen
+
+        row = self.row
+        if row is None:
+            return
+        if self.exports.busy:
+            notify(self.app, "An export is under way; one at a time")
+            return
+
+        def chosen(choice: ExportChoice | None) -> None:
+            if choice is not None:
+                notify(self.app, f"Exporting {row.name} …")
+                self.run_worker(
+                    lambda: self.exports.run(self.app, row.run, choice), thread=True, group="exports"
+                )
+
+        self.app.push_screen(ExportScreen(row.name), chosen)
+
+    def action_ask_both(self) -> None:
+        from workbench.tui.train.comparing import ask_both
+
+        if self.row is not None:
+            self.run_worker(ask_both(self.app, self.row.run), group="comparing", exclusive=True)
+
+    def action_rank_both(self) -> None:
+        from workbench.tui.train.comparing import rank_both
+
+        if self.row is not None:
+            self.run_worker(rank_both(self.app, self.row.run), group="comparing", exclusive=True)
 
     def action_new(self) -> None:
         self._open_form(None)

@@ -17,6 +17,9 @@ RUN_COMMANDS = (
     Command("train.sort", "o", "sort", "sort", "Sort by the next column."),
     Command("train.reverse", "O", "reverse", "reverse", "Turn the order of the rows round.", footer=False),
     Command("train.edit", "e", "edit", "edit", "Start a run from this recipe, in $EDITOR."),
+    Command("train.export", "E", "export", "export", "Write the model for other programs."),
+    Command("train.ask_both", "a", "ask_both", "ask both", "Ask it, and what it began with."),
+    Command("train.rank_both", "b", "rank_both", "rank both", "Rank it blind against what it began with."),
     Command("train.delete", "D", "delete", "delete", "Delete the run and its checkpoints."),
     Command("train.clear", "U", "clear", "clear", "Take all runs out of the overlay.", footer=False),
 )

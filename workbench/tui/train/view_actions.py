@@ -90,6 +90,10 @@ class ViewActions(RunActions):
                 return row is not None and row.active
             case "resume":
                 return row is not None and row.resumable
+            case "export":
+                return row is not None and row.state == "finished"
+            case "ask_both" | "rank_both":
+                return row is not None and row.state == "finished"
             case "delete" | "overlay" | "baseline" | "edit" | "open":
                 return row is not None
             case "filter" | "sort" | "reverse":

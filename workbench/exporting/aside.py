@@ -1,0 +1,150 @@
+"""A folder that is written aside, synced and renamed: it is whole, or it is not there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+from safetensors import SafetensorError
+
+from workbench.errors import StorageError
+from workbench.paths import ensure_dir
+from workbench.store.files import sync_folder
+from workbench.store.wire import Progress
+from workbench.training.checkpoint import disk_error
+
+MANIFEST = "workbench-export.json"
+"""Says what an export holds; only a folder with this file in it, and nothing that it does not name, is
+ever replaced."""
+BLOCK = 1 << 22
+
+
+@contextmanager
+def written_aside(target: Path, *, force: bool) -> Iterator[Path]:
+    """A folder beside `target` to write into, which takes its name at the end of the block.
+
+    Whatever ends the block early takes the folder away and leaves what stood at `target`. Raises
+    `StorageError` when the target is taken, or the disk refuses.
+    """
+    check_free(target, force=force)
+    ensure_dir(target.parent)
+    _clean(target)
+    temporary = target.with_name(f".writing-{target.name}-{os.getpid()}")
+    try:
+        temporary.mkdir()
+        yield temporary
+        _sync(temporary)
+        _put(temporary, target)
+    except BrokenPipeError:
+        raise
+    except (OSError, SafetensorError) as error:
+        raise disk_error(error, target) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_free(target: Path, *, force: bool) -> None:
+    """Raise `StorageError` unless `target` is not there, is empty, or is an export that may be replaced."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise StorageError("a file stands where the folder is to be", where=str(target), hint="name another")
+    found = {path.name for path in target.iterdir()}
+    if not found:
+        return
+    others = sorted(found - _named(target))
+    if others:
+        raise StorageError(
+            f"the folder holds what no export has put there: {', '.join(others[:3])}",
+            where=str(target),
+            hint="name an empty folder, or one that is not there yet",
+        )
+    if not force:
+        raise StorageError(
+            "there is an export already",
+            where=str(target),
+            hint="--force replaces it; or name another folder",
+        )
+
+
+def _named(folder: Path) -> set[str]:
+    """What the folder's manifest names, and the manifest; nothing without one."""
+    try:
+        files = orjson.loads((folder / MANIFEST).read_bytes())["files"]
+        return {MANIFEST, *(str(file["name"]).partition("/")[0] for file in files)}
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
+        return set()
+
+
+def describe(folder: Path, about: dict[str, Any], progress: Progress) -> list[dict[str, Any]]:
+    """Name, size in bytes and SHA-256 of every file; written down in the folder together with `about`."""
+    files = []
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    for number, path in enumerate(paths):
+        progress("checksums", number, len(paths))
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+        name = path.relative_to(folder).as_posix()
+        files.append({"name": name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()})
+    content = orjson.dumps({**about, "files": files}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    (folder / MANIFEST).write_bytes(content)
+    return files
+
+
+def check_room(target: Path, needed: int) -> None:
+    """Raise `StorageError` where the disk has not `needed` bytes free, before an hour is spent on it."""
+    place = target
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise StorageError(
+            f"the disk is too full: about {needed / 1e9:,.2f} GB are needed, {free / 1e9:,.2f} GB are free",
+            where=str(target),
+            hint="free some space, name a folder on another disk, or take a smaller --dtype",
+        )
+
+
+def _clean(target: Path) -> None:
+    """Take away what a killed export of the same name left behind."""
+    for path in target.parent.glob(f".writing-{target.name}-*"):
+        number = path.name.rpartition("-")[2]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        else:
+            sync_folder(path)
+    sync_folder(folder)
+
+
+def _put(temporary: Path, target: Path) -> None:
+    """Give the folder its name; an older one stands until the new one can take its place."""
+    old = target.with_name(f".writing-{target.name}-old-{os.getpid()}")
+    replaced = target.exists() and any(target.iterdir())
+    if replaced:
+        target.rename(old)
+    try:
+        temporary.rename(target)
+    except OSError:
+        if replaced:
+            with contextlib.suppress(OSError):
+                old.rename(target)
+        raise
+    sync_folder(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
