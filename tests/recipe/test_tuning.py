@@ -27,7 +27,7 @@ def recipe(objective: str = "clm", model: Any = None, **tuning: Any) -> Any:
         ({"method": "full", "num_virtual_tokens": 3}, "belongs to method prompt or prefix, not to full"),
         ({"method": "prefix", "encoder_hidden_size": 8}, "prefix_projection=true"),
         ({"method": "prompt", "model": {}}, "adapts an existing model"),
-        ({"method": "prompt", "objective": "classification"}, "trains an encoder"),
+        ({"method": "prompt", "objective": "classification"}, "writes nothing"),
         (
             {"method": "prefix", "objective": "denoise", "prompt_tuning_init": "SAMPLE_VOCAB"},
             "begins as noise",

@@ -20,6 +20,7 @@ TASK_TYPES = {
     "denoise": "SEQ_2_SEQ_LM",
     "classification": "SEQ_CLS",
     "regression": "SEQ_CLS",
+    "reward": "SEQ_CLS",
     "tagging": "TOKEN_CLS",
     "span_extraction": "QUESTION_ANS",
 }

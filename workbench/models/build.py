@@ -11,6 +11,7 @@ from workbench.errors import ModelError
 from workbench.models.configs import config_of, generator_config
 from workbench.models.purpose import Purpose
 from workbench.models.replaced_token import ReplacedTokenModel
+from workbench.models.reward_head import initialize_reward_head, reward_layer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,10 +32,11 @@ PRETRAINING = {
 TASKS = {
     "classification": "AutoModelForSequenceClassification",
     "regression": "AutoModelForSequenceClassification",
+    "reward": "AutoModelForSequenceClassification",
     "tagging": "AutoModelForTokenClassification",
     "span_extraction": "AutoModelForQuestionAnswering",
 }
-"""The automatic class that gives an encoder the last layer of a task."""
+"""The automatic class that gives an encoder a task's last layer, and a decoder that of a reward model."""
 
 
 def build_model(
@@ -49,7 +51,7 @@ def build_model(
     config = config_of(section, tokenizer, purpose)
     if purpose.objective == "rtd" and isinstance(config, ElectraConfig):
         return ReplacedTokenModel.from_config(config, generator_config(config, section))
-    if purpose.is_task and purpose.objective in section.about.objectives:
+    if purpose.is_task and purpose.objective in section.about.trained_by:
         return _task_model(config, purpose)
     name = PRETRAINING.get((section.family, purpose.objective))
     if name is None:
@@ -71,4 +73,6 @@ def _task_model(config: Any, purpose: Purpose) -> PreTrainedModel:
         model: PreTrainedModel = transformers.XLNetForQuestionAnsweringSimple(config)
     else:
         model = getattr(transformers, TASKS[purpose.objective]).from_config(config)
+    if purpose.objective == "reward":
+        initialize_reward_head(reward_layer(model))
     return model

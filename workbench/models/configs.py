@@ -15,6 +15,8 @@ from transformers import (
     XLNetConfig,
 )
 
+from workbench.models.reward_head import LABEL
+
 if TYPE_CHECKING:
     from workbench.models.purpose import Purpose
     from workbench.recipe import ModelSection
@@ -65,6 +67,8 @@ def _special_ids(tokenizer: Any) -> dict[str, Any]:
 def _head(purpose: Purpose) -> dict[str, Any]:
     if purpose.objective == "regression":
         return {"num_labels": 1, "problem_type": "regression"}
+    if purpose.objective == "reward":
+        return {"id2label": {0: LABEL}, "label2id": {LABEL: 0}}
     if not purpose.labels:
         return {}
     head: dict[str, Any] = {

@@ -28,6 +28,9 @@ def set_head(config: Any, purpose: Purpose) -> bool:
     if purpose.objective == "regression":
         config.num_labels, config.problem_type = 1, "regression"
         return len(had) == 1
+    if purpose.objective == "reward":
+        config.id2label, config.label2id, config.problem_type = {0: "reward"}, {"reward": 0}, None
+        return len(had) == 1
     if purpose.objective == "span_extraction":
         config.num_labels, config.problem_type = SPAN_OUTPUTS, None
         return len(had) == SPAN_OUTPUTS

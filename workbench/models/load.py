@@ -14,6 +14,7 @@ from workbench.models.build import TASKS
 from workbench.models.heads import head_names, renew_head, set_head
 from workbench.models.purpose import Purpose
 from workbench.models.replaced_token import GENERATOR, ReplacedTokenModel
+from workbench.models.reward_head import initialize_reward_head, reward_layer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,6 +39,7 @@ WORDS = {
     "denoise": "an encoder–decoder",
     "classification": "an encoder that takes a classification layer",
     "regression": "an encoder that takes a regression layer",
+    "reward": "a decoder that takes a layer for scores",
     "tagging": "an encoder that takes a tagging layer",
     "span_extraction": "an encoder that takes a span layer",
 }
@@ -72,14 +74,14 @@ def load_model(
 
     Weights that the folder lacks are drawn anew, from torch's global generator, and so is a head that was
     trained for another task or other labels; their names stand in the attribute `new_weights` of what is
-    returned. With `complete`, as of a checkpoint, there may be none, and dropout stays as it was.
-    Raises `ModelError` when it is missing, not of the right kind, not in safetensors, cut short, or needs
-    code of its own that the recipe does not allow.
+    returned. A reward model has no dropout. With `complete`, as of a checkpoint, there may be none, and
+    dropout stays as it was. Raises `ModelError` when it is missing, not of the right kind, not in
+    safetensors, cut short, or needs code of its own that the recipe does not allow.
     """
     purpose = purpose or Purpose("clm")
     name, options = _place(section)
     _check_weights(name)
-    dropout = None if complete else section.dropout
+    dropout = None if complete else 0.0 if purpose.objective == "reward" else section.dropout
     try:
         if purpose.objective == "rtd":
             model: Any = _load_pair(name, section, dropout)
@@ -134,6 +136,8 @@ def _load(
         # Outputs of the same number, but for other labels or another task, would load without a word.
         if not same_labels or was != type(model).__name__:
             new |= set(renew_head(model))
+        if purpose.objective == "reward" and new:
+            initialize_reward_head(reward_layer(model))
     model.new_weights = sorted(new)
     return model
 

@@ -18,5 +18,5 @@ class Purpose:
 
     @property
     def is_task(self) -> bool:
-        """Whether the head is that of a task on labelled records."""
-        return self.objective in TASKS
+        """Whether the head is one of few outputs, that of a task on labelled records or of a reward model."""
+        return self.objective in TASKS or self.objective == "reward"

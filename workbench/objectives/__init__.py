@@ -12,6 +12,7 @@ from workbench.objectives.dpo import DirectPreferenceOptimization
 from workbench.objectives.mlm import MaskedLanguageModeling
 from workbench.objectives.plm import PermutationLanguageModeling
 from workbench.objectives.regression import Regression
+from workbench.objectives.reward import RewardModeling
 from workbench.objectives.rtd import ReplacedTokenDetection
 from workbench.objectives.sft import SupervisedFineTuning
 from workbench.objectives.span_extraction import SpanExtraction
@@ -20,6 +21,7 @@ from workbench.objectives.tagging import Tagging
 OBJECTIVES: dict[str, type[Objective]] = {
     "clm": CausalLanguageModeling,
     "sft": SupervisedFineTuning,
+    "reward": RewardModeling,
     "dpo": DirectPreferenceOptimization,
     "mlm": MaskedLanguageModeling,
     "plm": PermutationLanguageModeling,

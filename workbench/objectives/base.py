@@ -116,6 +116,14 @@ class Objective(ABC):
         """Metrics of an evaluation that need all predictions at once."""
         return {}
 
+    def report(self, predictions: Sequence[Any]) -> dict[str, Any] | None:
+        """What a person may want to see of an evaluation beside its metrics: `kind` and plain values."""
+        return None
+
+    def before_saving(self, model: nn.Module) -> None:
+        """Called on the main process before a checkpoint is written: what follows from the weights."""
+        return None
+
     def extra_evaluation(
         self, model: nn.Module, rows: Rows, device: torch.device, num_rows: int
     ) -> dict[str, float]:

@@ -120,7 +120,7 @@ def _adapted(folder: Path) -> tuple[nn.Module, Any, Purpose]:
     about = _adapter(folder)
     base = ModelSection(model_name_or_path=about["base_model_name_or_path"])
     config = load_config(ModelSection(model_name_or_path=str(folder)) if _has_config(folder) else base)
-    by_type = {kind: objective for objective, kind in TASK_TYPES.items() if objective != "regression"}
+    by_type = {kind: objective for objective, kind in TASK_TYPES.items() if objective not in ("regression", "reward")}
     objective: Any = by_type.get(about["task_type"])
     if objective is None:
         objective = objective_of(config, str(folder))

@@ -47,7 +47,8 @@ class Family:
     @property
     def trained_by(self) -> tuple[str, ...]:
         """All objectives that can train it."""
-        return (*self.objectives, *(name for name, own in OF_MODEL.items() if own in self.objectives))
+        others = (name for name, own in OF_MODEL.items() if own in self.objectives)
+        return (*self.objectives, *others, *(("reward",) if "clm" in self.objectives else ()))
 
     @property
     def is_encoder_decoder(self) -> bool:

@@ -25,6 +25,7 @@ ORDER = (
     *("xlnet-nano", "xlnet-base", "t5-nano", "t5-small", "t5-base", "bart-nano", "bart-base"),
     *("classify", "regress", "tag", "span"),
     "sft",
+    "reward",
     "dpo",
     *("sentiment-prompt", "sentiment-prefix", "sentiment-lora", "sentiment-full"),
 )

@@ -60,8 +60,8 @@ class ObjectiveSection(Section):
 
     ranking_loss: Literal["pairwise", "plackett_luce"] = Field(
         "pairwise",
-        description="reward: the loss of a ranking, the mean over all its pairs or the likelihood of its whole "
-        "order; the same for two answers.",
+        description="reward: the loss of a ranking, the mean over all its pairs or the likelihood of its "
+        "whole order; the same for two answers.",
     )
     ties: Literal["omit", "half"] = Field(
         "omit", description="reward: tied pairs are left out, or count as half a win for either (pairwise)."
@@ -74,8 +74,8 @@ class ObjectiveSection(Section):
     )
     shuffle_pairs: bool = Field(
         False,
-        description="reward: pairs of a ranking are rows of their own, anywhere in the epoch, for comparison: "
-        "each answer is then read k − 1 times as often, and overfits sooner.",
+        description="reward: pairs of a ranking are rows of their own, anywhere in the epoch, for "
+        "comparison: each answer is then read k − 1 times as often, and overfits sooner.",
     )
     reference_sources: Sources = Field(
         default_factory=list,
@@ -124,8 +124,8 @@ class ObjectiveSection(Section):
             raise ValueError("mask_replace_prob and random_replace_prob are more than 1 together")
         if self.ranking_loss == "plackett_luce" and (self.ties == "half" or self.center_rewards_coefficient):
             raise ValueError(
-                "ties: half and center_rewards_coefficient are of pairs; with ranking_loss plackett_luce leave "
-                "them out"
+                "ties: half and center_rewards_coefficient are of pairs; with ranking_loss plackett_luce "
+                "leave them out"
             )
         if self.label_smoothing and self.loss_type in ("hinge", "ipo"):
             raise ValueError(

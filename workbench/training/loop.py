@@ -14,6 +14,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from workbench.errors import TrainingError
 from workbench.store.metrics import MetricsWriter
 from workbench.training import checkpoint, random_state
+from workbench.training.samples import append_line, drop_later
 from workbench.training.schedule import learning_rate
 from workbench.training.tally import Tally, over_processes
 from workbench.training.telemetry import memory
@@ -87,6 +88,7 @@ class Trainer:
                 if self.run.metrics_path.stat().st_size > 0:
                     self.metrics.resume(self.state.step)
                 self.samples.resume(self.state.step)
+                drop_later(self.run.evaluations_path, self.state.step)
             self.reporter.update(now=True, state="running", step=self.state.step)
             self.wrapped.train()
             if self.evaluator and self.recipe.training.eval_on_start and self.state.step == 0:
@@ -241,6 +243,7 @@ class Trainer:
         values = evaluator.evaluate(self.wrapped)
         loss, state = values["eval_loss"], self.state
         self.write(values)
+        self.write_report(evaluator.predictions)
         state.eval_loss = loss
         score = self.score_of(values)
         improved = math.isfinite(score) and (state.best_score is None or score > state.best_score)
@@ -248,6 +251,15 @@ class Trainer:
             state.best_score, state.best_eval_loss, state.best_step = score, loss, state.step
         self.reporter.update(eval_loss=loss, best_eval_loss=state.best_eval_loss, best_step=state.best_step)
         return improved
+
+    def write_report(self, predictions: list[Any]) -> None:
+        """A line of `evaluations.jsonl`, where the objective has more to tell than metrics."""
+        if self.accelerator.is_main_process and predictions:
+            found = self.objective.report(predictions)
+            if found is not None:
+                append_line(
+                    self.run.evaluations_path, {"step": self.state.step, "time": time.time(), **found}
+                )
 
     def score_of(self, values: dict[str, float]) -> float:
         """What decides which checkpoint is best, greater being better; the same on all processes."""
@@ -279,6 +291,7 @@ class Trainer:
         if accelerator.is_main_process:
             doing = self.reporter.status.state
             self.reporter.update(state="saving")
+            self.objective.before_saving(self.model)
             if self.metrics is not None:
                 # What was logged up to here must be on disk before the step it will be resumed from.
                 self.metrics.sync()

@@ -15,7 +15,7 @@ from workbench.models.estimate.cache import KeyValueCache, key_value_cache
 from workbench.models.estimate.compute_optimal import ComputeOptimal, compute_optimal
 from workbench.models.estimate.devices import GPUS, MFU, Cost, Gpu, cost_here, cost_on_gpu, find_gpu
 from workbench.models.estimate.flops import Flops, flops
-from workbench.models.estimate.load import Load, load_for, load_of
+from workbench.models.estimate.load import ANSWERS, Load, load_for, load_of
 from workbench.models.estimate.matrices import matrices
 from workbench.models.estimate.memory import CUDA_CONTEXT, Memory, memory
 from workbench.models.estimate.parameters import Parameters, count
@@ -181,6 +181,8 @@ def _notes(recipe: Recipe, shape: Shape) -> list[str]:
         notes.append("training.max_steps is empty: how long the run is depends on how much data there is")
     if shape.is_task and shape.objective in ("classification", "tagging"):
         notes.append(f"reckoned with {shape.labels} labels; the data says how many there are")
+    if shape.objective == "reward":
+        notes.append(f"reckoned with {ANSWERS} answers to a prompt; the data says how many there are")
     if shape.is_task or not recipe.data.packing:
         notes.append("rows are reckoned as full; shorter ones take less")
     return notes

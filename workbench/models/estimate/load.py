@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 DEFAULT_LENGTH = 2048
 """Tokens in a row where neither the recipe nor the model says less."""
 
+ANSWERS = 2
+"""Answers to a prompt, each a row of its own for a reward model: at least a pair."""
+
 
 @dataclass(frozen=True)
 class Load:
@@ -43,7 +46,9 @@ def load_of(recipe: Recipe, shape: Shape) -> Load:
     length = recipe.data.max_length or min(max(1, shape.positions - virtual), DEFAULT_LENGTH)
     # What prompt tuning puts before a row goes through every layer; a prefix is only attended to.
     length += virtual if recipe.tuning.method == "prompt" else 0
-    return load_for(recipe, shape, recipe.training.per_device_train_batch_size, length)
+    rows = recipe.training.per_device_train_batch_size
+    rows *= ANSWERS if recipe.objective.name == "reward" else 1
+    return load_for(recipe, shape, rows, length)
 
 
 def load_for(recipe: Recipe, shape: Shape, rows: int, length: int) -> Load:

@@ -222,6 +222,9 @@ def _pooler(width: int) -> Matrix:
 
 def _task_head(shape: Shape) -> list[Matrix]:
     family, width, outputs = shape.family, shape.main.hidden, shape.labels
+    if shape.objective == "reward":
+        # Every token gets a score, also where only the last one's is used.
+        return [_head("score", width, outputs, "tokens", bias=False)]
     whole = shape.objective in ("classification", "regression")
     per: Per = "rows" if whole else "tokens"
     last = _head("classifier", width, outputs, per)

@@ -73,8 +73,8 @@ class Shape:
 
     @property
     def is_task(self) -> bool:
-        """Whether the head is that of a task on labelled records."""
-        return self.objective in ("classification", "regression", "tagging", "span_extraction")
+        """Whether the head is one of few outputs, that of a task on labelled records or of a reward model."""
+        return self.objective in ("classification", "regression", "tagging", "span_extraction", "reward")
 
     @property
     def global_layers(self) -> int:
@@ -86,7 +86,7 @@ class Shape:
 
 def outputs_of_head(objective: ObjectiveName, labels: int) -> int:
     """How many numbers a task's head gives."""
-    return {"regression": 1, "span_extraction": 2}.get(objective, labels)
+    return {"regression": 1, "reward": 1, "span_extraction": 2}.get(objective, labels)
 
 
 def shape_of(recipe: Recipe, labels: int = 2) -> tuple[Shape | None, tuple[str, ...]]:
