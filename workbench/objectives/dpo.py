@@ -9,6 +9,7 @@ import torch
 
 from workbench.data.records import PreferenceStore, RowOrder
 from workbench.data.records.answers import prompt_text
+from workbench.data.tokenizer import load_tokenizer
 from workbench.errors import ModelError
 from workbench.models.shared_prompt.support import share_prompts
 from workbench.objectives.base import Batch, LossOutput, Rows, Totals
@@ -81,6 +82,7 @@ class DirectPreferenceOptimization(CausalLanguageModeling):
         section, named = recipe.objective, recipe.objective.ref_model_name_or_path
         reference = self.reference = Reference(start, named, recipe.tuning.is_adapter, self._dress)
         if named and not start.has_moved:
+            self._check_tokens(named)
             # What it cannot do is not done to the policy either: both are computed the same way.
             reference.copy()
         noted = reference.note(is_shared=self.form.is_shared, is_fused=self.is_fused)
@@ -97,15 +99,21 @@ class DirectPreferenceOptimization(CausalLanguageModeling):
     def _score(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> torch.Tensor:
         return answer_logprobs(model, tensors, batch, is_fused=self.is_fused).sums
 
+    def _check_tokens(self, named: str) -> None:
+        """Both models must read the same tokens, or log-probabilities are of different texts."""
+        trusted = self.recipe.model.trust_remote_code
+        other = load_tokenizer(named, revision=None, trust_remote_code=trusted).get_vocab()
+        own = self.tokenizer.get_vocab()
+        if other != own:
+            differ = sum(own.get(token) != number for token, number in other.items())
+            raise ModelError(
+                f"the reference reads other tokens than the policy: {differ:,} of its {len(other):,} differ",
+                where=named,
+                hint="take a reference with the policy's tokenizer, as the model that the policy came from",
+            )
+
     def _dress(self, model: nn.Module) -> None:
         """Make a reference that was loaded for itself compute as the policy does."""
-        size = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
-        if size < len(self.tokenizer):
-            raise ModelError(
-                f"the reference knows {size:,} tokens, the policy's tokenizer has {len(self.tokenizer):,}",
-                where=self.recipe.objective.ref_model_name_or_path or "",
-                hint="take a reference with the tokenizer of the policy, as the model that it came from",
-            )
         if self.form.is_shared and share_prompts(model, self.length):
             self.form.is_shared = False
         self.is_fused = self.is_fused and can_fuse(model)
