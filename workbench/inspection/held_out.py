@@ -13,7 +13,7 @@ from workbench.inspection.opening import recipe_of
 if TYPE_CHECKING:
     from workbench.inspection.requests import Progress
 
-GIVE = "give the prompts: --prompts FILE"
+GIVE = "give the prompts: workbench rank new --run RUN --prompts FILE"
 
 
 def held_out(recipe: Mapping[str, Any], progress: Progress, count: int = 100) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from workbench.store.runs import Run, find_run
 
 PROMPTS = 50
 """At even odds, 50 decisions tell a model that wins two times in three from a coin (p = 0.02)."""
+COMPARED = "old_against_new"
+"""Where the settings of such a session name the run."""
 SAMPLING: Mapping[str, Any] = {"temperature": TEMPERATURE, "max_tokens": MAX_TOKENS}
 
 
@@ -71,9 +73,24 @@ def old_against_new(
         samples,
         f"Which answer is better? (A model before and after {run.name}; which is which stays hidden.)",
         seed=seed,
-        extra={"old_against_new": run.name},
+        extra={COMPARED: run.name},
     )
     return create(database, plan, prompts[:count])
+
+
+def comparison_of(database: Database, run: Run) -> Session | None:
+    """The newest session that compares a run's present result with its beginning; None where there is none.
+
+    Raises `StorageError`.
+    """
+    try:
+        made = run.final_path.stat().st_mtime
+    except OSError:
+        return None
+    for session in list_sessions(database):
+        if session.settings.extra.get(COMPARED) == run.name and session.created >= made:
+            return session
+    return None
 
 
 def held_out_prompts(run: Run, count: int = PROMPTS, progress: Progress | None = None) -> list[Prompt]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from workbench.tui.notices import notify
 from workbench.tui.playground.column import Column
 from workbench.tui.playground.conversing import Conversing
+from workbench.tui.playground.setup import ModelChoice
 
 MOST_COLUMNS = 4
 
@@ -58,6 +62,19 @@ class Arranging(Conversing):
         self.columns.insert(self.active + 1, column)
         self.active += 1
         await self.fit_panes()
+
+    async def compare(self, choices: Sequence[ModelChoice]) -> None:
+        """A column for each of some models in the place of those there are, which differ in nothing else."""
+        if self.busy:
+            notify(self.app, "an answer is still on its way; esc cancels it")
+            return
+        usual, setup = self.column.usual_technique, self.column.setup
+        self.columns = [Column(replace(setup, model=choice, soft_prompt="")) for choice in choices]
+        for column in self.columns:
+            column.usual_technique = usual
+        self.active = 0
+        await self.fit_panes()
+        self.redraw()
 
     async def action_remove(self) -> None:
         """Take the active column away."""
