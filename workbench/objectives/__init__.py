@@ -11,6 +11,7 @@ from workbench.objectives.denoise import Denoising
 from workbench.objectives.dpo import DirectPreferenceOptimization
 from workbench.objectives.mlm import MaskedLanguageModeling
 from workbench.objectives.plm import PermutationLanguageModeling
+from workbench.objectives.prompted import PromptedPolicy
 from workbench.objectives.regression import Regression
 from workbench.objectives.reward import RewardModeling
 from workbench.objectives.rtd import ReplacedTokenDetection
@@ -23,6 +24,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "sft": SupervisedFineTuning,
     "reward": RewardModeling,
     "dpo": DirectPreferenceOptimization,
+    "ppo": PromptedPolicy,
     "mlm": MaskedLanguageModeling,
     "plm": PermutationLanguageModeling,
     "rtd": ReplacedTokenDetection,

@@ -57,11 +57,29 @@ def prepare_recipe(recipe: Recipe, length: int, progress: Progress) -> Prepared 
             hint="name the folder of one, or start from a pre-trained model: model.model_name_or_path",
         )
     from workbench.data.records import prepare_records
+    from workbench.data.records.prompts import prepare_prompts
 
     revision = None if model.tokenizer_name_or_path else model.revision
     tokenizer = load_tokenizer(tokenizer_name, revision=revision, trust_remote_code=model.trust_remote_code)
     if recipe.data.chat_template is not None:
         tokenizer.chat_template = chat_template(recipe.data.chat_template)
+    if name == "ppo":
+        room = length - recipe.ppo.response_length
+        if room < 1:
+            raise ModelError(
+                f"answers of ppo.response_length {recipe.ppo.response_length:,} tokens leave no room for a "
+                f"prompt in {length:,}",
+                where="ppo.response_length",
+                hint="make it shorter, or data.max_length longer as far as the model's context goes",
+            )
+        return prepare_prompts(
+            recipe.data,
+            tokenizer=tokenizer,
+            prompt_length=recipe.ppo.prompt_length,
+            max_length=room,
+            seed=recipe.training.seed,
+            progress=progress,
+        )
     return prepare_records(
         recipe.data,
         objective=name,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from workbench.objectives import Objective, Rows
     from workbench.recipe import Recipe
     from workbench.store.runs import Run
+    from workbench.training.ppo.trainer import PPOTrainer
     from workbench.training.reporter import Reporter
     from workbench.training.stop import StopRequest
 
@@ -45,7 +46,13 @@ def train(run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest) -> bo
     set_threads(recipe)
     accelerator = make_accelerator(recipe, run.path / "trackers")
     try:
-        trainer = set_up(run, recipe, reporter, stop, accelerator)
+        trainer: Trainer | PPOTrainer
+        if recipe.objective.name == "ppo":
+            from workbench.training.ppo import session as ppo_session
+
+            trainer = ppo_session.set_up(run, recipe, reporter, stop, accelerator, warn)
+        else:
+            trainer = set_up(run, recipe, reporter, stop, accelerator)
         start_trackers(accelerator, recipe)
         finished = trainer.train()
         if finished:
