@@ -167,11 +167,22 @@ def page(result: dict[str, Any]) -> str:
     ]
     metrics = [(name, render.number(value)) for name, value in result["metrics"].items()]
     parts = [render.pairs(head), render.pairs(metrics)]
+    if result.get("report"):
+        parts.append(_report(result["report"]))
     if result.get("classes"):
         parts.append(_classes(result["classes"]))
     if result.get("confusion"):
         parts.append(_confusion(**result["confusion"]))
     return "\n\n".join(parts)
+
+
+def _report(report: dict[str, Any]) -> str:
+    """A reward model's, as the Train tab shows it."""
+    from workbench.cli import render
+    from workbench.tui.train.reward_report import report_lines
+
+    lines = ["".join(text for text, _ in line) for line in report_lines(report, "unicode")]
+    return render.literal("\n".join(lines), keep_lines=True)
 
 
 def _classes(classes: list[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -215,6 +215,18 @@ class RemoteModel:
         with explained(self.client.server):
             answer = await self.client.api.embeddings.create(model=self.name, input=list(texts))
             return [entry.embedding for entry in sorted(answer.data, key=lambda entry: entry.index)]
+
+    async def score(
+        self, prompt: str | Sequence[Mapping[str, Any]], completions: Sequence[str]
+    ) -> list[float]:
+        """What a reward model says of each answer to a prompt, a text or messages. Raises `ServerError`, also
+        where the model is none."""
+        asked = {"prompt": prompt} if isinstance(prompt, str) else {"messages": list(prompt)}
+        body = {"model": self.name, "completions": list(completions), **asked}
+        told = await self.client.post("/v1/score", body)
+        with explained(self.client.server):
+            entries = sorted(told["data"], key=lambda entry: int(entry["index"]))
+            return [float(entry["score"]) for entry in entries]
 
     async def tokens(self, request: Request) -> PromptTokens:
         """The exact tokens that the model will see. Raises `ServerError` where the server cannot tell."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
+from transformers.modeling_layers import GenericForSequenceClassification
 
 from workbench.errors import ModelError
 from workbench.models.heads import head_names
@@ -24,6 +26,24 @@ The heads of transformers' decoders (`score`) have no bias that could hold it. P
 key and does not apply it: its scores differ from ours by this one number, and differences between scores not
 at all.
 """
+
+
+def is_reward_model(config: Any) -> bool:
+    """Whether a configuration is that of a reward model: one of ours, or a decoder with one score that says
+    nothing of numbers to be predicted, such as TRL's."""
+    if getattr(config, "num_labels", 0) != 1:
+        return False
+    if str(config.id2label.get(0)) == LABEL:
+        return True
+    kind = getattr(transformers, str((getattr(config, "architectures", None) or [""])[0]), None)
+    decoder = isinstance(kind, type) and issubclass(kind, GenericForSequenceClassification)
+    return decoder and config.problem_type is None
+
+
+def carry_over(config: Any, to: Any) -> None:
+    """Give a model's configuration what one beside adapters says of scores: padding, and the shift."""
+    to.get_text_config().pad_token_id = to.pad_token_id = config.pad_token_id
+    setattr(to, SHIFT, reward_shift(config))
 
 
 @torch.no_grad()

@@ -48,6 +48,7 @@ def evaluate_recipe(request: dict[str, Any], events: Events) -> None:
             where=request["where"],
             hint="set data.eval_fraction above 0, or name data.eval_sources=[FILE]",
         )
+    objective.check(model)
     model.to(accelerator.device)
     evaluator.max_batches = None
     evaluator.on_batch = events.progress

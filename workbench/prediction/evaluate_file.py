@@ -7,10 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.data.records import CHECKS, RecordSource, encode_records
+from workbench.data.records import CHECKS, ExampleStore, PreferenceStore, RecordSource, encode_records
+from workbench.data.records.preference_encoding import encode_preferences
+from workbench.data.records.preferences import Uninformative
+from workbench.data.ticker import TOKENISING, Ticker
 from workbench.errors import DataError, ModelError
 from workbench.objectives import OBJECTIVES
-from workbench.prediction.opening import device_of, open_model
+from workbench.prediction.opening import Opened, device_of, open_model
 from workbench.prediction.reading import missing_column
 from workbench.prediction.report import details
 from workbench.recipe import Recipe, SourceSpec
@@ -24,6 +27,7 @@ NEEDED = {
     "regression": ("text", "label"),
     "tagging": ("tokens", "tags"),
     "span_extraction": ("question", "context", "answers"),
+    "reward": (),
 }
 
 
@@ -53,12 +57,16 @@ def evaluate_file(request: dict[str, Any], events: Events) -> None:
     set_threads(recipe)
     accelerator = make_accelerator(recipe)
     objective = OBJECTIVES[kind](recipe, opened.tokenizer)
-    store = encode_records(records, opened.tokenizer, kind, opened.max_length, labels)
+    store = _encoded(records, opened, kind, request["file"])
     evaluator = evaluator_of(
         recipe, objective, objective.rows(store, opened.max_length, training=False), accelerator
     )
     assert evaluator is not None, "a file without records has been refused"
     evaluator.on_batch = events.progress
+    if isinstance(store, PreferenceStore) and store.too_long + store.unanswered:
+        text = f"{store.too_long:,} answers are longer than {opened.max_length} tokens and left out, with "
+        text += f"{store.unanswered:,} prompts; --max-length changes that"
+        events.send("note", text=text)
     if store.truncated:
         text = f"{store.truncated:,} records are cut to {opened.max_length} tokens; --max-length changes that"
         events.send("note", text=text)
@@ -76,6 +84,22 @@ def evaluate_file(request: dict[str, Any], events: Events) -> None:
     )
 
 
+def _encoded(
+    records: list[dict[str, Any]], opened: Opened, kind: str, file: str
+) -> ExampleStore | PreferenceStore:
+    if kind != "reward":
+        return encode_records(records, opened.tokenizer, kind, opened.max_length, opened.purpose.labels)
+    ticker = Ticker(lambda *_: None, TOKENISING)
+    store = encode_preferences(records, opened.tokenizer, opened.max_length, "eval", ticker)
+    if not len(store):
+        raise DataError(
+            f"no prompt has two answers of at most {opened.max_length:,} tokens that were ranked apart",
+            where=file,
+            hint="--max-length lets longer ones in",
+        )
+    return store
+
+
 def read_labelled(
     file: str,
     kind: str,
@@ -91,7 +115,10 @@ def read_labelled(
         missing = [name for name in NEEDED[kind] if name not in record.values]
         if missing:
             raise missing_column(missing[0], list(record.values), record.where)
-        checked = CHECKS[kind](record)
+        try:
+            checked = CHECKS[kind](record)
+        except Uninformative:
+            continue
         for label in checked["tags"] if kind == "tagging" else [checked.get("label")] if labels else []:
             if label not in known:
                 raise _unknown_label(str(label), labels, record.where)

@@ -15,6 +15,7 @@ from workbench.models.adapt import TASK_TYPES
 from workbench.models.context import context_of_config
 from workbench.models.load import load_config, load_model
 from workbench.models.purpose import Purpose
+from workbench.models.reward_head import carry_over, is_reward_model
 from workbench.recipe import ModelSection
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def objective_of(config: Any, name: str) -> ObjectiveName:
         return "rtd"
     for ending, objective in ENDINGS:
         if kind.endswith(ending):
+            if objective == "classification" and is_reward_model(config):
+                return "reward"
             regression = config.problem_type == "regression" or config.num_labels == 1
             return "regression" if objective == "classification" and regression else objective
     raise ModelError(
@@ -120,17 +123,22 @@ def _adapted(folder: Path) -> tuple[nn.Module, Any, Purpose]:
     about = _adapter(folder)
     base = ModelSection(model_name_or_path=about["base_model_name_or_path"])
     config = load_config(ModelSection(model_name_or_path=str(folder)) if _has_config(folder) else base)
-    by_type = {kind: objective for objective, kind in TASK_TYPES.items() if objective not in ("regression", "reward")}
+    by_type = {
+        kind: objective for objective, kind in TASK_TYPES.items() if objective not in ("regression", "reward")
+    }
     objective: Any = by_type.get(about["task_type"])
     if objective is None:
         objective = objective_of(config, str(folder))
     if not _has_config(folder) and objective in ("classification", "tagging"):
         config.num_labels = _outputs(folder) or config.num_labels
     if objective == "classification" and config.num_labels == 1:
-        objective = "regression"
+        objective = "reward" if is_reward_model(config) else "regression"
     purpose = Purpose(objective, labels_of(config, objective))
     try:
-        model: nn.Module = PeftModel.from_pretrained(load_model(base, purpose), str(folder))
+        loaded = load_model(base, purpose)
+        if objective == "reward":
+            carry_over(config, loaded.config)
+        model: nn.Module = PeftModel.from_pretrained(loaded, str(folder))
     except (RuntimeError, ValueError, OSError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"the adapters do not fit their base model: {first}", where=str(folder)) from None

@@ -19,6 +19,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "tagging": ("tokens",),
     "span_extraction": ("question", "context"),
     "mlm": ("text",),
+    "reward": (),
 }
 """The columns that an answer is made from."""
 SEPARATOR = " | "

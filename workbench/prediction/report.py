@@ -11,8 +11,8 @@ MOST_LABELS = 100
 
 
 def details(objective: str, predictions: Sequence[Any], labels: tuple[str, ...]) -> dict[str, Any]:
-    """`classes`, `confusion` ({labels, matrix}: rows are gold) from an objective's predictions; empty for
-    objectives that have none."""
+    """`classes`, `confusion` ({labels, matrix}: rows are gold) from an objective's predictions, of a reward
+    model its `report`; empty for objectives that have none."""
     from workbench.objectives import scores
 
     if objective == "classification":
@@ -30,6 +30,10 @@ def details(objective: str, predictions: Sequence[Any], labels: tuple[str, ...])
         classes = (
             scores.per_entity(gold_tags, found_tags) if entities else scores.per_class(gold, found, names)
         )
+    elif objective == "reward":
+        from workbench.objectives.reward.report import report
+
+        return {"report": report(predictions)}
     else:
         return {}
     table = {"classes": [asdict(line) for line in classes]}

@@ -36,7 +36,8 @@ class Uninformative(BlankText):
 
 
 def comparison(record: Record, *, labelled: bool = True) -> Checked:
-    """A pair or a ranking, whichever the record is; `labelled` as off asks for no ranks.
+    """A pair or a ranking, whichever the record is; `labelled` as off asks for no ranks, and takes one
+    `completion` too.
 
     Raises `DataError`, and `Uninformative` where there are fewer than two answers, only ties, or only one
     and the same answer.
@@ -62,6 +63,7 @@ def _pair(record: Record) -> Checked:
     else:
         prompt, answers = _with_prompt(_prompt(record), whole, record)
     found: Checked = {
+        "prompt": prompt,
         "completions": answers,
         "ranks": [1, 2],
         "tools": tools_in(record),
@@ -77,6 +79,8 @@ def _pair(record: Record) -> Checked:
 
 def _ranking(record: Record, *, labelled: bool) -> Checked:
     values = record.values.get("completions")
+    if values is None and not labelled and "completion" in record.values:
+        values = [record.values["completion"]]
     if not isinstance(values, list):
         raise DataError(
             f"column “completions” holds {held(record, 'completions')}, not a list of answers",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +14,7 @@ from workbench.inference.engine.encoder_batches import ROWS, Shape, TextBatch, T
 from workbench.inference.engine.encoder_heads import entities, filled, labelled, words_of
 from workbench.inference.engine.encoder_vectors import Vectors
 from workbench.inference.loading.weights import own_weights
+from workbench.objectives.reward.scoring import RewardScorer
 
 if TYPE_CHECKING:
     from workbench.inference.loading.loaded import LoadedModel
@@ -26,6 +27,7 @@ INSTEAD = {
     "fill_mask": "it fills masks: /v1/fill-mask",
     "classification": "it gives labels: /v1/classify",
     "regression": "it gives numbers: /v1/classify",
+    "reward": "it scores answers: /v1/score",
     "tagging": "it gives labels to words: /v1/classify",
 }
 
@@ -46,6 +48,7 @@ class Encoder:
         self._tokens = TextTokens(loaded.tokenizer, loaded.max_length)
         self._vectors = Vectors(loaded.pooling, loaded.device)
         self._lock = threading.Lock()
+        self._scorer: RewardScorer | None = None
 
     def embed(self, texts: Sequence[str], *, prompt: str | None = None) -> torch.Tensor:
         """Vectors [n, D] in fp32, in the order of the texts. `prompt` names the words that the model's files
@@ -141,6 +144,17 @@ class Encoder:
             pad_left=self._model.config.model_type == "xlnet" and head != "tagging",
         )
         return self._each(texts, answers, shape)
+
+    def score(self, record: Mapping[str, Any]) -> list[float]:
+        """A reward model's scores of the answers in a checked record (see `RewardScorer`).
+
+        Raises `ModelError` for another model, `DataError` for an answer that is blank or does not fit.
+        """
+        self._need("reward")
+        with self._lock, torch.inference_mode():
+            if self._scorer is None:
+                self._scorer = RewardScorer(self._model, self.loaded.tokenizer, self.max_length)
+            return self._scorer.score(record)
 
     def _need(self, *heads: str) -> None:
         if self.loaded.head not in heads:

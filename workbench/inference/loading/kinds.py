@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import ModelError
+from workbench.models.reward_head import is_reward_model
 
 if TYPE_CHECKING:
     from workbench.inference.loading.loaded import Head, Kind
@@ -34,6 +35,7 @@ AUTO_CLASSES = {
     "fill_mask": "AutoModelForMaskedLM",
     "classification": "AutoModelForSequenceClassification",
     "regression": "AutoModelForSequenceClassification",
+    "reward": "AutoModelForSequenceClassification",
     "tagging": "AutoModelForTokenClassification",
     "embedder": "AutoModel",
 }
@@ -43,7 +45,7 @@ def kind_of(config: Any, name: str, task: str | None = None) -> tuple[Kind, Head
     """The kind and the head; `task` is what adapters on it were trained for. Raises `ModelError`."""
     kind, head = OF_TASK.get(task or "") or _by_class(config, name)
     if head == "classification" and (config.problem_type == "regression" or config.num_labels == 1):
-        head = "regression"
+        head = "reward" if is_reward_model(config) else "regression"
     return kind, head
 
 

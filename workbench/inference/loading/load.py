@@ -15,6 +15,7 @@ from workbench.inference.loading.loaded import LoadedModel as LoadedModel
 from workbench.inference.loading.places import Place, find_place
 from workbench.inference.loading.pooling import MODULES, pooling_of
 from workbench.inference.loading.weights import config_of, own_weights, read_model
+from workbench.models.reward_head import carry_over, is_reward_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,6 +122,8 @@ def _config(place: Place, adapters: list[Adapter], code: bool) -> Any:
             beside = config_of(Place(adapter.folder), code=code)
             config.id2label, config.label2id = beside.id2label, beside.label2id
             config.problem_type = beside.problem_type
+            if is_reward_model(beside):
+                carry_over(beside, config)
         elif (outputs := outputs_of(adapter)) is not None:
             config.num_labels = outputs
     return config

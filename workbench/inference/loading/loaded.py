@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Kind = Literal["decoder", "encoder_decoder", "encoder", "embedder"]
 """What a model is there for: to write, to write from what an encoder read, to answer with a trained head,
 to turn texts into vectors."""
-Head = Literal["fill_mask", "classification", "regression", "tagging"]
-"""The last layer of an encoder."""
+Head = Literal["fill_mask", "classification", "regression", "reward", "tagging"]
+"""The last layer of an encoder, or of a reward model, which reads as one does."""
 
 
 @dataclass(frozen=True)

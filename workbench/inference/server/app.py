@@ -145,6 +145,8 @@ def make_app(service: Service, key: str | None = None) -> ASGIApp:
         "/v1/embeddings": computed(protocol.EmbeddingRequest, encoding.embeddings),
         "/v1/fill-mask": computed(protocol.TextsRequest, encoding.fill_mask),
         "/v1/classify": computed(protocol.TextsRequest, encoding.classify),
+        "/v1/score": computed(protocol.ScoreRequest, encoding.score),
+        "/score": computed(protocol.ScoreRequest, encoding.score),
         "/tokenize": computed(protocol.TokenizeRequest, encoding.tokenize),
         "/detokenize": computed(protocol.DetokenizeRequest, encoding.detokenize),
     }

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from workbench.data.records.preferences import comparison
+from workbench.data.records.reading import Record
+from workbench.errors import DataError
 from workbench.inference.engine.requests import RequestRefused
 from workbench.inference.server.answers import new_id, now
 from workbench.inference.server.completions import check_tokens, prompts_of
 from workbench.inference.server.protocol import (
     DetokenizeRequest,
     EmbeddingRequest,
+    ScoreRequest,
     TextsRequest,
     TokenizeRequest,
 )
@@ -68,6 +72,30 @@ def classify(asked: TextsRequest, service: Service) -> dict[str, Any]:
     encoder = _encoder(service)
     texts = [asked.input] if isinstance(asked.input, str) else asked.input
     return _listed("classification", encoder.classify(texts), service)
+
+
+def score(asked: ScoreRequest, service: Service) -> dict[str, Any]:
+    """`POST /v1/score`: what a reward model says of each answer to a prompt. Raises `RequestRefused`."""
+    encoder = service.encoder
+    if encoder is None or encoder.loaded.head != "reward":
+        raise RequestRefused(f"{service.name} gives no scores to answers", hint="serve a reward model")
+    given = [value for value in (asked.messages, asked.prompt, asked.text_1) if value is not None]
+    answers = asked.completions if asked.completions is not None else asked.text_2
+    if len(given) != 1 or answers is None:
+        raise RequestRefused(
+            "give a prompt, or messages, and its completions", where="prompt" if answers else "completions"
+        )
+    values = {
+        "prompt": given[0],
+        "completions": [answers] if isinstance(answers, str) else answers,
+        "tools": asked.tools,
+    }
+    try:
+        scores = encoder.score(comparison(Record(values, ""), labelled=False))
+    except DataError as error:
+        raise RequestRefused(error.message, where="completions", hint=error.hint) from None
+    data = [{"object": "score", "index": index, "score": value} for index, value in enumerate(scores)]
+    return {"id": new_id("score"), "object": "list", "created": now(), "model": service.name, "data": data}
 
 
 def _encoder(service: Service) -> Any:

@@ -57,6 +57,8 @@ def open_service(args: argparse.Namespace, say: Say) -> Service:
 
         if args.soft_prompt:
             raise ModelError("an encoder takes no soft prompt", where=args.model)
+        if loaded.head == "reward":
+            details["scores"] = True
         length = min(loaded.max_length, args.max_length or loaded.max_length)
         return Service(name, renderer, length, encoder=Encoder(loaded), details=details)
     say("choosing how to run it")

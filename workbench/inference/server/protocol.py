@@ -161,6 +161,18 @@ class TextsRequest(Part):
     top_k: Annotated[int, Field(ge=1, le=1000)] = 5
 
 
+class ScoreRequest(Part):
+    """`POST /v1/score`: answers to a prompt, which is text or messages; vLLM's names for two texts too."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    tools: list[Any] | None = None
+    completions: Annotated[list[str | list[dict[str, Any]]], Field(max_length=1024)] | None = None
+    text_1: str | None = None
+    text_2: str | list[str] | None = None
+
+
 class TokenizeRequest(Part):
     """`POST /tokenize`, with a text or with a chat."""
 

@@ -30,6 +30,7 @@ from workbench.objectives.reward.pairs_apart import pairs_apart
 from workbench.objectives.reward.references import reference_rows
 from workbench.objectives.reward.report import Scored, held_out_scores, report
 from workbench.objectives.reward.rows import EXTRA, RankedRows, padded
+from workbench.objectives.reward.scoring import RewardScorer
 from workbench.objectives.reward.view import views_of
 from workbench.objectives.task import bare
 
@@ -190,6 +191,17 @@ class RewardModeling(Objective):
             ids, mask = padded(sequences[start : start + SCORED_AT_ONCE], self.pad_token_id)
             batch = Batch({"input_ids": ids, "attention_mask": mask}, (), 0)
             found += self.forward(model, self.tensors(batch, device)).tolist()
+        return found
+
+    def answers(
+        self, model: nn.Module, records: Sequence[Mapping[str, Any]], max_length: int, batch_size: int
+    ) -> list[dict[str, Any]]:
+        """`scores` of the answers to each record (None for what is blank or does not fit), and `prediction`,
+        the number of the best from 0; `batch_size` is left to the lengths."""
+        found = []
+        for scores in RewardScorer(model, self.tokenizer, max_length).each(records):
+            best = max((score for score in scores if score is not None), default=None)
+            found.append({"prediction": None if best is None else scores.index(best), "scores": scores})
         return found
 
     def default_prompts(self, store: PreferenceStore) -> list[str]:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench.store.runs import Run
+from workbench.tui.train.held_out_pane import HeldOutSource
 from workbench.tui.train.info_pane import InfoSource
 from workbench.tui.train.log_pane import LogSource
 from workbench.tui.train.machine_pane import MachineSource
 from workbench.tui.train.recipe_pane import RecipeSource
+from workbench.tui.train.rollouts_pane import RolloutsSource
 from workbench.tui.train.rows import Row
 from workbench.tui.train.samples_pane import SamplesSource
 from workbench.tui.train.sources import Source
@@ -55,6 +57,22 @@ PANES = (
         False,
         "Show what the model made of its prompts.",
         lambda subject: SamplesSource(subject.run),
+    ),
+    Pane(
+        "held_out",
+        "h",
+        "held-out",
+        False,
+        "Show how a reward model does on held-out prompts.",
+        lambda subject: HeldOutSource(subject.run, subject.symbols),
+    ),
+    Pane(
+        "rollouts",
+        "w",
+        "rollouts",
+        False,
+        "Show what a policy writes, its rewards and its KL.",
+        lambda subject: RolloutsSource(subject.run, subject.symbols),
     ),
     Pane(
         "recipe",
