@@ -176,11 +176,6 @@ def check_ppo(recipe: Any) -> None:
         raise ValueError(
             "objective.name ppo begins with a model that can already write: model.model_name_or_path"
         )
-    if not section.parts:
-        raise ValueError(
-            "objective.name ppo needs a reward: ppo.reward_model_path, ppo.reward_function or "
-            "ppo.reward_pattern"
-        )
     if recipe.tuning.method not in ("full", "lora"):
         raise ValueError(
             f"objective.name ppo trains with tuning.method full or lora, not {recipe.tuning.method}"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.data.records.prompts import user_text
+from workbench.errors import RecipeError
 from workbench.objectives.ppo.rewards import FunctionReward, RegexReward, sum_of_rewards
 from workbench.recipe.ppo_section import FUNCTION, MODEL, PATTERN
 from workbench.training.ppo.reward_model import RewardModel
@@ -32,6 +33,12 @@ class Rewarder:
 
     def __init__(self, recipe: Recipe, tokenizer: Any, device: torch.device) -> None:
         section = recipe.ppo
+        if not section.parts:
+            raise RecipeError(
+                "there is no reward to learn from",
+                where="the section ppo of the recipe",
+                hint="name one: ppo.reward_model_path, ppo.reward_function or ppo.reward_pattern",
+            )
         self.weights = {str(name): weight for name, weight in section.reward_weights.items()}
         self.tokenizer = tokenizer
         self.model = RewardModel(recipe, tokenizer, device) if section.reward_model_path else None
