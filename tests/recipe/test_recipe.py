@@ -209,5 +209,5 @@ def test_presets_are_listed_by_size_and_ones_own_after_them(home: Path) -> None:
     decoders = ["quickstart", "nano", "micro", "mini", "small", "125m", "350m"]
     others = ["bert-nano", "modernbert-nano", "electra-nano", "xlnet-nano", "t5-nano", "bart-nano"]
     sentiment = [f"sentiment-{method}" for method in ("prompt", "prefix", "lora", "full")]
-    tuned = ["classify", "regress", "tag", "span", "sft", "reward", "dpo"]
+    tuned = ["classify", "regress", "tag", "span", "sft", "reward", "dpo", "ppo", "rloo"]
     assert names == [*decoders, *others, *tuned, *sentiment, "aaa"]
