@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from real_terminal import Terminal
 from textual.css.query import NoMatches
 from textual.pilot import Pilot
 
@@ -32,6 +33,20 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
+
+
+@pytest.fixture
+def terminal(plain_terminal: None) -> Iterator[Callable[..., Terminal]]:
+    """Open terminals that are closed at the end."""
+    opened: list[Terminal] = []
+
+    def make(columns: int = 80, rows: int = 24, **environment: str) -> Terminal:
+        opened.append(Terminal(columns, rows, **environment))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from textual.events import Click
 from textual.message import Message
 from textual.widget import Widget
 
+from workbench.tui.rank.lines import Lines
 from workbench.tui.rank.words import LIMIT, STEP, answer_lines
 from workbench.tui.text import strip_control
 from workbench.tui.widgets.styles import part_style, row_style
-from workbench.tui.widgets.text_lines import Line, Span, TextLines, wrap
+from workbench.tui.widgets.text_lines import Line, Span, wrap
 
 PREVIEW = 200
 
@@ -57,10 +58,10 @@ class Head(Widget):
         return text
 
 
-class Body(TextLines, can_focus=False, inherit_bindings=False):
+class Body(Lines, can_focus=False, inherit_bindings=False):
     """What an answer says. It has no keys of its own: those of the ranking scroll it."""
 
-    DEFAULT_CSS = "Body { scrollbar-gutter: stable; scrollbar-size-vertical: 1; padding: 0 1; }"
+    DEFAULT_CSS = "Body { scrollbar-size-vertical: 1; padding: 0 1; }"
 
 
 class AnswerPane(Container):

@@ -65,7 +65,7 @@ class Answers(Container):
             pane.take(text_of(answer.content), cut_off=answer.finish_reason == "length")
         self.set_reactive(Answers.focus_at, 0)
         self.set_reactive(Answers.large, False)
-        self._arrange()
+        self.place_all()
 
     def place(self, ranks: Sequence[int | None]) -> None:
         """Show the place of each."""
@@ -75,15 +75,15 @@ class Answers(Container):
     # What follows from the state.
 
     def on_resize(self, event: Resize) -> None:
-        self._arrange()
+        self.place_all()
 
     def watch_focus_at(self) -> None:
         if self.comparing:
             self._compare()
-        self._arrange()
+        self.place_all()
 
     def watch_markdown(self) -> None:
-        self._arrange()
+        self.place_all()
 
     watch_turned = watch_large = watch_markdown
 
@@ -93,7 +93,7 @@ class Answers(Container):
         else:
             for pane in self._panes:
                 pane.marked = pane.alike = None
-            self._arrange()
+            self.place_all()
 
     def needed(self, width: int) -> int:
         """The rows in which all would be seen whole, in so many cells."""
@@ -109,7 +109,7 @@ class Answers(Container):
         inner = width // columns - FRAME - (1 if columns > 1 else 0)
         return [1 + pane.lay_out(max(8, inner), self.markdown) for pane in self.panes]
 
-    def _arrange(self) -> None:
+    def place_all(self) -> None:
         """Give every answer its place and its rows."""
         if not self.count or not self.size.width or not self.is_attached:
             return
@@ -180,7 +180,7 @@ class Answers(Container):
             return
         for pane, (marked, alike) in zip(self.panes, found, strict=True):
             pane.marked, pane.alike = marked, alike
-        self._arrange()
+        self.place_all()
 
     # What keys ask for.
 
@@ -193,7 +193,7 @@ class Answers(Container):
         """Lay out more of a long answer, and of all that are as long when they scroll together."""
         panes = self.panes if self.together else self.panes[self.focus_at : self.focus_at + 1]
         if any([pane.more() for pane in panes]):
-            self._arrange()
+            self.place_all()
 
     @property
     def has_more(self) -> bool:

@@ -28,7 +28,8 @@ class ChoiceScreen(ModalScreen[str | None]):
         border: round $primary; background: $surface; padding: 0 1;
     }
     ChoiceScreen Static { width: 100%; height: auto; text-style: bold; }
-    ChoiceScreen PickList { height: auto; max-height: 16; border: none; background: $surface; padding: 0; }
+    ChoiceScreen PickList { height: auto; max-height: 16; background: $surface; padding: 0; }
+    ChoiceScreen PickList, ChoiceScreen PickList:focus { border: none; }
     """
     BINDINGS = bindings(
         Command("choice.back", "escape,q", "back", "back", "Choose none of them."),

@@ -25,24 +25,23 @@ TAB_COMMANDS = (
     Command("rank.generate", "g", "generate", "generate", "Have missing answers made, or stop that."),
     Command("rank.annotator", "a", "annotator", "annotator", "Say under whose name you rank."),
     Command("rank.delete", "D", "delete", "delete", "Delete the session, after asking."),
-    Command("rank.cancel", "escape", "cancel", "back", "Leave the question.", footer=False),
+    Command("rank.cancel", "escape", "cancel", "back", "Leave the question."),
 )
 
 RANKING_COMMANDS = (
     Command("ranking.put_1", "1", "put('1')", "to 9 rank", "Put answer 1 (2 … 9) at the next rank."),
+    # One line in the help says it for all of them.
     *(
-        Command(f"ranking.put_{n}", str(n), f"put('{n}')", f"rank {n}", f"Put answer {n} there.", False)
+        Command(f"ranking.put_{n}", str(n), f"put('{n}')", "", f"Put answer {n} at the next rank.", False)
         for n in range(2, MOST_ANSWERS + 1)
     ),
-    Command(
-        "ranking.tie", "equals_sign", "put('=')", "tie", "Tie the next with the last; first of all: tie all."
-    ),
+    Command("ranking.tie", "equals_sign", "put('=')", "tie", "Tie the next with the last; first: tie all."),
     Command("ranking.commit", "enter", "do('commit')", "commit", "Write the ranking down, and go on."),
-    Command("ranking.undo", "u", "do('undo')", "undo", "Undo the last key, then what was written down."),
+    Command("ranking.undo", "u", "do('undo')", "undo", "Undo a key, then what was written down."),
     Command("ranking.skip", "s", "do('skip')", "skip", "Skip these answers."),
     Command("ranking.best", "b", "put('b')", "best only", "Only the best counts, the others are tied."),
     Command("ranking.bad", "x", "put('x')", "all bad", "All of them are bad."),
-    Command("ranking.flag", "f", "do('flag')", "flag", "Flag it for others to look at, or no longer."),
+    Command("ranking.flag", "f", "do('flag')", "flag", "Flag it for others to see, or no longer."),
     Command("ranking.note", "e", "note", "note", "Write a note about it."),
     Command(
         "ranking.back", "left_square_bracket", "do('back')", "before", "Look at what was decided before."
@@ -52,7 +51,7 @@ RANKING_COMMANDS = (
     ),
     Command("ranking.redo", "U,ctrl+r", "do('redo')", "redo", "Take the last undo back.", footer=False),
     Command(
-        "ranking.differences",
+        "ranking.differ",
         "d",
         "differences",
         "differences",
@@ -61,16 +60,10 @@ RANKING_COMMANDS = (
     Command("ranking.turn", "tab,right", "turn(1)", "next answer", "Go to the next answer."),
     Command("ranking.turn_back", "shift+tab,left", "turn(-1)", "before", "Go to the answer before.", False),
     Command("ranking.large", "z", "large", "large", "Show the answer alone, or all again."),
-    Command(
-        "ranking.markdown", "m", "markdown", "raw", "Lay answers out as Markdown, or show them as they came."
-    ),
-    Command("ranking.layout", "l", "layout", "layout", "Put answers beside, or beneath, each other.", False),
-    Command(
-        "ranking.together", "c", "together", "together", "Scroll all answers together, or one alone.", False
-    ),
-    Command(
-        "ranking.prompt", "p", "prompt", "prompt", "Show more of the prompt, a line of it, or some.", False
-    ),
+    Command("ranking.markdown", "m", "markdown", "raw", "Show answers as they came, or as Markdown."),
+    Command("ranking.layout", "l", "layout", "layout", "Answers beside each other, or beneath.", False),
+    Command("ranking.together", "c", "together", "together", "Scroll all together, or one alone.", False),
+    Command("ranking.prompt", "p", "prompt", "prompt", "Show more of the prompt, a line, or some.", False),
     Command("ranking.prompt_down", "J", "scroll_prompt(1)", "prompt down", "Scroll the prompt down.", False),
     Command("ranking.prompt_up", "K", "scroll_prompt(-1)", "prompt up", "Scroll the prompt up.", False),
     Command("ranking.more", "greater_than_sign", "more", "more", "Lay out more of a long answer."),
@@ -80,7 +73,5 @@ RANKING_COMMANDS = (
     Command("ranking.page_up", "pageup", "page(-1)", "page", "Scroll a page up.", footer=False),
     Command("ranking.home", "home", "end(False)", "start", "Go to the start of the answer.", footer=False),
     Command("ranking.end", "end", "end(True)", "end", "Go to the end of the answer.", footer=False),
-    Command(
-        "ranking.leave", "escape", "leave", "back", "Back to the sessions; what is typed is kept.", False
-    ),
+    Command("ranking.leave", "escape", "leave", "back", "Back to the sessions; what is typed stays.", False),
 )

@@ -150,7 +150,7 @@ class Ranker:
             on = not self.flagged
             self.task = await self._with(lambda annotator: annotator.flag(task, on=on))
             self._marked[task.turn] = (on, self._marked.get(task.turn, (False, ()))[1])
-            self.said = "flagged" if on else "no longer flagged"
+            self.said = "" if on else "no longer flagged"
             await self._stand()
 
     async def note(self, text: str) -> None:

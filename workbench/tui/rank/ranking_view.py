@@ -22,12 +22,13 @@ from workbench.tui.notices import notice_text
 from workbench.tui.rank.answers import Answers
 from workbench.tui.rank.commands import RANKING_COMMANDS
 from workbench.tui.rank.desk import Desk
+from workbench.tui.rank.lines import Lines
 from workbench.tui.rank.order_line import OrderLine
 from workbench.tui.rank.ranker import Ranker
 from workbench.tui.rank.waiting import waiting_lines
 from workbench.tui.rank.words import prompt_lines
 from workbench.tui.text import reveal_control
-from workbench.tui.widgets.text_lines import Line, TextLines, plain, wrap
+from workbench.tui.widgets.text_lines import Line, plain, wrap
 
 POLL_SECONDS = 1.0
 LEAVING_SECONDS = 2.0
@@ -36,10 +37,10 @@ SLOW_SECONDS = 0.5
 PROMPT_SHARES = {"some": 0.25, "all": 0.6, "line": 0.0}
 
 
-class PromptText(TextLines, can_focus=False, inherit_bindings=False):
+class PromptText(Lines, can_focus=False, inherit_bindings=False):
     """What was asked; `p` shows more of it."""
 
-    DEFAULT_CSS = "PromptText { padding: 0 1; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }"
+    DEFAULT_CSS = "PromptText { padding: 0 1; scrollbar-size-vertical: 1; }"
 
     def look_at(self, *, end: bool) -> None:
         """Show its end, or its beginning."""
@@ -87,7 +88,7 @@ class RankingView(Container, can_focus=True):
         yield Static("", id="rank-standing", markup=False)
         yield PromptText()
         yield Answers()
-        waiting = TextLines(id="rank-waiting")
+        waiting = Lines(id="rank-waiting")
         waiting.can_focus = False
         yield waiting
         yield Static("", id="rank-error", markup=False)
@@ -188,7 +189,7 @@ class RankingView(Container, can_focus=True):
         self.set_class(waiting, "-waiting")
         if waiting:
             self._shown = None
-            self.query_one("#rank-waiting", TextLines).set_lines(waiting_lines(ranker, self.error))
+            self.query_one("#rank-waiting", Lines).set_lines(waiting_lines(ranker, self.error))
         elif ranker.task is not None:
             task = ranker.task
             fresh = self._shown != task.turn
@@ -202,7 +203,15 @@ class RankingView(Container, can_focus=True):
                 self.call_after_refresh(self.query_one(PromptText).look_at, end=talk)
             self.answers.place(ranker.draft.ranks)
             self.query_one(OrderLine).show(ranker)
+            if fresh:
+                self.call_after_refresh(self._settle)
         self.refresh_bindings()
+
+    def _settle(self) -> None:
+        """Once more, with the sizes that things have now: what was hidden had none."""
+        if self.is_attached and self.query(OrderLine):
+            self._draw_prompt()
+            self.answers.place_all()
 
     def _draw_error(self) -> None:
         place = self.query_one("#rank-error", Static)

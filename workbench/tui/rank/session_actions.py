@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from textual.containers import Container
+from textual.widgets import Static
 
 from workbench.errors import WorkbenchError
 from workbench.store.preferences.database import Database
@@ -66,16 +68,23 @@ class SessionActions(Container):
 
     # Questions of one line.
 
-    def ask(self, what: str, placeholder: str, then: Answered, value: str = "") -> None:
+    def ask(self, words: str, then: Answered, value: str = "") -> None:
         """Ask for a line, and do something with it."""
         self._answered_by = then
-        self.question.placeholder = placeholder
+        asked = self.query_one("#rank-asked", Static)
+        asked.update(reveal_control(words))
+        asked.display = True
         self.question.ask(value)
+
+    def put_question_away(self) -> None:
+        """Ask no more."""
+        self.query_one("#rank-asked").display = False
+        self.question.put_away()
+        self.take_keys()
 
     def answered(self, text: str) -> None:
         """The line is there; an empty one is none."""
-        self.question.put_away()
-        self.take_keys()
+        self.put_question_away()
         if text:
             self._answered_by(text)
 
@@ -107,8 +116,7 @@ class SessionActions(Container):
         self.app.push_screen(NewSessionScreen(), made)
 
     def action_import(self) -> None:
-        placeholder = "a JSONL file of rankings, pairs, Argilla's or Arena's, or of answers"
-        self.ask("import", placeholder, self._import)
+        self.ask("A JSONL file of rankings, pairs, Argilla's or Arena's, or of answers:", self._import)
 
     def _import(self, text: str) -> None:
         from workbench.store.preferences.exchange.importing import import_file
@@ -137,8 +145,7 @@ class SessionActions(Container):
         def chosen(format: str | None) -> None:
             if format is not None:
                 path = Path.cwd() / f"{name}-{format}.jsonl"
-                placeholder = "the file it is written to"
-                self.ask("export", placeholder, lambda text: self._export(name, format, text), str(path))
+                self.ask(f"Write {format} of {name} to:", partial(self._export, name, format), str(path))
 
         self.app.push_screen(ChoiceScreen(f"Export {name} as", FORMATS), chosen)
 
@@ -226,7 +233,7 @@ class SessionActions(Container):
         self.app.push_screen(FiguresScreen(self.session, pane))
 
     def action_annotator(self) -> None:
-        self.ask("annotator", "the name under which you rank", self._rename, self.annotator)
+        self.ask("The name under which you rank:", self._rename, self.annotator)
 
     def _rename(self, name: str) -> None:
         from workbench.store.preferences.annotator import LONGEST_NAME
@@ -238,6 +245,8 @@ class SessionActions(Container):
         self.run_worker(lambda: self._save_name(name), thread=True, group="settings")
         if isinstance(self.open_session, str) and self.open_session:
             self.ranking.begin(self.open_session, name)
+        else:
+            self.read()
         notify(self.app, f"You rank as {reveal_control(name)}")
 
     def _save_name(self, name: str) -> None:

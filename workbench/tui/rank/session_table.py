@@ -29,26 +29,29 @@ class Column:
     title: str
     width: int
     keep: int
-    text: Callable[[SessionRow], str]
+    text: Callable[[SessionRow, str], str]
     right: bool = False
 
 
 COLUMNS = (
-    Column("prompts", 7, 3, lambda row: f"{row.prompts:,}", True),
-    Column("ready", 7, 6, lambda row: f"{row.ready:,}", True),
-    Column("ranked", 7, 8, lambda row: f"{max(row.ranked.values(), default=0):,}", True),
-    Column("flagged", 7, 4, lambda row: f"{row.flagged:,}" if row.flagged else "–", True),
-    Column("answers", 13, 7, lambda row: row.state),
-    Column("by", 22, 5, lambda row: row.people or "nobody yet"),
-    Column("of", 40, 2, lambda row: row.source),
-    Column("made", 16, 1, lambda row: clock(row.session.created)),
+    Column("prompts", 7, 3, lambda row, _: f"{row.prompts:,}", True),
+    Column("ready", 7, 6, lambda row, _: f"{row.ready:,}", True),
+    Column("by you", 7, 8, lambda row, name: f"{row.ranked.get(name, 0):,}", True),
+    Column("flagged", 7, 4, lambda row, _: f"{row.flagged:,}" if row.flagged else "–", True),
+    Column("answers", 13, 7, lambda row, _: row.state),
+    Column("ranked by", 22, 5, lambda row, _: row.people or "nobody yet"),
+    Column("of", 40, 2, lambda row, _: row.source),
+    Column("made", 16, 1, lambda row, _: clock(row.session.created)),
 )
 NAME_WIDTHS = (16, 36)
 MARK = 2
 
 
 class SessionTable(ScrollView, can_focus=True):
-    """Rows as they come, the newest first. The cursor stays on its session when others come."""
+    """Rows as they come, the newest first. The cursor stays on its session when others come.
+
+    `annotator` is whoever looks at it.
+    """
 
     HELP_TITLE = "Table of sessions"
     DEFAULT_CSS = """
@@ -63,6 +66,7 @@ class SessionTable(ScrollView, can_focus=True):
     BINDINGS = bindings(*TABLE_COMMANDS)
 
     selected: reactive[str] = reactive("", init=False)
+    annotator: reactive[str] = reactive("", init=False)
 
     class Moved(Message):
         """The cursor went to another session."""
@@ -153,7 +157,7 @@ class SessionTable(ScrollView, can_focus=True):
         under = row.name == self.selected
         if under:
             base = row_style(self, "session-table--cursor", base)
-        cells = [(column, reveal_control(column.text(row))) for column in self._columns]
+        cells = [(column, reveal_control(column.text(row, self.annotator))) for column in self._columns]
         dim = base if under else part_style(self, "session-table--dim", base)
         return self._line(row.name, cells, base, dim, width, "> " if under else "  ")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import on
 from textual.app import ComposeResult
 from textual.reactive import reactive
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from workbench.errors import WorkbenchError
 from workbench.tui.commands import bindings
@@ -13,13 +13,13 @@ from workbench.tui.notices import notify_error
 from workbench.tui.rank.annotator_name import annotator_name
 from workbench.tui.rank.commands import TAB_COMMANDS
 from workbench.tui.rank.desk import Desk
+from workbench.tui.rank.lines import Lines
 from workbench.tui.rank.ranking_view import RankingView
 from workbench.tui.rank.session_actions import SessionActions
 from workbench.tui.rank.session_rows import SessionReader, SessionRow
 from workbench.tui.rank.session_table import SessionTable
 from workbench.tui.rank.waiting import no_sessions
 from workbench.tui.widgets.prompt import Prompt
-from workbench.tui.widgets.text_lines import TextLines
 
 READ_SECONDS = 2.0
 
@@ -34,6 +34,7 @@ class RankTab(SessionActions):
     RankTab #rank-empty { padding: 1 2; display: none; }
     RankTab.-empty SessionTable { display: none; }
     RankTab.-empty #rank-empty { display: block; }
+    RankTab #rank-asked { height: 1; padding: 0 1; color: $text-muted; display: none; }
     RankTab RankingView { display: none; }
     RankTab.-ranking RankingView { display: block; }
     RankTab.-ranking SessionTable, RankTab.-ranking #rank-empty { display: none; }
@@ -53,14 +54,15 @@ class RankTab(SessionActions):
 
     def compose(self) -> ComposeResult:
         yield SessionTable()
-        yield TextLines(id="rank-empty")
+        yield Lines(id="rank-empty")
         yield RankingView(self.desk)
+        yield Static("", id="rank-asked", markup=False)
         yield Prompt("", id="rank-question")
 
     def on_mount(self) -> None:
         if not self.children:  # the app is being closed, and nothing was composed
             return
-        self.query_one("#rank-empty", TextLines).set_lines(no_sessions())
+        self.query_one("#rank-empty", Lines).set_lines(no_sessions())
         self.read()
         self.set_interval(READ_SECONDS, self._read_again)
 
@@ -138,6 +140,7 @@ class RankTab(SessionActions):
             self._reading = False
         if not self.is_attached or not self.query(SessionTable):
             return
+        self.table.annotator = self.annotator
         self.table.show(rows)
         if self._wanted in {row.name for row in rows}:
             self.table.selected, self._wanted = self._wanted, ""
@@ -178,7 +181,7 @@ class RankTab(SessionActions):
     @on(RankingView.NoteWanted)
     def _note_wanted(self, message: RankingView.NoteWanted) -> None:
         message.stop()
-        self.ask("note", "a note about these answers; enter keeps it", self.ranking.do_note)
+        self.ask("A note about these answers; enter keeps it, esc does not:", self.ranking.do_note)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if isinstance(self.app.focused, Input):
@@ -203,5 +206,4 @@ class RankTab(SessionActions):
         self.answered(message.value.strip())
 
     def action_cancel(self) -> None:
-        self.question.put_away()
-        self.take_keys()
+        self.put_question_away()
