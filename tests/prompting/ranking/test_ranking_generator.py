@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from workbench.inference import launch
 from workbench.inference.generation import Completion, Request, Response
 from workbench.prompting.ranking import generator as generating
 from workbench.prompting.ranking import opened
+from workbench.prompting.ranking import report as reporting
 from workbench.prompting.ranking import status as files
 from workbench.prompting.ranking.__main__ import generate
 from workbench.prompting.ranking.control import generation_status
@@ -299,8 +301,13 @@ async def test_models_take_turns_where_there_is_no_memory_for_both(
 
 
 def test_a_full_disk_ends_it_with_nothing_half_written(
-    database: Database, tmp_path: Path, server: ScriptedServer
+    database: Database, tmp_path: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def full(*words: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    # The log is on that disk, too.
+    monkeypatch.setattr(reporting, "print", full, raising=False)
     session = session_of(database, tmp_path)
     server.script = lambda body, index: "x" * 10_000
     ((pages,),) = database.rows("PRAGMA page_count")

@@ -46,7 +46,7 @@ class Report:
         """What it is at."""
         if message != self.status.message:
             if message:
-                print(f"{time.strftime('%F %T')} {message}", flush=True)
+                _log(message)
             self.status.message, self._dirty = message, True
             self.tick()
 
@@ -90,11 +90,11 @@ class Report:
         status = self.status
         status.state, status.message = state, message
         status.error = None if error is None else error.as_dict()
-        print(f"{time.strftime('%F %T')} {state}: {message if error is None else error.render()}", flush=True)
         with contextlib.suppress(OSError):
             self._reserve_path.unlink(missing_ok=True)
         with contextlib.suppress(StorageError):
             self.tick(now=True)
+        _log(f"{state}: {message if error is None else error.render()}")
 
     @property
     def _reserve_path(self) -> Path:
@@ -116,3 +116,9 @@ class Report:
         spent = min(RATE_SECONDS, now - self._began)
         made = sum(count for _, count in self._answered)
         return made / spent if made and spent > 0 else None
+
+
+def _log(message: str) -> None:
+    """A line of the log, which is lost where the disk is full."""
+    with contextlib.suppress(OSError):
+        print(f"{time.strftime('%F %T')} {message}", flush=True)
