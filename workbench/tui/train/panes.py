@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench.store.runs import Run
+from workbench.tui.train.held_out_pane import HeldOutSource
 from workbench.tui.train.info_pane import InfoSource
 from workbench.tui.train.log_pane import LogSource
 from workbench.tui.train.machine_pane import MachineSource
@@ -56,6 +57,14 @@ PANES = (
         False,
         "Show what the model made of its prompts.",
         lambda subject: SamplesSource(subject.run),
+    ),
+    Pane(
+        "held_out",
+        "h",
+        "held-out",
+        False,
+        "Show how a reward model does on held-out prompts.",
+        lambda subject: HeldOutSource(subject.run, subject.symbols),
     ),
     Pane(
         "rollouts",
