@@ -170,11 +170,17 @@ def _write(path: Path, text: str) -> None:
 def run_list(args: argparse.Namespace) -> int:
     """Handle `workbench rank list`."""
     from workbench.cli import render
+    from workbench.prompting.ranking.control import generation_status
     from workbench.store.preferences.sessions import counts, list_sessions
 
     with _opened() as database:
         told = [
-            {"name": session.name, "created": session.created, **asdict(counts(database, session))}
+            {
+                "name": session.name,
+                "created": session.created,
+                **asdict(counts(database, session)),
+                "generation": generation_status(session).state,
+            }
             for session in list_sessions(database)
         ]
     if args.json:
@@ -185,7 +191,8 @@ def run_list(args: argparse.Namespace) -> int:
     for one in told:
         people = ", ".join(f"{name} {number:,}" for name, number in one["decisions"].items() if number)
         sizes = f"{one['prompts']:,} prompts, {one['answers']:,} answers in {one['items']:,} sets"
-        print(render.literal(f"{one['name']}  {sizes}; decisions: {people or 'none'}"))
+        state = "" if one["generation"] in ("idle", "finished") else f" (generation {one['generation']})"
+        print(render.literal(f"{one['name']}  {sizes}{state}; decisions: {people or 'none'}"))
     return 0
 
 

@@ -122,3 +122,7 @@ def test_a_run_without_a_beginning_or_an_end_cannot_be_compared(finished: Run) -
     other.final_path.mkdir()
     with pytest.raises(RunError, match="began with no model"):
         old_and_new(other)
+    labels = create_run(load("bert-nano", ["run.name=encoder"]))
+    labels.final_path.mkdir()
+    with pytest.raises(RunError, match="what mlm makes answers nothing"):
+        old_and_new(labels)

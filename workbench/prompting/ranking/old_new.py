@@ -19,6 +19,8 @@ from workbench.store.runs import Run, find_run
 
 PROMPTS = 50
 """At even odds, 50 decisions tell a model that wins two times in three from a coin (p = 0.02)."""
+ANSWERING = ("clm", "sft", "dpo", "ppo", "denoise")
+"""Objectives of models that write; what others make has no answers to be ranked."""
 COMPARED = "old_against_new"
 """Where the settings of such a session name the run."""
 SAMPLING: Mapping[str, Any] = {"temperature": TEMPERATURE, "max_tokens": MAX_TOKENS}
@@ -27,13 +29,20 @@ SAMPLING: Mapping[str, Any] = {"temperature": TEMPERATURE, "max_tokens": MAX_TOK
 def old_and_new(run: Run) -> tuple[ModelSource, ModelSource]:
     """The model that a run began with, and its result.
 
-    Raises `RunError` where it began with none, or has not ended with one yet.
+    Raises `RunError` where it began with none, has not ended with one yet, or with one that writes nothing.
     """
     if not run.final_path.is_dir():
         raise RunError(
             "the run has no final model yet", where=str(run.path), hint="wait until it is finished"
         )
-    section = run.recipe().model
+    recipe = run.recipe()
+    if recipe.objective.name not in ANSWERING:
+        raise RunError(
+            f"what {recipe.objective.name} makes answers nothing that could be ranked",
+            where=str(run.recipe_path),
+            hint=f"compare runs of {', '.join(ANSWERING)}",
+        )
+    section = recipe.model
     if section.model_name_or_path is None:
         raise RunError(
             "the run began with no model but with random weights: there is nothing to compare it with",
@@ -71,7 +80,7 @@ def old_against_new(
         models,
         (dict(sampling),),
         samples,
-        f"Which answer is better? (A model before and after {run.name}; which is which stays hidden.)",
+        f"which answer is better (before and after {run.name}, blind)",
         seed=seed,
         extra={COMPARED: run.name},
     )

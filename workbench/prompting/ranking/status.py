@@ -132,7 +132,7 @@ def _read(session: Session) -> GenerationStatus:
         return GenerationStatus()
     if status.state in ACTIVE and not _lives(status):
         status.state = "lost"
-        status.message = "the generator's process is gone; what it made is kept"
+        status.message = f"the generator's process is gone; what it made is kept ({log_path(session.name)})"
     elif status.state == "running" and stop_path(session.name).exists():
         status.state = "stopping"
     return status
