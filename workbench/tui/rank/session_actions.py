@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from workbench.errors import WorkbenchError
 from workbench.store.preferences.database import Database
-from workbench.store.preferences.sessions import delete_session, find_session
+from workbench.store.preferences.sessions import find_session
 from workbench.tui.notices import notify, notify_error
 from workbench.tui.rank.choice_screen import ChoiceScreen
 from workbench.tui.rank.desk import Desk
@@ -177,19 +177,18 @@ class SessionActions(Container):
             row.people or "nobody"
         )
 
-        def work(database: Database) -> str:
-            _end_generating(database, row.name)
-            delete_session(database, find_session(database, row.name))
-            return row.name
+        def work() -> tuple[str, str]:
+            from workbench.prompting.ranking.delete import delete
 
-        def done(name: str) -> None:
-            notify(self.app, f"Deleted {reveal_control(name)}")
-            self.read()
+            # Not at the desk: it waits for the generator to end.
+            with Database() as database:
+                delete(database, find_session(database, row.name))
+            return f"Deleted {reveal_control(row.name)}", ""
 
         question = Confirm(
             f"Delete {reveal_control(row.name)}? There is no way back.", reveal_control(detail), "delete it"
         )
-        self.app.push_screen(question, lambda answer: self._at_desk(work, done) if answer else None)
+        self.app.push_screen(question, lambda answer: self._in_thread(work, self.read) if answer else None)
 
     @property
     def can_generate(self) -> bool:
@@ -299,17 +298,6 @@ def _imported(import_file: Callable[..., object], path: Path) -> tuple[str, str]
     assert isinstance(found, Imported)
     words = f"{found.records:,} records: {found.decisions:,} decisions, {found.items:,} sets of answers"
     return f"{words} added to {reveal_control(found.session.name)}", found.session.name
-
-
-def _end_generating(database: Database, name: str) -> None:
-    from workbench.prompting.ranking.control import stop_generating, wait_until_over
-    from workbench.prompting.ranking.status import remove_folder
-
-    session = find_session(database, name)
-    if session.settings.models:
-        stop_generating(session)
-        wait_until_over(session, 5.0)
-    remove_folder(name)
 
 
 def _for_training(database: Database, name: str, preset: str) -> Path:
