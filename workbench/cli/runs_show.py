@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from workbench.store.runs import Run
 
 LAST_SAMPLES = 3
+NOTE_WIDTH = 100
 
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
@@ -45,6 +47,8 @@ def gather(run: Run) -> dict[str, Any]:
     from workbench.cli.summary import as_dict
     from workbench.errors import WorkbenchError
     from workbench.recipe import Recipe, difference
+    from workbench.store.metrics import read_metrics
+    from workbench.store.run_notes import notes_on
 
     try:
         changes = {key: value for key, value, _ in difference(run.recipe(), Recipe())}
@@ -58,6 +62,7 @@ def gather(run: Run) -> dict[str, Any]:
         "checkpoints": [path.name for path in run.checkpoints()],
         "size_bytes": run.size(),
         "log": str(run.log_path),
+        "notes": notes_on(run.status().objective, read_metrics(run.metrics_path)),
         "last_metrics": last_values(run),
         "last_samples": SampleTail(run, from_start=True).poll()[-LAST_SAMPLES:],
     }
@@ -75,6 +80,8 @@ def page(facts: dict[str, Any]) -> str:
             f"  {label}: {error[key]}" for label, key in (("where", "where"), ("try", "hint")) if error[key]
         ]
         parts.append(render.style(render.literal("\n".join(lines), keep_lines=True), "red"))
+    for note in facts["notes"]:
+        parts.append(textwrap.fill(note, min(render.columns(), NOTE_WIDTH)))
     changes = [(key, _value(value)) for key, value in facts["recipe_changes"].items() if key != "run.name"]
     for title, items in (
         ("recipe, where it differs from the defaults", changes),

@@ -18,6 +18,7 @@ from workbench.tui.settings import Symbols
 from workbench.tui.train.axes import XAxis
 from workbench.tui.train.chart_grid import ChartGrid
 from workbench.tui.train.commands import CHART_COMMANDS, PANE_COMMANDS, RUN_COMMANDS
+from workbench.tui.train.default_charts import metrics_for
 from workbench.tui.train.empty import words_for
 from workbench.tui.train.panes import PANES
 from workbench.tui.train.polling import PaneRead, PointsRead, Poller, RunsRead, Trouble, Watch
@@ -189,6 +190,9 @@ class TrainTab(ViewActions):
         if not self.whole:
             return
         drawn = self.drawn_runs()
+        names = {entry.run for entry in drawn}
+        objectives = dict.fromkeys(row.status.objective for row in self.rows if row.name in names)
+        self.grid.metrics = self.chosen_metrics or metrics_for(objectives)
         self.grid.drawn = drawn
         self.table.show(self.shown, self.marks(drawn))
         if self._read_once:
@@ -287,7 +291,7 @@ class TrainTab(ViewActions):
     def watch_overlay(self) -> None:
         self.redraw()
 
-    watch_baseline = watch_overlay
+    watch_baseline = watch_chosen_metrics = watch_overlay
 
     def watch_axis(self, axis: XAxis) -> None:
         self.grid.axis = axis

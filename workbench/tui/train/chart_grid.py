@@ -15,14 +15,11 @@ from textual.widgets import Static
 from workbench.tui.settings import Symbols
 from workbench.tui.text import reveal_control
 from workbench.tui.train.axes import AXES, XAxis
+from workbench.tui.train.default_charts import COMPANION, DEFAULT_METRICS
 
 if TYPE_CHECKING:
     from workbench.tui.train.polling import Points
     from workbench.tui.widgets.chart import Chart
-
-DEFAULT_METRICS = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
-# With one run drawn, its held-out loss stands in the chart of its loss too: the gap is what one looks for.
-COMPANION = {"loss": "eval_loss"}
 
 CHART_WIDTH, CHART_HEIGHT = 46, 11
 

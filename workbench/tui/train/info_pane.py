@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from workbench import paths
+from workbench.store.run_notes import NOTED, notes_on
 from workbench.tui.text import clock, meter, reveal_control, short_loss, short_number
 from workbench.tui.train.rows import Row
 from workbench.tui.widgets.text_lines import Line, plain
 from workbench.units import duration
+
+if TYPE_CHECKING:
+    from workbench.store.metrics import MetricsTail
 
 BAR = 30
 NEXT = {
@@ -25,17 +31,31 @@ class InfoSource:
         """`row` gives the present row of the run."""
         self._row, self._symbols = row, symbols
         self._seen: Row | None = None
+        self._metrics: MetricsTail | None = None
 
     def poll(self) -> list[Line] | None:
         row = self._row()
         if row is None or row == self._seen:
             return None
         self._seen = row
-        return summary(row, self._symbols)
+        return summary(row, self._symbols, self._notes(row))
+
+    def _notes(self, row: Row) -> list[str]:
+        """What the curves say, read again as far as they have grown."""
+        from workbench.store.metrics import MetricsTail
+
+        if row.status.objective not in NOTED:
+            return []
+        if self._metrics is None or self._metrics.path != row.run.metrics_path:
+            self._metrics = MetricsTail(row.run.metrics_path, paths.cache_dir("metrics"))
+        self._metrics.poll()
+        while self._metrics.behind:
+            self._metrics.poll()
+        return notes_on(row.status.objective, self._metrics)
 
 
-def summary(row: Row, symbols: str) -> list[Line]:
-    """What there is to say about a run, most urgent first."""
+def summary(row: Row, symbols: str, notes: Sequence[str] = ()) -> list[Line]:
+    """What there is to say about a run, most urgent first; `notes` are what its curves say in words."""
     status = row.status
     lines = [*_state(row), *_error(row)]
     if row.state in NEXT:
@@ -53,6 +73,7 @@ def summary(row: Row, symbols: str) -> list[Line]:
     best = ""
     if status.best_eval_loss is not None:
         best = f", best {short_loss(status.best_eval_loss)} at step {status.best_step}"
+    lines += [plain(note, "warn") for note in notes]
     lines.append(_pair("loss", f"{short_loss(status.loss)}, eval {short_loss(status.eval_loss)}{best}"))
     lines.append(_pair("tokens", f"{short_number(status.num_tokens)}, epoch {status.epoch:.2f}{_speed(row)}"))
     parameters = f", {short_number(status.num_parameters)} parameters" if status.num_parameters else ""

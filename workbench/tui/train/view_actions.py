@@ -6,7 +6,7 @@ from textual.reactive import reactive
 
 from workbench.tui.train.actions import RunActions
 from workbench.tui.train.axes import AXES, XAxis
-from workbench.tui.train.chart_grid import DEFAULT_METRICS, ChartGrid, Drawn, colour_name
+from workbench.tui.train.chart_grid import ChartGrid, Drawn, colour_name
 from workbench.tui.train.rows import ORDERS, Row
 from workbench.tui.train.run_table import RunTable
 from workbench.tui.widgets.prompt import Prompt
@@ -30,6 +30,8 @@ class ViewActions(RunActions):
     pane: reactive[str] = reactive("info")
     pane_open: reactive[bool] = reactive(False)
     large: reactive[str] = reactive("")
+    chosen_metrics: reactive[tuple[str, ...]] = reactive(())
+    """The charts that were chosen; none: those that the runs are watched by."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -237,6 +239,6 @@ class ViewActions(RunActions):
         def chosen(metrics: tuple[str, ...] | None) -> None:
             if metrics is not None:
                 self.grid.first = 0
-                self.grid.metrics = metrics or DEFAULT_METRICS
+                self.chosen_metrics = metrics
 
         self.app.push_screen(ChooseMetrics(known, self.grid.metrics), chosen)
