@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli import parser as grammar
-from workbench.cli import rank_new
+from workbench.cli import rank_generate, rank_new
 
 if TYPE_CHECKING:
     from workbench.store.preferences.database import Database
@@ -32,6 +32,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         commands, "rank", help="rankings of answers: what was preferred", example=EXAMPLE
     )
     rank_new.add_to(group)
+    rank_generate.add_to(group)
     parser = grammar.add_command(
         group,
         "import",
