@@ -16,7 +16,6 @@ import psutil
 from safetensors import SafetensorError
 
 from workbench.errors import StorageError
-from workbench.paths import ensure_dir
 from workbench.store.files import sync_folder
 from workbench.store.wire import Progress
 from workbench.training.checkpoint import disk_error
@@ -35,10 +34,10 @@ def written_aside(target: Path, *, force: bool) -> Iterator[Path]:
     `StorageError` when the target is taken, or the disk refuses.
     """
     check_free(target, force=force)
-    ensure_dir(target.parent)
-    _clean(target)
     temporary = target.with_name(f".writing-{target.name}-{os.getpid()}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _clean(target)
         temporary.mkdir()
         yield temporary
         _sync(temporary)
@@ -46,9 +45,17 @@ def written_aside(target: Path, *, force: bool) -> Iterator[Path]:
     except BrokenPipeError:
         raise
     except (OSError, SafetensorError) as error:
-        raise disk_error(error, target) from error
+        raise _refused(error, target) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _refused(error: OSError | SafetensorError, target: Path) -> StorageError:
+    """The disk's refusal; what helps is another folder, wherever the workbench's own is."""
+    known = disk_error(error, target)
+    if known.hint:
+        known.hint = "free some space, or name a folder on another disk, one that you may write"
+    return known
 
 
 def check_free(target: Path, *, force: bool) -> None:
@@ -98,6 +105,9 @@ def describe(folder: Path, about: dict[str, Any], progress: Progress) -> list[di
         files.append({"name": name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()})
     content = orjson.dumps({**about, "files": files}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     (folder / MANIFEST).write_bytes(content)
+    # Weights come readable by their owner alone from safetensors, whatever the user's mask.
+    for path in paths:
+        path.chmod((folder / MANIFEST).stat().st_mode)
     return files
 
 

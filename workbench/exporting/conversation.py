@@ -69,6 +69,23 @@ def ends_of_turn(tokenizer: Any) -> dict[str, int]:
     return found
 
 
+def end_text(tokenizer: Any) -> str | None:
+    """What the template writes behind an answer where that is no special token, but text like any other: who
+    generates must be told to stop at it. None where there is nothing, or a token."""
+    if template_of(tokenizer) is None or ends_of_turn(tokenizer):
+        return None
+    text = rendered(tokenizer, (USER, ANSWER), ask=False) or ""
+    return text.partition(ANSWER["content"])[2].strip() or None
+
+
+def unmarked_end(tokenizer: Any) -> list[str]:
+    """A note on that, for who reads the export."""
+    text = end_text(tokenizer)
+    if text is None:
+        return []
+    return [f"an answer ends with the text {text}, which is no token of this tokenizer: have it stop there"]
+
+
 def begins_with_bos(tokenizer: Any) -> bool:
     """Whether the template itself writes the token that texts begin with."""
     return bool(tokenizer.bos_token) and _all_begin(tokenizer, (tokenizer.bos_token,))

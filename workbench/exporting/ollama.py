@@ -56,9 +56,10 @@ def write_modelfile(folder: Path, file: str, plan: Plan) -> list[str]:
 
 
 def _stops(plan: Plan) -> list[str]:
-    """The texts of all tokens that end an answer."""
+    """The texts of all tokens that end an answer, and what ends one without being a token."""
     ends = conversation.end_tokens(plan.tokenizer, plan.configs())
-    return [str(plan.tokenizer.convert_ids_to_tokens(token)) for token in ends]
+    text = conversation.end_text(plan.tokenizer)
+    return [*(str(plan.tokenizer.convert_ids_to_tokens(token)) for token in ends), *([text] if text else [])]
 
 
 def _sampling(generation: Any) -> list[tuple[str, float]]:

@@ -43,7 +43,7 @@ def write_safetensors(
         shutil.copyfile(path, target)
     if tokenizer is None:
         return ["there is no tokenizer beside the model, so none was written"]
-    return _complete_ends(folder, source.config, tokenizer)
+    return [*_complete_ends(folder, source.config, tokenizer), *conversation.unmarked_end(tokenizer)]
 
 
 def _write_model(model: Any, folder: Path, dtype: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from workbench.errors import MissingExtraError, ModelError
+from workbench.exporting.conversation import unmarked_end
 from workbench.exporting.dtypes import Q8_0, converted
 from workbench.store.wire import Progress
 
@@ -137,7 +138,7 @@ def plan(source: Source, tokenizer: Any, dtype: str) -> Plan:
     context, notes = _context(config, architecture)
     if dtype == Q8_0 and any(source.tensors.shape(name)[-1] % BLOCK for name in names):
         notes.append(f"weights whose rows are no multiple of {BLOCK} are f16, which q8_0 cannot hold")
-    notes += [*rope.notes, *vocabulary.notes, *frame.notes]
+    notes += [*rope.notes, *vocabulary.notes, *frame.notes, *unmarked_end(tokenizer)]
     return Plan(source, tokenizer, dtype, architecture, rope, vocabulary, frame, context, names, notes)
 
 
