@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from workbench.models.estimate import reference
 from workbench.models.estimate.cache import KeyValueCache, key_value_cache
 from workbench.models.estimate.compute_optimal import ComputeOptimal, compute_optimal
 from workbench.models.estimate.devices import GPUS, MFU, Cost, Gpu, cost_here, cost_on_gpu, find_gpu
@@ -19,6 +20,7 @@ from workbench.models.estimate.load import ANSWERS, Load, load_for, load_of
 from workbench.models.estimate.matrices import matrices
 from workbench.models.estimate.memory import CUDA_CONTEXT, Memory, memory
 from workbench.models.estimate.parameters import Parameters, count
+from workbench.models.estimate.policy import beside_policy, note, with_others
 from workbench.models.estimate.shape import Shape, shape_of
 from workbench.models.estimate.this_machine import Speed, known_speed, measure_speed
 
@@ -106,6 +108,14 @@ def estimate(recipe: Recipe, *, labels: int = 2) -> Estimate:
     checkpointing = training.gradient_checkpointing and shape.family != "xlnet"
     operations = flops(shape, parts, load, tuning=tuning.method, checkpointing=checkpointing)
     in_ram = memory(shape, parts, parameters, load, training, frozen=tuning.method == "frozen")
+    cache = key_value_cache(shape)
+    if recipe.objective.name == "ppo":
+        others = beside_policy(recipe, parameters, cache)
+        in_ram = with_others(in_ram, others)
+        notes = (*notes, note(others))
+    if recipe.objective.name == "dpo":
+        in_ram = with_others(in_ram, reference.reference_in_memory(recipe, parameters))
+        notes = (*notes, reference.note(recipe))
     plan = _plan(recipe, load, operations)
     known = Known(
         shape=shape,
@@ -114,7 +124,7 @@ def estimate(recipe: Recipe, *, labels: int = 2) -> Estimate:
         flops=operations,
         memory=in_ram,
         gpu_memory=_on_a_gpu(in_ram),
-        cache=key_value_cache(shape),
+        cache=cache,
         optimal=compute_optimal(parameters.total, plan.tokens, decoder=shape.family == "llama"),
         plan=plan,
     )

@@ -12,8 +12,14 @@ if TYPE_CHECKING:
 DEFAULT_LENGTH = 2048
 """Tokens in a row where neither the recipe nor the model says less."""
 
+POLICY_LOGITS = 1 << 22
+"""PPO makes so many logits at a time (on a CPU), and makes them again for the backward pass."""
+
+PAIR_LOGITS = 1 << 24
+"""The same of DPO."""
+
 ANSWERS = 2
-"""Answers to a prompt, each a row of its own for a reward model: at least a pair."""
+"""Answers to a prompt, each a row of its own for a reward model and for DPO: at least a pair."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ def load_of(recipe: Recipe, shape: Shape) -> Load:
     # What prompt tuning puts before a row goes through every layer; a prefix is only attended to.
     length += virtual if recipe.tuning.method == "prompt" else 0
     rows = recipe.training.per_device_train_batch_size
-    rows *= ANSWERS if recipe.objective.name == "reward" else 1
+    rows *= ANSWERS if recipe.objective.name in ("reward", "dpo") else 1
     return load_for(recipe, shape, rows, length)
 
 
@@ -67,6 +73,10 @@ def load_for(recipe: Recipe, shape: Shape, rows: int, length: int) -> Load:
         "plm": rows * max(1, round(length * section.plm_probability)),
         "denoise": rows * targets,
     }.get(name, 0)
+    if recipe.objective.name == "ppo":
+        places = min(rows * recipe.ppo.response_length, max(1, POLICY_LOGITS // shape.vocabulary))
+    if recipe.objective.name == "dpo":
+        places = min(rows * length, max(1, PAIR_LOGITS // shape.vocabulary))
     return Load(rows, length, targets, 0 if shape.is_task else max(places, 1))
 
 

@@ -33,7 +33,7 @@ assumption: it was not measured here."""
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one process.
+    """Bytes of one process; `other_models` is what is held beside the model that is reckoned.
 
     `weights` in fp32, `gradients` and the two moments of AdamW (`optimizer`) for what learns; `activations`
     kept for the backward pass; `logits` of predictions with their log-probabilities and gradients;
@@ -51,11 +51,13 @@ class Memory:
     fragments: int
     peak: int
     moment: str
+    other_models: int = 0
 
     def components(self) -> dict[str, int]:
         """Each component by name, at its own largest."""
         names = ("weights", "gradients", "optimizer", "activations", "logits", "overhead", "fragments")
-        return {name: int(getattr(self, name)) for name in names}
+        found = {name: int(getattr(self, name)) for name in names}
+        return found | ({"other_models": self.other_models} if self.other_models else {})
 
 
 def memory(

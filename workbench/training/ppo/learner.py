@@ -126,10 +126,14 @@ class Learner:
         sums: dict[str, float] = {}
         for start in range(0, len(order), self.micro_rows):
             numbers = order[start : start + self.micro_rows].tolist()
-            loss, found = self._loss(rollout, experience, numbers, tokens)
-            loss.backward()
-            for name, value in found.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
+            rows = self._rows(rollout, numbers)
+            # One after the other, so that the activations of only one are held.
+            parts = [self._policy(rows, experience, numbers, tokens)]
+            if self.models.critic is not None:
+                parts.append(self._critic(self.models.critic, rows, experience, numbers, tokens))
+            for found in parts:
+                for name, value in found.items():
+                    sums[name] = sums.get(name, 0.0) + float(value)
         if not all(math.isfinite(value) for value in sums.values()):
             raise TrainingError(
                 "the loss is no number any more: "
@@ -144,57 +148,65 @@ class Learner:
         self.optimizer.zero_grad()
         stats.add(sums)
 
-    def _loss(
-        self, rollout: Rollout, experience: Experience, numbers: list[int], tokens: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        section, judged, device = self.section, experience.judged, self.device
-
-        def of(table: Tensor) -> Tensor:
-            return table[numbers].to(device)
-
-        rows, mask = self._rows(rollout, numbers), of(experience.learns)
+    def _policy(
+        self, rows: Rows, experience: Experience, numbers: list[int], tokens: float
+    ) -> dict[str, Tensor]:
+        """The policy's loss of a micro-batch, backwards too; what is logged of it."""
+        section, judged = self.section, experience.judged
+        mask = self._of(experience.learns, numbers)
         with self._autocast():
             flat, entropies = self.policy(rows)
-            values = None if self.models.critic is None else self.models.critic(rows)
         logprobs = rows.table(flat)
         policy = policy_loss(
             logprobs,
-            of(judged.logprobs),
-            of(experience.advantages),
+            self._of(judged.logprobs, numbers),
+            self._of(experience.advantages, numbers),
             mask,
             cliprange=section.cliprange,
             denominator=tokens,
         )
-        entropy = masked_mean(rows.table(entropies), mask, tokens)
         loss = policy.loss
         found = {
             "loss/policy_avg": policy.loss.detach(),
             "policy/approxkl_avg": policy.approxkl,
             "policy/clipfrac_avg": policy.clipfrac,
-            "policy/entropy_avg": entropy,
+            "policy/entropy_avg": masked_mean(rows.table(entropies), mask, tokens),
             "val/ratio": policy.ratio,
         }
         if section.advantage == "grpo":
-            penalty = masked_mean(token_kl(logprobs, of(judged.ref_logprobs), mask, "k3"), mask, tokens)
+            reference = self._of(judged.ref_logprobs, numbers)
+            penalty = masked_mean(token_kl(logprobs, reference, mask, "k3"), mask, tokens)
             loss = loss + self.kl_coef * penalty
             found["loss/kl_avg"] = penalty.detach()
-        if values is not None:
-            value = value_loss(
-                rows.table(values),
-                of(judged.values),
-                of(experience.returns),
-                mask,
-                cliprange_value=section.cliprange_value,
-                denominator=tokens,
-            )
-            loss = loss + section.vf_coef * value.loss
-            found |= {
-                "loss/value_avg": value.loss.detach(),
-                "val/clipfrac_avg": value.clipfrac,
-                "val/error": value.error,
-            }
-        found["loss"] = loss.detach()
-        return loss, found
+        loss.backward()
+        return found | {"loss": loss.detach()}
+
+    def _critic(
+        self, critic: Critic, rows: Rows, experience: Experience, numbers: list[int], tokens: float
+    ) -> dict[str, Tensor]:
+        """The critic's loss of a micro-batch, backwards too; what is logged of it."""
+        section = self.section
+        with self._autocast():
+            values = critic(rows)
+        value = value_loss(
+            rows.table(values),
+            self._of(experience.judged.values, numbers),
+            self._of(experience.returns, numbers),
+            self._of(experience.learns, numbers),
+            cliprange_value=section.cliprange_value,
+            denominator=tokens,
+        )
+        loss = section.vf_coef * value.loss
+        loss.backward()
+        return {
+            "loss/value_avg": value.loss.detach(),
+            "val/clipfrac_avg": value.clipfrac,
+            "val/error": value.error,
+            "loss": loss.detach(),
+        }
+
+    def _of(self, table: Tensor, numbers: list[int]) -> Tensor:
+        return table[numbers].to(self.device)
 
     def _clip(self, model: nn.Module) -> float:
         """Policy and critic are clipped apart, so that neither's gradient shrinks the other's."""
