@@ -41,6 +41,7 @@ WITH_COMMANDS = (
     "workbench.tui.rank.session_table",
     "workbench.tui.rank.figures_screen",
     "workbench.tui.rank.choice_screen",
+    "workbench.tui.rank.new_session",
     "workbench.tui.playground.editor",
     "workbench.tui.playground.picker",
     "workbench.tui.playground.tool_question",
