@@ -13,6 +13,8 @@ from ranked_answers import LENGTH, chat_tokenizer, rankings, scorer, store_of
 from torch import nn
 
 from workbench.errors import DataError, ModelError
+from workbench.models.adapt import adapt
+from workbench.models.purpose import Purpose
 from workbench.models.reward_head import (
     initialize_reward_head,
     pad_with,
@@ -24,7 +26,7 @@ from workbench.objectives.base import Batch, Totals
 from workbench.objectives.reward import RewardModeling
 from workbench.objectives.reward.pairs_apart import pairs_apart
 from workbench.objectives.reward.report import Scored, held_out_scores, interval, report
-from workbench.recipe import Recipe
+from workbench.recipe import Recipe, TuningSection
 
 TOKENIZER = chat_tokenizer()
 STORE = store_of(rankings(12), TOKENIZER)
@@ -85,7 +87,7 @@ def test_the_loss_is_the_mean_over_prompts_of_the_mean_over_their_pairs() -> Non
     for element in batch.extra["elements"]:
         numbers = list(STORE.answers_of(element))
         rewards = [
-            float(model(torch.tensor([[*STORE.prompt(element), *STORE.answer(n)[0]]]).long()).logits)
+            float(model(torch.tensor([[*STORE.prompt(element), *STORE.answer(n)[0]]]).long()).logits.detach())
             for n in numbers
         ]
         losses = []
@@ -115,6 +117,35 @@ def test_micro_batches_add_up_to_the_whole(options: dict[str, Any]) -> None:
         assert loss_ == pytest.approx(found[0][0], abs=1e-6)
         torch.testing.assert_close(gradient, found[0][1], atol=1e-6, rtol=1e-4)
         assert stats == pytest.approx(found[0][2], abs=1e-4)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
+def test_prompts_computed_once_give_the_same_loss_and_gradients(lora: bool) -> None:
+    objective = objective_of()
+    rows = objective.rows(STORE, LENGTH, training=True)
+    model = scorer(objective.tokenizer)
+    if lora:
+        model = adapt(model, TuningSection(method="lora", r=2), Purpose("reward"))
+    objective.check(model)
+    assert objective.form.is_shared
+    found, tokens = [], []
+    for shared in (False, True):
+        objective.form.is_shared = shared
+        model.zero_grad()
+        batch = rows.batch(0, 12)
+        loss, totals = loss_of(objective, model, [batch])
+        loss.backward()
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        found.append((float(loss.detach()), gradients, totals.stats))
+        tokens.append(batch.num_tokens)
+        report_of = rows.report()
+        assert report_of["rows"] == 12 and report_of["tokens"] == batch.num_tokens
+    assert tokens[1] < 0.6 * tokens[0]
+    assert found[1][0] == pytest.approx(found[0][0], abs=1e-6) and found[1][1].keys() == found[0][1].keys()
+    for name, gradient in found[0][1].items():
+        torch.testing.assert_close(found[1][1][name], gradient, atol=2e-6, rtol=1e-4, msg=name)
+    assert found[1][2] == pytest.approx(found[0][2], abs=1e-4)
 
 
 def test_pairs_apart_are_the_same_pairs_and_of_two_answers_the_same_loss() -> None:
@@ -160,6 +191,7 @@ def test_padding_is_not_what_answers_end_with() -> None:
     end = TOKENIZER.eos_token_id
     assert TOKENIZER.pad_token_id == end and objective.pad_token_id != end
     assert model.config.pad_token_id == objective.tokenizer.pad_token_id == objective.pad_token_id
+    objective.form.is_shared = False
     batch = rows.batch(0, 12)
     lengths = batch.arrays["attention_mask"].sum(1)
     assert len(set(lengths.tolist())) > 1
@@ -176,9 +208,10 @@ def test_padding_is_not_what_answers_end_with() -> None:
 
 def test_scores_are_in_fp32_under_autocast() -> None:
     objective, rows, model = setting()
-    tensors = objective.tensors(rows.batch(0, 12), torch.device("cpu"))
+    batch = rows.batch(0, 12)
+    tensors = objective.tensors(batch, torch.device("cpu"))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        scores = objective.forward(model, tensors)
+        scores = objective.forward(model, tensors, batch.extra["rounds"])
     assert scores.dtype == torch.float32 and not torch.equal(scores, scores.bfloat16().float())
 
 
@@ -237,6 +270,7 @@ def test_what_is_told_of_held_out_prompts() -> None:
 
 def test_rows_are_shown_with_each_answer_and_where_its_score_is_read() -> None:
     objective, rows, _ = setting()
+    objective.form.is_shared = False
     views = objective.view(rows.batch(0, 2))
     assert len(views) == 2
     for view in views:

@@ -19,13 +19,18 @@ from workbench.models.reward_head import (
     score_in_fp32,
     set_reward_shift,
 )
+from workbench.models.shared_prompt.attention import flat_mask
+from workbench.models.shared_prompt.plan import plan_of
+from workbench.models.shared_prompt.support import share_prompts
 from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
+from workbench.objectives.preference.pair_rows import RowForm
 from workbench.objectives.preference.plackett_luce import MAX_ANSWERS, plackett_luce_loss
 from workbench.objectives.preference.ranking_loss import (
     RankingLoss,
     pairwise_ranking_loss,
     ranking_statistics,
 )
+from workbench.objectives.reward.all_scores import AllScores
 from workbench.objectives.reward.pairs_apart import pairs_apart
 from workbench.objectives.reward.references import reference_rows
 from workbench.objectives.reward.report import Scored, held_out_scores, report
@@ -62,6 +67,7 @@ class RewardModeling(Objective):
         super().__init__(recipe, tokenizer)
         self.max_length = 0
         self.pad_token_id = int(tokenizer.pad_token_id or 0)
+        self.form = RowForm(is_shared=False)
         self._references: list[list[int]] = []
         self._samples: dict[str, dict[str, Any]] = {}
 
@@ -83,7 +89,7 @@ class RewardModeling(Objective):
             shuffle=training and self.recipe.data.shuffle,
             batch_bucketing=size if training else 0,
         )
-        return RankedRows(order, self.pad_token_id, size)
+        return RankedRows(order, self.pad_token_id, size, self.form)
 
     def _check_answers(self, store: PreferenceStore) -> None:
         most = max((len(store.answers_of(element)) for element in range(len(store))), default=0)
@@ -95,25 +101,44 @@ class RewardModeling(Objective):
             )
 
     def check(self, model: nn.Module) -> None:
-        """The model must give one score; what it is padded with is set, and references are read."""
+        """The model must give one score; what it is padded with is set, and references are read. Where the
+        model computes flat rows as it does separate ones, prompts are computed once for all their answers."""
         inner = bare(model)
         score_in_fp32(reward_layer(inner))
         pad_with(inner, self.tokenizer, self.pad_token_id)
+        # Every flat row has another shape, which is no good to a compiled model.
+        compiled = self.recipe.training.torch_compile
+        reason = "it is compiled" if compiled else share_prompts(AllScores(model), self.max_length)
+        self.form.is_shared = reason is None
+        if reason is not None:
+            print(f"prompts are computed once for each answer: {reason}", flush=True)
         sources = self.recipe.objective.reference_sources
         if sources:
             self._references = reference_rows(sources, self.tokenizer, self.max_length)
         for prompt in self.recipe.training.sample_prompts:
             self._record_of(prompt)
 
-    def forward(self, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Scores [A] of sequences, without a shift, in fp32."""
+    def forward(
+        self, model: nn.Module, tensors: Mapping[str, torch.Tensor], rounds: Any = None
+    ) -> torch.Tensor:
+        """Scores [A] of sequences, without a shift, in fp32; `rounds` are of a flat row's plan."""
+        if "ends" in tensors:
+            found = AllScores(model)(
+                input_ids=tensors["input_ids"],
+                position_ids=tensors["position_ids"],
+                attention_mask=flat_mask(tensors["input_ids"].device),
+                row_plan=plan_of(dict(tensors), rounds),
+                use_cache=False,
+            )
+            flat: torch.Tensor = found.logits.float().flatten()
+            return flat.index_select(0, tensors["ends"])
         inputs = {name: value for name, value in tensors.items() if name not in EXTRA}
         scores: torch.Tensor = model(**inputs, use_cache=False).logits.float().squeeze(-1)
         return scores
 
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
         """Summed over prompts; predictions are `Scored`."""
-        scores = self.forward(model, tensors)
+        scores = self.forward(model, tensors, batch.extra.get("rounds"))
         rewards, ranks, present = scores[tensors["places"]], tensors["ranks"], tensors["present"]
         found = self.ranking_loss(rewards, ranks, present, tensors["margins"])
         stats = ranking_statistics(rewards, ranks, present)

@@ -74,14 +74,14 @@ def report(predictions: Sequence[Scored]) -> dict[str, Any]:
     if not len(rewards):
         return {"kind": "reward", "prompts": len(predictions), "pairs": 0}
     found = calibration(torch.from_numpy(rewards), BINS)
-    own = [right(each.rewards) for each in pairs]
+    own = [(each.rewards > 0).astype(np.float64) for each in pairs]
     longer = [right(each.lengths) for each in pairs]
     return {
         "kind": "reward",
         "prompts": len(predictions),
         "pairs": len(rewards),
         "chance": 0.5,
-        "accuracy": float(right(rewards).mean()),
+        "accuracy": float((rewards > 0).mean()),
         "accuracy_interval": interval(own),
         "longer_accuracy": float(np.concatenate(longer).mean()),
         "longer_interval": interval(longer),
