@@ -16,9 +16,10 @@ from torch import nn
 from workbench.data import PackedRows
 from workbench.models.isolation import check_isolation
 from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
-from workbench.objectives.fused_head import can_fuse, is_frozen, logprobs_for_logits
+from workbench.objectives.fused_head import can_fuse, is_frozen, logprobs_for_logits, loss_for_logits
 from workbench.objectives.places import bare, only_at
 from workbench.objectives.view import RowView, State, StreamView, TokenView
+from workbench.ops.decoder_training.head import why_not
 
 if TYPE_CHECKING:
     from workbench.recipe import Recipe
@@ -106,6 +107,10 @@ class CausalLanguageModeling(Objective):
         # Behind a soft prompt PEFT counts the positions on, and takes none.
         given = {} if self.recipe.tuning.is_soft_prompt else {"position_ids": tensors["position_ids"]}
         head = bare(model).get_output_embeddings()
+        if not is_frozen(head) and self._can_fuse(model) and why_not(head) is None:
+            with loss_for_logits(head, targets) as correct:
+                loss_sum = model(input_ids=ids, use_cache=False, **given).logits.sum()
+            return LossOutput(loss_sum.unsqueeze(0), correct[0].unsqueeze(0))
         if is_frozen(head) and self._can_fuse(model):
             with logprobs_for_logits(head, targets) as found:
                 logprobs = model(input_ids=ids, use_cache=False, **given).logits

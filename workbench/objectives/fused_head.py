@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from workbench.objectives.places import bare
+from workbench.ops.decoder_training.head import summed_cross_entropy
 from workbench.ops.selected_logprobs.logprobs import Selected, selected_logprobs
 
 if TYPE_CHECKING:
     from torch import nn
+
+IGNORE = -100
 
 
 def can_fuse(model: nn.Module) -> bool:
@@ -59,6 +62,27 @@ def logprobs_for_logits(head: Any, targets: torch.Tensor) -> Iterator[list[Selec
         states = states[:, -targets.shape[1] :]
         found.append(selected_logprobs(states, head.weight, targets, head.bias))
         return found[0].logprobs.unsqueeze(-1)
+
+    with _instead(head, forward):
+        yield found
+
+
+@contextmanager
+def loss_for_logits(head: Any, targets: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+    """Within, the model's logits are the summed cross-entropy [1, 1, 1] of `targets` [B, T] (−100: none): see
+    `summed_cross_entropy` and `logprobs_for_logits`. Yields a list that gets how many targets are best."""
+    found: list[torch.Tensor] = []
+
+    def forward(states: torch.Tensor) -> torch.Tensor:
+        states = states[:, -targets.shape[1] :]
+        places = targets != IGNORE
+        if bool(places.all()):
+            few, answers = states.flatten(0, 1), targets.flatten()
+        else:
+            few, answers = states[places], targets[places]
+        loss, correct = summed_cross_entropy(few, head.weight, answers)
+        found.append(correct)
+        return loss.view(1, 1, 1)
 
     with _instead(head, forward):
         yield found

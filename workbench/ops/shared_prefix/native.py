@@ -57,7 +57,7 @@ def native(inputs: Inputs) -> tuple[Tensor, Tensor]:
     output = query.new_empty(batch, queries, heads, size).transpose(1, 2)
     lse = query.new_empty(batch, queries, heads, dtype=torch.float32).transpose(1, 2)
     if query.numel():
-        _run(inputs, output, lse)
+        run(inputs, output, lse)
     return output, lse
 
 
@@ -73,7 +73,7 @@ def native_backward(inputs: Inputs, grad: Tensor, output: Tensor, lse: Tensor) -
         _like(value),
     )
     if query.numel():
-        _run(inputs, output, lse, grad, gradients)
+        run(inputs, output, lse, grad, gradients)
     else:
         for gradient in gradients:
             gradient.zero_()
@@ -85,13 +85,15 @@ def _like(x: Tensor) -> Tensor:
     return x.new_empty(batch, length, heads, size).transpose(1, 2)
 
 
-def _run(
+def run(
     inputs: Inputs,
     output: Tensor,
     lse: Tensor,
     grad: Tensor | None = None,
     gradients: tuple[Tensor, ...] = (),
 ) -> None:
+    """Writes what `native` or, with `grad`, `native_backward` answers, into tensors that may be parts of
+    larger ones. A prefix of no positions is allowed."""
     found = library()
     if isinstance(found, str):
         raise NativeCodeError(found)
