@@ -197,10 +197,10 @@ def test_padding_is_not_what_answers_end_with() -> None:
     assert len(set(lengths.tolist())) > 1
     assert (batch.arrays["input_ids"][np.arange(len(lengths)), lengths - 1] == end).all()
     # So transformers reads where the mask ends.
-    scores = objective.forward(model, objective.tensors(batch, torch.device("cpu")))
+    scores = objective.forward(model, objective.tensors(batch, torch.device("cpu"))).detach()
     for row, length in enumerate(lengths.tolist()):
         alone = model(torch.from_numpy(batch.arrays["input_ids"][row : row + 1, :length])).logits
-        assert float(scores[row]) == pytest.approx(float(alone), abs=1e-5)
+        assert float(scores[row]) == pytest.approx(float(alone.detach()), abs=1e-5)
     every = {number for number, token in TOKENIZER.added_tokens_decoder.items() if token.special}
     with pytest.raises(ModelError, match="no special token to pad with"):
         padding_for_scores(TOKENIZER, every)
