@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,17 @@ def test_a_full_disk_leaves_what_was_there(
         assert "the disk is full" in told and "another disk" in told
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert {path.name for path in tmp_path.iterdir()} <= {"out", "home"}
+
+
+def test_what_a_killed_export_left_is_taken_away(llama: Any, exported: Any, tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left, alive = (tmp_path / f".writing-out-{number}" for number in (gone.pid, os.getppid()))
+    for folder in (left, alive):
+        folder.mkdir()
+        (folder / "half.gguf").write_bytes(b"half")
+    exported(llama[1], "gguf")
+    assert not left.exists() and alive.exists() and (tmp_path / "out" / "tiny-f32.gguf").exists()
 
 
 def test_too_little_room_is_said_before(

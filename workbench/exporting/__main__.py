@@ -13,15 +13,21 @@ from typing import Any
 from workbench.errors import WorkbenchError
 from workbench.store.wire import Progress, first_line, serve
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 def main() -> int:
     """Answer until the input ends."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, _leave)
     return serve(_answer, _explain)
 
 
 def _leave(number: int, frame: object) -> None:
+    # Ctrl-C is heard by the whole group, and then who started this one asks, too: once is enough, and a
+    # second time would break off the cleaning up.
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

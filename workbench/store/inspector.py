@@ -184,7 +184,7 @@ class _Child:
     def obituary(self) -> WorkbenchError:
         """Why no answer came."""
         try:
-            self.process.wait(CLOSING_SECONDS)
+            self.process.wait(max(CLOSING_SECONDS, self.patience))
         except subprocess.TimeoutExpired:
             self.process.kill()
         code = self.bury()
