@@ -22,7 +22,7 @@ from workbench.prompting.ranking import status as files
 from workbench.prompting.ranking.__main__ import generate
 from workbench.prompting.ranking.control import generation_status
 from workbench.prompting.ranking.create import Plan, create
-from workbench.prompting.ranking.failures import Failures
+from workbench.prompting.ranking.failures import Failures, read_failures
 from workbench.prompting.ranking.generator import Generator
 from workbench.prompting.ranking.opened import OpenedModel
 from workbench.prompting.ranking.report import Report
@@ -215,6 +215,24 @@ async def test_a_passing_trouble_is_tried_again_and_a_wrong_name_is_not(
     with pytest.raises(ServerError, match="no such model"):
         await run(database, other)
     assert len(server.bodies) <= 2
+
+
+async def test_a_server_that_stays_busy_ends_it_and_no_prompt_is_blamed(
+    database: Database, tmp_path: Path, server: ScriptedServer
+) -> None:
+    def script(body: dict[str, Any], index: int) -> str:
+        if body["model"] == "b" and last_message(body) != "question 0":
+            raise Refused("too many requests", 429)
+        return "fine"
+
+    server.script = script
+    session = session_of(database, tmp_path)
+    with pytest.raises(ServerError, match="b failed 4 times in a row; the last time: too many requests"):
+        await run(database, session)
+    assert read_failures(files.failures_path(session.name)) == []
+    server.script = lambda body, index: "fine"
+    assert (await run(database, session)).status.failures == 0
+    assert counts(database, session).items == 6
 
 
 class Continuing:

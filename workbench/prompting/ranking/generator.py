@@ -45,6 +45,7 @@ class Generator:
         self._answered = set(_names_of_answers(database, session))
         self._failed_in_a_row: dict[str, int] = dict.fromkeys(sources, 0)
         self._problems: dict[str, ServerError] = {}
+        self._replies: dict[str, int] = dict.fromkeys(sources, 0)
 
     async def run(self) -> None:
         """Make all answers that are missing.
@@ -123,7 +124,7 @@ class Generator:
         model = self._models[job.model]
         prompt = read_prompt(self._database, job.prompt)
         problem: ServerError | None = None
-        tries = 0
+        tries, others = 0, self._replies[job.model]
         while tries < TRIES:
             remote = await model.ready()
             continues = model.continues
@@ -145,10 +146,19 @@ class Generator:
                 if fault != "passing":
                     break
                 tries += 1
+                if tries == TRIES and others == self._replies[job.model]:
+                    # It is not this prompt: nothing else was answered meanwhile, either.
+                    raise ServerError(
+                        f"{job.model} failed {TRIES} times in a row; the last time: {error.message}",
+                        where=error.where,
+                        hint=error.hint or "see to its server, then generate the missing answers",
+                    ) from None
                 await model.mend(remote)
-                await asyncio.sleep(PAUSE_SECONDS * 2 ** (tries - 1))
+                if tries < TRIES:
+                    await asyncio.sleep(PAUSE_SECONDS * 2 ** (tries - 1))
             else:
                 self._report.note(response.notes)
+                self._replies[job.model] += 1
                 answers = answers_of(response, job)
                 await asyncio.to_thread(add_answers, self._database, self._session, job.prompt, answers)
                 self._report.answered(len(answers))

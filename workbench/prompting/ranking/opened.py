@@ -91,7 +91,7 @@ class OpenedModel:
             await client.close()
 
     async def _trouble(self) -> ServerError | None:
-        """Why the server does not answer; None where it does."""
+        """Why the server does not answer; None where it does, be it that it lists no models."""
         assert self._client is not None
         try:
             async with asyncio.timeout(LISTING_SECONDS):
@@ -99,7 +99,9 @@ class OpenedModel:
         except TimeoutError:
             return ServerError("it does not answer", where=self.source.where)
         except ServerError as error:
-            return error
+            status = getattr(error.__context__, "status_code", None)
+            # What stands before a server that is down says 502 to 504.
+            return error if status is None or status >= 500 else None
         return None
 
     async def _open(self) -> RemoteModel:
