@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Literal
 
@@ -11,6 +12,9 @@ from workbench.recipe.section import Section
 
 MODEL, PATTERN, FUNCTION = "model", "pattern", "function"
 """The parts of a reward, as weights and logs name them."""
+
+GUARD_CHANCE = 1e-5
+"""A change that chance alone would make so often is none."""
 
 
 class PPOSection(Section):
@@ -157,6 +161,11 @@ class PPOSection(Section):
             raise ValueError("kl_controller adaptive needs a kl_target, and a kl_coef above 0 to begin with")
         if self.guard_recent > self.guard_window:
             raise ValueError("guard_recent cannot be more than guard_window")
+        if 2 / math.comb(self.guard_window + self.guard_recent, self.guard_recent) >= GUARD_CHANCE:
+            raise ValueError(
+                f"guard_window {self.guard_window} and guard_recent {self.guard_recent} are too few "
+                "iterations to tell a change from chance; 24 and 8 are enough"
+            )
         if self.reward_label is not None and self.reward_model_path is None:
             raise ValueError("reward_label is a label of a reward model: name it as reward_model_path")
         if unknown := sorted(set(self.reward_weights) - set(self.parts)):

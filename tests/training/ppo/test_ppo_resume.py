@@ -52,8 +52,6 @@ def test_killed_in_every_phase_rewards_and_losses_are_the_same(
         f"{run.path}:checkpoint:1",
         # In the fourth iteration, whose second is in a checkpoint by then.
         f"{run.path}:learning:27",
-        f"{run.path}:rollout:12",
-        f"{run.path}:checkpoint:2",
         str(run.path),
     ]
     done = subprocess.run(

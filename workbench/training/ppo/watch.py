@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import TrainingError
 from workbench.objectives.ppo.guards import Alarm, GuardLimits, Guards
+from workbench.recipe.ppo_section import GUARD_CHANCE
 
 if TYPE_CHECKING:
     from workbench.recipe.ppo_section import PPOSection
@@ -30,6 +31,7 @@ class Watch:
             GuardLimits(
                 window=section.guard_window,
                 recent=section.guard_recent,
+                chance=GUARD_CHANCE,
                 kl_limit=limit,
                 entropy_fraction=section.guard_entropy_fraction,
                 length_factor=section.guard_length_factor,
