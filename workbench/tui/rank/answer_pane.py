@@ -88,6 +88,7 @@ class AnswerPane(Container):
         self.limit = LIMIT
         self.marked: list[Span] | None = None
         self.alike: float | None = None
+        self.score: float | None = None
         self._laid: tuple[object, ...] = ()
         self._lines: list[Line] = []
         self._rows = 0
@@ -137,7 +138,9 @@ class AnswerPane(Container):
 
     def draw(self, place: str, *, focus: bool, folded: bool) -> None:
         """Bring the head and the body in line with the state."""
-        note = f"{self.alike:.0%} alike" if self.alike is not None else ""
+        notes = [f"score {self.score:+.2f}"] if self.score is not None else []
+        notes += [f"{self.alike:.0%} alike"] if self.alike is not None else []
+        note = " · ".join(notes)
         preview = set_cell_size(self.preview, 120).rstrip() if folded else ""
         self.query_one(Head).say(self.number, place, preview, note, focus)
         self.body.set_lines(self._lines)

@@ -21,6 +21,9 @@ from workbench.tui.widgets.text_lines import Span
 FRAME = 3
 """Cells of a pane that hold no text: a blank on each side and the scroll bar."""
 
+READ_ON = 60_000
+"""Characters up to which scrolling lays out more; what is longer is asked for."""
+
 
 class Answers(Container):
     """Shows up to nine answers. It never knows which model wrote what."""
@@ -67,9 +70,11 @@ class Answers(Container):
         self.set_reactive(Answers.large, False)
         self.place_all()
 
-    def place(self, ranks: Sequence[int | None]) -> None:
-        """Show the place of each."""
+    def place(self, ranks: Sequence[int | None], scores: Sequence[float | None]) -> None:
+        """Show the place of each, and its score where there is one."""
         self._ranks = tuple(ranks)
+        for pane, score in zip(self.panes, scores, strict=True):
+            pane.score = score
         self._draw()
 
     # What follows from the state.
@@ -202,13 +207,19 @@ class Answers(Container):
 
     def scroll(self, rows: int | None = None, *, pages: int = 0, to_end: bool | None = None) -> None:
         """Scroll the answer in focus, or all of them, by rows or pages, or to an end."""
+        grown = False
         for pane in self.panes if self.together else self.panes[self.focus_at : self.focus_at + 1]:
             body = pane.body
             if to_end is not None:
-                body.scroll_to(y=body.max_scroll_y if to_end else 0, animate=False)
+                place = float(body.max_scroll_y if to_end else 0)
             else:
-                by = (rows or 0) + pages * max(1, body.size.height - 1)
-                body.scroll_to(y=body.scroll_offset.y + by, animate=False)
+                place = body.scroll_offset.y + (rows or 0) + pages * max(1, body.size.height - 1)
+            # What is read goes on; a text of which nobody sees the end is not laid out to it.
+            if place >= body.max_scroll_y - body.size.height and pane.limit < READ_ON:
+                grown = pane.more() or grown
+            body.scroll_to(y=place, animate=False)
+        if grown:
+            self.place_all()
 
     @on(AnswerPane.Clicked)
     def _clicked(self, message: AnswerPane.Clicked) -> None:

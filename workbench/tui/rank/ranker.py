@@ -6,7 +6,7 @@ Nothing here is a widget. Every step either is on disk when it returns, or raise
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from workbench.errors import UsageError, WorkbenchError
 from workbench.store.preferences.annotator import Annotator, Task, Turn
 from workbench.store.preferences.database import Database
 from workbench.store.preferences.log import DECISIONS, Action
+from workbench.store.preferences.order import most_uncertain_first
 from workbench.store.preferences.sessions import Session, find_session
 from workbench.tui.rank.desk import Desk
 from workbench.tui.rank.draft_file import Typed, keep_typed, kept_typed
@@ -47,6 +48,9 @@ class Ranker:
         self.said = ""
         self.unkept: WorkbenchError | None = None
         """Why what is typed cannot be kept for after a kill."""
+        self.sorted_by, self.scores_shown = "", False
+        self.scores: dict[int, Mapping[int, float]] = {}
+        """What a reward model gave the answers of each item, by their numbers, where it sorts the items."""
         self._desk = desk
         self._annotator: Annotator | None = None
         self._typed: dict[Turn, Typed] = {}
@@ -96,6 +100,13 @@ class Ranker:
             return ()
         return task.notes if not task.occasion else self._marked.get(task.turn, (False, ()))[1]
 
+    @property
+    def shown_scores(self) -> tuple[float | None, ...]:
+        """The score of each answer as shown, none where they are not to be seen."""
+        shown = self.task.shown if self.task else ()
+        found = self.scores.get(self.task.item, {}) if self.task and self.scores_shown else {}
+        return tuple(found.get(number) for number in shown)
+
     # What the keys do.
 
     async def open(self) -> None:
@@ -104,7 +115,7 @@ class Ranker:
         def work(annotator: Annotator) -> tuple[Session, list[Typed], Task | None, Standing]:
             kept = kept_typed(annotator.session, annotator.name)
             task = _task_of(annotator, kept[-1]) if kept else None
-            task = task or annotator.next()
+            task = task or self._next(annotator)
             return annotator.session, kept, task, standing_of(annotator, generate=True)
 
         session, kept, task, standing = await self._with(work)
@@ -220,7 +231,7 @@ class Ranker:
 
     async def forward(self) -> None:
         """Go on with what is to be decided next."""
-        task, standing = await self._with(lambda annotator: (annotator.next(), standing_of(annotator)))
+        task, standing = await self._with(lambda annotator: (self._next(annotator), standing_of(annotator)))
         self.standing = standing
         self._show(task)
 
@@ -251,6 +262,10 @@ class Ranker:
 
         self.said = ""
         return await self._desk.do(run)
+
+    def _next(self, annotator: Annotator) -> Task | None:
+        scores = {item: list(found.values()) for item, found in self.scores.items()}
+        return annotator.next(most_uncertain_first(scores) if self.sorted_by else None)
 
     async def _decide(
         self, task: Task, kind: str, ranks: list[int] | None = None, best: int | None = None

@@ -201,7 +201,7 @@ class RankingView(Container, can_focus=True):
                 # Of a conversation the end is what is answered.
                 talk = isinstance(task.prompt.content, list) and len(task.prompt.content) > 1
                 self.call_after_refresh(self.query_one(PromptText).look_at, end=talk)
-            self.answers.place(ranker.draft.ranks)
+            self.answers.place(ranker.draft.ranks, ranker.shown_scores)
             self.query_one(OrderLine).show(ranker)
             if fresh:
                 self.call_after_refresh(self._settle)
@@ -233,6 +233,8 @@ class RankingView(Container, can_focus=True):
         if standing is not None:
             shown = standing if ranker.task is not None else replace(standing, left=0)
             words = shown.words(ranker.session_name, ranker.name)
+        if ranker.sorted_by:
+            words += f" · sorted by {ranker.sorted_by}, {len(ranker.scores):,} scored"
         self.query_one("#rank-standing", Static).update(reveal_control(words))
 
     def _prompt_lines(self) -> list[Line]:

@@ -10,8 +10,9 @@ from workbench.store.preferences.contents import Content, Prompt
 from workbench.tui.playground.stream_lines import lines_of, literal
 from workbench.tui.widgets.text_lines import Line, Span, plain
 
-LIMIT, STEP = 8_000, 4
-"""Characters of an answer that are laid out at first, and how many times as many when more is asked for."""
+LIMIT, STEP = 4_000, 4
+"""Characters of an answer that are laid out at first, about 15 ms of Markdown, and how many times as many
+when more is asked for, or scrolled to."""
 MARKDOWN_LIMIT = 40_000
 """Characters above which Markdown is shown as it came: laying out as many takes a tenth of a second."""
 PROMPT_LIMIT = 20_000

@@ -15,7 +15,7 @@ from workbench.tui.rank.commands import TAB_COMMANDS
 from workbench.tui.rank.desk import Desk
 from workbench.tui.rank.lines import Lines
 from workbench.tui.rank.ranking_view import RankingView
-from workbench.tui.rank.session_actions import SessionActions
+from workbench.tui.rank.scoring_actions import ScoringActions
 from workbench.tui.rank.session_rows import SessionReader, SessionRow
 from workbench.tui.rank.session_table import SessionTable
 from workbench.tui.rank.waiting import no_sessions
@@ -24,7 +24,7 @@ from workbench.tui.widgets.prompt import Prompt
 READ_SECONDS = 2.0
 
 
-class RankTab(SessionActions):
+class RankTab(ScoringActions):
     """The list of sessions, or the ranking screen of one."""
 
     HELP_TITLE = "Rank"
@@ -67,6 +67,7 @@ class RankTab(SessionActions):
         self.set_interval(READ_SECONDS, self._read_again)
 
     def on_unmount(self) -> None:
+        self.close_scoring()
         self.desk.close()
 
     def on_show(self) -> None:
@@ -164,6 +165,7 @@ class RankTab(SessionActions):
     # Into a session and out of it.
 
     def watch_open_session(self) -> None:
+        self.end_scoring()
         self.set_class(bool(self.open_session), "-ranking")
         if self.open_session:
             self.ranking.begin(self.open_session, self.annotator)
@@ -194,6 +196,8 @@ class RankTab(SessionActions):
             return not self.open_session and self.row is not None
         if action == "generate":
             return self.can_generate
+        if action == "score":
+            return bool(self.open_session)
         return action == "annotator" or bool(self.session)
 
     def action_open(self) -> None:
