@@ -34,6 +34,8 @@ from workbench.store.preferences.sessions import Session, counts
 from workbench.store.process import ProcessIdentity
 
 PROMPTS = tuple(Prompt(f"question {number}") for number in range(6))
+MANY = tuple(Prompt(f"question {number}") for number in range(60))
+"""More than a server can answer before it has ended."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +59,12 @@ def server(tmp_path: Path) -> Iterator[ScriptedServer]:
         yield served
 
 
-def session_of(database: Database, tmp_path: Path, **plan: Any) -> Session:
+def session_of(
+    database: Database, tmp_path: Path, prompts: Sequence[Prompt] = PROMPTS, name: str = "s"
+) -> Session:
     """Two answers by each of two models to six questions."""
-    sources = [ModelSource("place", name, str(tmp_path / "s")) for name in ("a", "b")]
-    plan = {"models": sources, "samples": 2, "seed": 5, **plan}
-    return create(database, Plan("s", **plan), PROMPTS)
+    sources = [ModelSource("place", model, str(tmp_path / "s")) for model in ("a", "b")]
+    return create(database, Plan(name, sources, samples=2, seed=5), prompts)
 
 
 async def run(database: Database, session: Session) -> Report:
@@ -94,15 +97,11 @@ async def test_all_answers_of_one_prompt_are_one_request_and_the_first_prompt_co
     assert sorted(first) == [f"{model}: question 0 {index}" for model in "ab" for index in (0, 1)]
     assert (counts(database, session).items, report.status.done) == (6, 24)
     # The same session anywhere asks with the same seeds.
-    again = create(database, Plan("other", session_sources(tmp_path), samples=2, seed=5), PROMPTS)
+    again = session_of(database, tmp_path, name="other")
     before = {(body["model"], last_message(body), body["seed"]) for body in server.bodies}
     server.bodies.clear()
     await run(database, again)
     assert {(body["model"], last_message(body), body["seed"]) for body in server.bodies} == before
-
-
-def session_sources(tmp_path: Path) -> list[ModelSource]:
-    return [ModelSource("place", name, str(tmp_path / "s")) for name in ("a", "b")]
 
 
 async def test_a_prompt_that_one_model_refuses_is_ranked_without_it(
@@ -161,23 +160,23 @@ async def test_what_is_cancelled_goes_on_and_nothing_is_answered_twice(
 
 
 async def test_a_server_that_comes_back_is_waited_for(database: Database, tmp_path: Path) -> None:
-    session = session_of(database, tmp_path)
+    session = session_of(database, tmp_path, MANY)
     work = await lost_server(database, session, tmp_path)
     await asyncio.sleep(0.03)
     with listening(ScriptedServer(lambda body, index: "again", ("a", "b")), tmp_path / "s"):
         await work
     said = {text for item in shown(database, session) for text in item}
-    assert said == {"fine", "again"} and counts(database, session).answers == 24
+    assert said == {"fine", "again"} and counts(database, session).answers == 4 * len(MANY)
 
 
 async def test_a_server_that_does_not_come_back_is_one_clear_error(
     database: Database, tmp_path: Path
 ) -> None:
-    session = session_of(database, tmp_path)
+    session = session_of(database, tmp_path, MANY)
     work = await lost_server(database, session, tmp_path)
     with pytest.raises(ServerError, match="the server of [ab] was lost, and did not come back in"):
         await work
-    assert 0 < counts(database, session).answers < 24
+    assert 0 < counts(database, session).answers < 4 * len(MANY)
 
 
 async def lost_server(database: Database, session: Session, tmp_path: Path) -> asyncio.Future[Report]:
@@ -211,7 +210,7 @@ async def test_a_passing_trouble_is_tried_again_and_a_wrong_name_is_not(
         raise Refused("no such model", 404)
 
     server.script, server.bodies = unknown, []
-    other = create(database, Plan("other", session_sources(tmp_path), samples=2), PROMPTS)
+    other = session_of(database, tmp_path, name="other")
     with pytest.raises(ServerError, match="no such model"):
         await run(database, other)
     assert len(server.bodies) <= 2
@@ -270,9 +269,7 @@ async def test_a_model_without_a_template_continues_texts_and_what_is_cut_is_mar
     assert sorted(asked) == sorted(str(prompt.content) for prompt in PROMPTS for _ in range(2))
     item = read_items(database, session.id)[0]
     assert {one.finish_reason for one in read_answers(database, item.answers).values()} == {"length"}
-    spoken = create(
-        database, Plan("spoken", session_sources(tmp_path)), [Prompt([{"role": "user", "content": "hi"}])]
-    )
+    spoken = session_of(database, tmp_path, [Prompt([{"role": "user", "content": "hi"}])], "spoken")
     with pytest.raises(ServerError, match="it continues plain texts, and this is a conversation"):
         await run(database, spoken)
 
