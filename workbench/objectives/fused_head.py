@@ -90,8 +90,12 @@ def loss_for_logits(head: Any, targets: torch.Tensor) -> Iterator[list[torch.Ten
 
 @contextmanager
 def _instead(head: nn.Module, forward: Any) -> Iterator[None]:
+    before = vars(head).get("forward")
     head.forward = forward
     try:
         yield
     finally:
-        del head.forward
+        if before is None:
+            del head.forward
+        else:
+            head.forward = before

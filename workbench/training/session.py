@@ -12,6 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from workbench.errors import CheckpointError, DataError, ModelError, TrainingError
 from workbench.models.context import context_of
+from workbench.models.fast_products import use_fast_products
 from workbench.models.fused_layers import fuse_layers
 from workbench.objectives import OBJECTIVES
 from workbench.training import announce, checkpoint, random_state
@@ -120,6 +121,7 @@ def set_up(
     model.to(accelerator.device)
     if not recipe.training.torch_compile:
         fuse_layers(model)
+        use_fast_products(model)
     optimizer = build_optimizer(model, recipe.training)
     state = TrainState(data_key=prepared.key)
     if found is not None:
