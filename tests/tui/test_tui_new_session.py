@@ -53,7 +53,9 @@ async def test_a_session_is_begun_by_keys_and_checked_as_it_is_typed(
         await until(pilot, lambda: "5 prompts from the column “prompt”" in text_of(app))
         assert "questions.jsonl" in text_of(app)
         # To the models: without one, with one, with two.
-        await pilot.press("enter", "tab")
+        await pilot.press("enter", "tab", "j", "j")
+        await until(pilot, lambda: "box: the server cannot be reached" in text_of(app))
+        await pilot.press("k", "k")
         await until(pilot, lambda: "tick a model, or name one" in text_of(app))
         await pilot.press("space")
         await until(pilot, lambda: "1 answer to a prompt: 2 to 9 can be ranked" in text_of(app))

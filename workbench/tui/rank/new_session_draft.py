@@ -109,11 +109,14 @@ class NewSessionDraft(SettingsDraft):
         super().__init__({**base, MODELS: {OTHER: []}})
         self._taken = taken
         self._models: dict[str, Listed] = {}
+        self._silent: dict[str, str] = {}
         self._prompts_problem = ""
 
     def add_models(self, listed: Sequence[Listed]) -> None:
         """More models to tick. One that cannot be asked is none."""
         for one in listed:
+            if one.problem:
+                self._silent[one.group] = one.problem
             if one.problem or any(one.choice == known.choice for known in self._models.values()):
                 continue
             label = _label(one.choice)
@@ -130,6 +133,9 @@ class NewSessionDraft(SettingsDraft):
     def fields(self) -> Sequence[FormField]:
         """Prompts first, then models, then how they answer."""
         about = "By name, folder, hub name, or address (http://host/v1 NAME); several with commas between."
+        if self._silent:
+            silent = "; ".join(f"{server}: {problem}" for server, problem in self._silent.items())
+            about = f"By name, folder, hub name, address. {silent}"
         return [
             *section_fields("session", SessionSection),
             *(
