@@ -20,9 +20,6 @@ LLAMA3 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-QWEN2_PLAIN = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])" + QWEN2.partition(")")[2]
-"""The same with the cases spelled out, as transformers gives it back from a GGUF file."""
-
 KNOWN: dict[tuple[tuple[str, ...], bool], str] = {
     ((GPT2,), False): "gpt-2",
     ((DIGITS, GPT2), False): "smollm",
@@ -60,8 +57,7 @@ def _steps(found: Mapping[str, Any] | None, where: str) -> list[str]:
         return [DIGITS]
     pattern = found.get("pattern", {})
     if kind == "Split" and found.get("behavior") == "Isolated" and not found.get("invert"):
-        text = str(pattern.get("Regex", pattern))
-        return [QWEN2 if text == QWEN2_PLAIN else text]
+        return [str(pattern.get("Regex", pattern))]
     return [kind]
 
 

@@ -53,7 +53,7 @@ def vocabulary_of(tokenizer: Any, size: int, where: str) -> Vocabulary:
     pieces, kinds = _pieces(content, size, where)
     if model.get("byte_fallback"):
         found = scores_of(content, where)
-        _mark_bytes(pieces, kinds, model)
+        _mark_bytes(pieces, kinds, model.get("unk_token") or tokenizer.unk_token)
         vocabulary = Vocabulary("llama", "default", pieces, kinds)
         vocabulary.scores = [found.scores.get(piece, found.lowest) for piece in pieces]
         _put_blanks(vocabulary, found.blanks, tokenizer)
@@ -89,13 +89,13 @@ def _pieces(content: Mapping[str, Any], size: int, where: str) -> tuple[list[str
     return pieces, [int(kinds[id]) for id in range(size)]
 
 
-def _mark_bytes(pieces: list[str], kinds: list[int], model: Mapping[str, Any]) -> None:
+def _mark_bytes(pieces: list[str], kinds: list[int], unknown: str | None) -> None:
     """SentencePiece's `<0x0A>` stand for bytes, and its unknown has a kind of its own."""
     bytes_ = {f"<0x{byte:02X}>" for byte in range(256)}
     for id, piece in enumerate(pieces):
         if piece in bytes_:
             kinds[id] = int(TokenType.BYTE)
-        elif piece == model.get("unk_token"):
+        elif piece == unknown:
             kinds[id] = int(TokenType.UNKNOWN)
 
 
