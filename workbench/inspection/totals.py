@@ -63,11 +63,11 @@ LEFT_OUT = {
     "dropped_from_train": "also in the held-out text",
     "blank_documents": "blank",
     "truncated": "cut to the row's length",
-    "unanswered": "left out: their answer was cut away",
-    "too_long": "answers left out: longer than the row",
-    "repeated": "answers left out: they stand there twice",
-    "empty": "answers left out: blank",
-    "stripped": "answers that lost blanks at their beginning",
+    "unanswered": "nothing to learn from is left of them",
+    "too_long": "answers longer than the row",
+    "repeated": "answers that stand there twice",
+    "empty": "blank answers",
+    "stripped": "answers whose first blanks were taken off",
     "cropped": "tokens cropped",
     "invalid_utf8": "halves of characters replaced",
     "cut_files": "long files made into several",
@@ -83,5 +83,5 @@ def left_out(*reports: Mapping[str, Any]) -> dict[str, int]:
             if report.get(name):
                 told[words] = int(report[name])
         for reason, count in report.get("uninformative", {}).items():
-            told[f"left out: {reason}"] = int(count)
+            told[reason] = int(count)
     return told
