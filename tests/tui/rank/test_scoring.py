@@ -29,7 +29,7 @@ class Judge:
     ) -> list[float]:
         assert isinstance(prompt, str)
         self.asked.append((prompt, len(completions)))
-        if self.unsure == "fails" and len(self.asked) == 3:
+        if self.unsure == "fails" and len(self.asked) in (2, *range(4, 20)):
             raise ServerError("the engine is gone")
         return [0.0 if prompt == self.unsure else 5.0 * number for number in range(len(completions))]
 
@@ -71,12 +71,12 @@ async def test_what_is_least_sure_comes_first(
 async def test_a_reward_model_that_fails_is_said_and_what_it_scored_counts(
     rank_app: WorkbenchApp, database: Database, opened: Any, until: Any, text_of: Any
 ) -> None:
-    session_of(database, 5)
+    session_of(database, 16)
     async with rank_app.run_test(size=(100, 30), notifications=True) as pilot:
         await opened(pilot)
         await scored_by(rank_app, pilot, until, Judge("fails"))
         await until(pilot, lambda: "the engine is gone" in text_of(rank_app))
-        assert "2 scored" in text_of(rank_app)
+        assert "2 scored, 10 not" in text_of(rank_app)
 
 
 def test_how_a_prompt_is_asked() -> None:

@@ -51,6 +51,8 @@ class Ranker:
         self.sorted_by, self.scores_shown = "", False
         self.scores: dict[int, Mapping[int, float]] = {}
         """What a reward model gave the answers of each item, by their numbers, where it sorts the items."""
+        self.unscored = 0
+        """Items whose answers it cannot score."""
         self._desk = desk
         self._annotator: Annotator | None = None
         self._typed: dict[Turn, Typed] = {}

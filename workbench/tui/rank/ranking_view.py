@@ -235,6 +235,7 @@ class RankingView(Container, can_focus=True):
             words = shown.words(ranker.session_name, ranker.name)
         if ranker.sorted_by:
             words += f" · sorted by {ranker.sorted_by}, {len(ranker.scores):,} scored"
+            words += f", {ranker.unscored:,} not" if ranker.unscored else ""
         self.query_one("#rank-standing", Static).update(reveal_control(words))
 
     def _prompt_lines(self) -> list[Line]:

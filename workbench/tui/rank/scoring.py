@@ -11,7 +11,7 @@ from typing import Any
 
 from textual.message import Message
 
-from workbench.errors import ModelError, WorkbenchError
+from workbench.errors import ModelError, ServerError, WorkbenchError
 from workbench.store.preferences.contents import Item, Prompt, read_answers, read_items, read_prompt
 from workbench.store.preferences.database import Database
 from workbench.store.preferences.sessions import find_session
@@ -23,6 +23,9 @@ from workbench.tui.rank.words import text_of
 
 AT_ONCE = 16
 """Items that are read at once: whoever ranks meanwhile waits a few milliseconds for it."""
+
+MOST_REFUSED = 10
+"""Items in a row without scores after which it is the model's fault, or the way to it is gone."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class ToScore:
 
 
 class Scored(Message):
-    """The scores of answers by their numbers, or, at the end, why there are no more."""
+    """The scores of answers by their numbers, none where the model refuses them; or, at the end, why there
+    are no more."""
 
     def __init__(
         self, session: str, item: int, scores: Mapping[int, float], error: WorkbenchError | None = None
@@ -86,12 +90,19 @@ class Scorer:
             score = getattr(model, "score", None)
             if score is None:
                 raise ModelError(f"{choice.label} gives no scores", hint="choose a reward model")
-            after = -1
+            after, refused = -1, 0
             while items := await self._read(session, after):
                 for position, one in items:
-                    scores = await score(one.prompt, one.texts)
-                    self._tell(Scored(session, one.item, dict(zip(one.answers, scores, strict=True))))
                     after = position
+                    try:
+                        scores = dict(zip(one.answers, await score(one.prompt, one.texts), strict=True))
+                        refused = 0
+                    except ServerError:
+                        # An answer is blank, or too long for the model: others may well be scored.
+                        scores, refused = {}, refused + 1
+                        if refused == MOST_REFUSED:
+                            raise
+                    self._tell(Scored(session, one.item, scores))
         except WorkbenchError as error:
             self._tell(Scored(session, 0, {}, error))
 

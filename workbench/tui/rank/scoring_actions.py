@@ -104,6 +104,7 @@ class ScoringActions(SessionActions):
         ranker = self.ranking.ranker
         if ranker is not None and ranker.session_name == session:
             ranker.scores.clear()
+            ranker.unscored = 0
             ranker.sorted_by = reveal_control(choice.label)
             self.scorer.start(choice, session)
             self.ranking.draw()
@@ -128,6 +129,10 @@ class ScoringActions(SessionActions):
                 ranker.sorted_by = ""
             else:
                 notify(self.app, f"{len(ranker.scores):,} sets of answers were scored; they go first")
-        else:
+        elif message.scores:
             ranker.scores[message.item] = message.scores
+        else:
+            ranker.unscored += 1
+        if not len(ranker.scores) + ranker.unscored > 1:
+            ranker.said = ""  # of the engine that started
         self.ranking.draw()
