@@ -29,6 +29,8 @@ def draw(logits: Tensor, temperature: float, chances: Tensor) -> tuple[Tensor, T
     `chances` [B] in [0, 1) decide, by inversion of the distribution function, whose sum is in fp64: in fp32
     the last of 50,000 tokens would be a thousandth too likely or not at all. No token of probability 0 comes.
     """
+    if logits.device.type == "mps":  # which has no fp64
+        logits = logits.cpu()
     logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
     below = logprobs.double().exp_().cumsum_(-1)
     whole = below[:, -1:]

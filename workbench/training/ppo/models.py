@@ -10,6 +10,8 @@ from torch import nn
 
 from workbench.data.artifact import key_of
 from workbench.errors import ModelError
+from workbench.models.fast_products import use_fast_products
+from workbench.models.fused_layers import fuse_layers
 from workbench.models.load import load_model
 from workbench.models.purpose import Purpose
 from workbench.training.ppo.critic import Critic, critic_of_policy, critic_of_reward, restore_critic
@@ -35,11 +37,14 @@ def models_of(
     critic = _critic(recipe, reward) if recipe.ppo.has_critic else None
     if critic is not None and checkpoint is not None:
         restore_critic(critic, checkpoint)
-    return Models(
-        policy.to(device).eval(),
-        None if reference is None else reference.to(device).eval().requires_grad_(False),
-        None if critic is None else critic.to(device).eval(),
-    )
+    for model in (policy, reference, critic):
+        if model is not None:
+            model.to(device).eval()
+            fuse_layers(model)
+            use_fast_products(model)
+    if reference is not None:
+        reference.requires_grad_(False)
+    return Models(policy, reference, critic)
 
 
 def _begun(recipe: Recipe, name: str | None = None) -> Any:

@@ -66,8 +66,8 @@ def score_head(model: Any) -> nn.Linear | None:
 
 
 class RewardModel:
-    """Scores answers. Where its tokenizer is the policy's it reads the very tokens, elsewhere the text,
-    through its own tokenizer and chat template."""
+    """Scores answers. Where tokenizer and chat template are the policy's it reads the very tokens, elsewhere
+    the text, through its own."""
 
     def __init__(self, recipe: Recipe, policy_tokenizer: Any, device: torch.device) -> None:
         section, path = recipe.ppo, recipe.ppo.reward_model_path
@@ -78,7 +78,12 @@ class RewardModel:
         self.shift = reward_shift(self.model.config)
         self.label = _label(self.model.config, section.reward_label, path)
         self.tokenizer = load_tokenizer(path, revision=None, trust_remote_code=recipe.model.trust_remote_code)
-        self.reads_tokens = section.reward_input == "all" and same_tokens(self.tokenizer, policy_tokenizer)
+        self.reads_tokens = (
+            section.reward_input == "all"
+            and same_tokens(self.tokenizer, policy_tokenizer)
+            # Of another template the policy's tokens would be a conversation that it was not trained on.
+            and self.tokenizer.chat_template == policy_tokenizer.chat_template
+        )
         config = self.model.config.get_text_config()
         limits = (
             getattr(config, "max_position_embeddings", None),

@@ -74,9 +74,11 @@ class TokenLogprobs:
             return logprobs, entropy
 
         parts = []
+        # What fits into one chunk is kept: there is nothing to save.
+        again = torch.is_grad_enabled() and len(given) > size
         for start in range(0, len(given), size):
             some, targets = given[start : start + size], rows.targets[start : start + size]
-            if torch.is_grad_enabled():
+            if again:
                 parts.append(checkpoint(numbers, some, targets, use_reentrant=False))
             else:
                 parts.append(numbers(some, targets))
@@ -85,8 +87,13 @@ class TokenLogprobs:
 
 @contextmanager
 def _forward_of(head: Any, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    # A layer may have been given a forward of its own already.
+    before = vars(head).get("forward")
     head.forward = forward
     try:
         yield
     finally:
-        del head.forward
+        if before is None:
+            del head.forward
+        else:
+            head.forward = before

@@ -9,6 +9,7 @@ DEFAULT_METRICS = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_pe
 
 OF_OBJECTIVE = {
     "dpo": ("rewards/margins", "rewards/accuracies", "rewards/chosen", "rewards/rejected"),
+    "ppo": ("objective/scores", "objective/kl", "objective/entropy", "rollout/length"),
 }
 """Behind the loss and before the rest."""
 
@@ -16,6 +17,9 @@ OF_OBJECTIVE = {
 COMPANION = {
     "loss": "eval_loss",
     **{name: f"eval_{name}" for names in OF_OBJECTIVE.values() for name in names},
+    "objective/scores": "eval_score",
+    "objective/kl": "eval_kl",
+    "rollout/length": "eval_length",
 }
 
 
