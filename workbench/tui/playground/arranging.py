@@ -23,6 +23,7 @@ class Arranging(Conversing):
             "copy": column.shown is not None,
             "markdown": column.state != "empty",
             "new": column.state != "empty",
+            "judge": any(one.state == "done" for one in self.columns),
             "resend": column.outgoing is not None and not self.busy,
             "remove": len(self.columns) > 1,
             "turn": len(self.columns) > 1,

@@ -97,6 +97,8 @@ class Column:
         self.known_first: float | None = None
         self.known_tokens: int | None = None
         self.notes: list[str] = []
+        self.scores: dict[int, float] = {}
+        """What a reward model says of the chains, by their numbers."""
         self.revision += 1
 
     def send(self, job: Job, question: str) -> None:

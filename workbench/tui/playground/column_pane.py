@@ -160,6 +160,8 @@ def head_words(column: Column, number: int) -> tuple[str, str, str]:
 
 def _state_words(column: Column) -> tuple[str, str]:
     parts = []
+    if (score := column.scores.get(column.chain)) is not None:
+        parts.append(f"score {score:+.2f}")
     if column.rate is not None:
         parts.append(f"{column.rate:.1f} tok/s")
     if column.first_seconds is not None:

@@ -37,6 +37,7 @@ COMMANDS = (
     Command("play.large", "z", "large", "large", "Show the column alone, or all again."),
     Command("play.resend", "R", "resend", "again", "Send the last prompt again."),
     Command("play.new", "n", "new", "new", "Begin a new conversation."),
+    Command("play.judge", "J", "judge", "score", "Have a reward model score the answers.", footer=False),
     Command("play.history", "h,ctrl+r", "history", "history", "Search and open what was sent before."),
     Command(
         "play.evaluations",

@@ -17,6 +17,7 @@ QUESTIONS = {
     "save": "name of the prompt",
     "ingest": "a folder of text, Markdown, PDF or HTML files",
     "embed": "a model that embeds them, as one names it for m; empty: words alone",
+    "judge": "a reward model, as one names it for m",
 }
 FREE_TEXT = "free text"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from workbench.store.history import HistoryEntry
 from workbench.tui.notices import notify
 from workbench.tui.playground.column import Column
-from workbench.tui.playground.documents import Documents
 from workbench.tui.playground.history_screen import HistoryScreen, Wish, columns_of
+from workbench.tui.playground.judging import Judging
 from workbench.tui.playground.picker import Entry, Picker
 from workbench.tui.playground.setup import technique_name
 from workbench.tui.playground.writing import OpenedPrompt, opened
@@ -14,7 +14,7 @@ from workbench.tui.playground.writing import OpenedPrompt, opened
 NO_EVALUATIONS = "No evaluations yet. In a shell: workbench eval --prompt qa --data FILE --model MODEL"
 
 
-class Remembering(Documents):
+class Remembering(Judging):
     """What is done with what is on disk."""
 
     def action_history(self) -> None:
