@@ -9,6 +9,7 @@ import orjson
 import pytest
 from family_templates import OWN, tokenizer_of
 
+from workbench.data.readers.dialects import translated
 from workbench.data.records import PreferenceStore, Record, prepare_records
 from workbench.data.records.preference_encoding import encode_preferences
 from workbench.data.records.preferences import Uninformative, comparison
@@ -98,6 +99,18 @@ def test_what_is_wrong_is_said_with_its_place(values: dict[str, Any], problem: s
         checked(**values)
     assert problem in caught.value.message and caught.value.where == "p.jsonl:3"
     assert not isinstance(caught.value, BlankText)
+
+
+def test_share_gpt_s_turns_with_two_answers_are_a_pair() -> None:
+    values = {
+        "system": "Be brief.",
+        "conversations": [{"from": "human", "value": "2+2?"}],
+        "chosen": {"from": "gpt", "value": "4"},
+        "rejected": {"from": "gpt", "value": "5"},
+    }
+    made = checked(**translated(values, "p.jsonl:3"))
+    assert made["prompt"] == [{"role": "system", "content": "Be brief."}, USER]
+    assert made["completions"] == [[FOUR], [FIVE]]
 
 
 def test_a_likely_column_is_proposed_for_a_missing_prompt() -> None:

@@ -28,10 +28,13 @@ ROLES = {
 
 
 def translated(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """A record with `messages`, or `prompt` and `completion`, where it is in another program's dialect.
+    """A record with `messages`, `prompt` and `completion`, or a prompt with `chosen` and `rejected`, where it
+    is in another program's dialect.
 
     One that is of a kind already stays as it is. Raises `DataError` for turns that cannot be read.
     """
+    if "conversations" in values and "chosen" in values and "rejected" in values:
+        return _preference(values, where)
     if fits(values):
         return values
     if "conversations" in values:
@@ -50,6 +53,16 @@ def _share_gpt(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         messages.insert(0, {"role": "system", "content": values["system"]})
     rest = {name: value for name, value in values.items() if name not in ("conversations", "system")}
     return {"messages": messages, **rest}
+
+
+def _preference(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """ShareGPT's turns with two answers to them, each a turn, as LLaMA-Factory reads them."""
+    answers = {
+        name: _message(values[name], number, where) if isinstance(values[name], Mapping) else values[name]
+        for number, name in enumerate(("chosen", "rejected"), 1)
+    }
+    prompt = _share_gpt({key: values[key] for key in values if key not in answers}, where)
+    return {"prompt": prompt.pop("messages"), **answers, **prompt}
 
 
 def _message(turn: Any, number: int, where: str) -> dict[str, str]:
