@@ -11,15 +11,17 @@ from dataclasses import replace
 from typing import TypeVar
 
 from workbench.errors import UsageError, WorkbenchError
-from workbench.store.preferences.annotator import Annotator, Task, Turn
+from workbench.store.preferences.annotator import Annotator, Task
 from workbench.store.preferences.database import Database
 from workbench.store.preferences.log import DECISIONS, Action
 from workbench.store.preferences.order import most_uncertain_first
 from workbench.store.preferences.sessions import Session, find_session
 from workbench.tui.rank.desk import Desk
 from workbench.tui.rank.draft_file import Typed, keep_typed, kept_typed
-from workbench.tui.rank.keystrokes import Draft, from_value, of_decision, replay
+from workbench.tui.rank.keystrokes import Draft
+from workbench.tui.rank.remarks import Remarks
 from workbench.tui.rank.standing import Standing, standing_of
+from workbench.tui.rank.typed_keys import TypedKeys, task_of, undone
 
 R = TypeVar("R")
 
@@ -55,52 +57,30 @@ class Ranker:
         """Items whose answers it cannot score."""
         self._desk = desk
         self._annotator: Annotator | None = None
-        self._typed: dict[Turn, Typed] = {}
+        self._typed = TypedKeys()
         self._undone_keys = ""
         self._since = time.monotonic()
-        self._marked: dict[Turn, tuple[bool, tuple[str, ...]]] = {}
-
-    @property
-    def typed(self) -> Typed:
-        """What was typed for the task."""
-        assert self.task is not None
-        decision = self.task.decision.id if self.task.decision else 0
-        return self._typed.get(self.task.turn) or Typed(*self.task.turn, decision)
-
-    @property
-    def base(self) -> Draft:
-        """What the keys change: the decision that stands, or one that was undone."""
-        assert self.task is not None
-        count, base = len(self.task.shown), self.typed.base
-        return of_decision(self.task.decision, count) if base is None else from_value(base, count)
+        self._remarks = Remarks()
 
     @property
     def draft(self) -> Draft:
-        """The ranking as it is typed."""
-        return replay(self.base, self.typed.keys)
+        """The ranking as it is typed; empty where there is nothing to rank."""
+        return self._typed.draft(self.task) if self.task else Draft(0)
 
     @property
     def settled(self) -> bool:
         """Whether what is shown is what is decided."""
-        decision = self.task.decision if self.task else None
-        return decision is not None and not self.typed.keys and self.typed.base is None
+        return self.task is not None and self._typed.settled(self.task)
 
     @property
     def flagged(self) -> bool:
-        """Whether the annotator flagged it. What they did the first time would tell a repetition from
-        others, so that of one only what was done with it on screen counts."""
-        task = self.task
-        if task is None:
-            return False
-        return task.flagged if not task.occasion else self._marked.get(task.turn, (False, ()))[0]
+        """Whether the annotator flagged it."""
+        return self.task is not None and self._remarks.flagged(self.task)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the annotator noted about it."""
-        task = self.task
-        if task is None:
-            return ()
-        return task.notes if not task.occasion else self._marked.get(task.turn, (False, ()))[1]
+        return self._remarks.notes(self.task) if self.task else ()
 
     @property
     def shown_scores(self) -> tuple[float | None, ...]:
@@ -116,30 +96,29 @@ class Ranker:
 
         def work(annotator: Annotator) -> tuple[Session, list[Typed], Task | None, Standing]:
             kept = kept_typed(annotator.session, annotator.name)
-            task = _task_of(annotator, kept[-1]) if kept else None
+            task = task_of(annotator, kept[-1]) if kept else None
             task = task or self._next(annotator)
             return annotator.session, kept, task, standing_of(annotator, generate=True)
 
         session, kept, task, standing = await self._with(work)
         self.session, self.standing = session, standing
-        self._typed = {typed.turn: typed for typed in kept}
+        self._typed = TypedKeys(kept)
         self._show(task)
 
     async def press(self, key: str) -> None:
         """A key of the ranking. It is shown once it is kept."""
         if self.task is None:
             return
-        draft = self.draft.press(key)
-        if draft == self.draft:
+        if self.draft.press(key) == self.draft:
             self.said = _no_use(key, self.draft)
             return
-        await self._retype(self.typed.keys + key)
+        await self._retype(self.task, self._typed.of(self.task).keys + key)
         self._undone_keys = ""
 
     async def commit(self) -> None:
         """Write down what is typed, and go on."""
-        task, draft = self.task, self.draft if self.task else None
-        if task is None or draft is None:
+        task, draft = self.task, self.draft
+        if task is None:
             return
         if self.settled:
             await self.forward()
@@ -162,7 +141,7 @@ class Ranker:
         if (task := self.task) is not None:
             on = not self.flagged
             self.task = await self._with(lambda annotator: annotator.flag(task, on=on))
-            self._marked[task.turn] = (on, self._marked.get(task.turn, (False, ()))[1])
+            self._remarks.flag(task.turn, on)
             self.said = "" if on else "no longer flagged"
             await self._stand()
 
@@ -170,16 +149,14 @@ class Ranker:
         """Write something about it."""
         if (task := self.task) is not None and text:
             self.task = await self._with(lambda annotator: annotator.note(task, text))
-            flag, notes = self._marked.get(task.turn, (False, ()))
-            self._marked[task.turn] = (flag, (*notes, text))
+            self._remarks.note(task.turn, text)
             self.said = "noted"
 
     async def undo(self) -> None:
         """Forget the last key; where there is none, undo the last thing that was done."""
-        if self.task is not None and self.typed.keys:
-            key = self.typed.keys[-1]
-            await self._retype(self.typed.keys[:-1])
-            self._undone_keys += key
+        if self.task is not None and (keys := self._typed.of(self.task).keys):
+            await self._retype(self.task, keys[:-1])
+            self._undone_keys += keys[-1]
             return
 
         def work(annotator: Annotator) -> tuple[Action | None, Task | None, Standing]:
@@ -193,32 +170,31 @@ class Ranker:
             return
         self.standing = standing
         if task is not None:
-            if action.kind in DECISIONS:
-                base = of_decision(action, len(task.shown)).as_value()
-                decision = task.decision.id if task.decision else 0
-                self._typed[task.turn] = Typed(*task.turn, decision, base)
-            else:
-                self._marked.pop(task.turn, None)
             self._show(task)
-            await self._keep()
+            if action.kind in DECISIONS:
+                self._typed.put(undone(task, action))
+                await self._keep(self._typed.of(task))
+            else:
+                self._remarks.reversed(task.turn, action, again=False)
         self.said = f"undone: {DONE_WORDS[action.kind]}"
 
     async def redo(self) -> None:
         """Take the last undo back."""
         if self.task is not None and self._undone_keys:
             key, rest = self._undone_keys[-1], self._undone_keys[:-1]
-            await self._retype(self.typed.keys + key)
+            await self._retype(self.task, self._typed.of(self.task).keys + key)
             self._undone_keys = rest
             return
         action = await self._with(lambda annotator: annotator.redo())
         if action is None:
             self.said = "there is nothing to redo"
         elif action.item is not None:
-            self._typed.pop((action.item, action.occasion), None)
+            turn = (action.item, action.occasion)
             if action.kind in DECISIONS:
+                self._typed.drop(turn)
                 await self.forward()
             else:
-                turn = (action.item, action.occasion)
+                self._remarks.reversed(turn, action, again=True)
                 self._show(await self._with(lambda annotator: annotator.task(turn)))
             self.said = f"done again: {DONE_WORDS[action.kind]}"
 
@@ -272,13 +248,13 @@ class Ranker:
     async def _decide(
         self, task: Task, kind: str, ranks: list[int] | None = None, best: int | None = None
     ) -> None:
-        took = round(1000 * self._seconds)
+        took = round(1000 * self._seconds(task))
         done = await self._with(
             lambda annotator: annotator.commit(task, kind, ranks=ranks, best=best, milliseconds=took)
         )
         # It is on disk. If reading what comes next fails, this is still what is shown: decided.
         self.task = done
-        self._typed.pop(task.turn, None)
+        self._typed.drop(task.turn)
         self._undone_keys = ""
         await self.forward()
 
@@ -291,28 +267,20 @@ class Ranker:
         self.task = task
         self._undone_keys = ""
         self._since = time.monotonic()
-        if task is not None:
-            typed = self._typed.get(task.turn)
-            if typed and typed.decision != (task.decision.id if task.decision else 0):
-                del self._typed[task.turn]
 
-    @property
-    def _seconds(self) -> float:
-        return self.typed.seconds + time.monotonic() - self._since
+    def _seconds(self, task: Task) -> float:
+        return self._typed.of(task).seconds + time.monotonic() - self._since
 
-    async def _retype(self, keys: str) -> None:
+    async def _retype(self, task: Task, keys: str) -> None:
         """These keys instead of the present ones, kept before they are shown."""
-        typed = replace(self.typed, keys=keys, seconds=self._seconds)
+        typed = replace(self._typed.of(task), keys=keys, seconds=self._seconds(task))
         await self._keep(typed)
-        # The last is what is on screen.
-        self._typed.pop(typed.turn, None)
-        self._typed[typed.turn] = typed
+        self._typed.put(typed)
         self._since = time.monotonic()
         self.said = ""
 
-    async def _keep(self, typed: Typed | None = None) -> None:
-        turn = typed.turn if typed else None
-        kept = [one for one in self._typed.values() if one.turn != turn] + ([typed] if typed else [])
+    async def _keep(self, typed: Typed) -> None:
+        kept = self._typed.with_last(typed)
 
         def work(annotator: Annotator) -> WorkbenchError | None:
             try:
@@ -323,15 +291,6 @@ class Ranker:
             return None
 
         self.unkept = await self._with(work)
-
-
-def _task_of(annotator: Annotator, typed: Typed) -> Task | None:
-    """What was on screen when the keys were typed, None where it was decided since."""
-    try:
-        task = annotator.task(typed.turn)
-    except UsageError:
-        return None
-    return task if typed.decision == (task.decision.id if task.decision else 0) else None
 
 
 def _no_use(key: str, draft: Draft) -> str:

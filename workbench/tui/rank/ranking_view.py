@@ -6,7 +6,6 @@ and none goes to the wrong answers. What needs no disk (focus, scrolling, layout
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from textual import on
@@ -24,27 +23,15 @@ from workbench.tui.rank.commands import RANKING_COMMANDS
 from workbench.tui.rank.desk import Desk
 from workbench.tui.rank.lines import Lines
 from workbench.tui.rank.order_line import OrderLine
+from workbench.tui.rank.prompt_text import PromptText
 from workbench.tui.rank.ranker import Ranker
+from workbench.tui.rank.steps import Steps
 from workbench.tui.rank.waiting import waiting_lines
 from workbench.tui.rank.words import prompt_lines
 from workbench.tui.text import reveal_control
-from workbench.tui.widgets.text_lines import Line, plain, wrap
+from workbench.tui.widgets.text_lines import Line, plain
 
 POLL_SECONDS = 1.0
-LEAVING_SECONDS = 2.0
-SLOW_SECONDS = 0.5
-"""After so long a step says that it waits."""
-PROMPT_SHARES = {"some": 0.25, "all": 0.6, "line": 0.0}
-
-
-class PromptText(Lines, can_focus=False, inherit_bindings=False):
-    """What was asked; `p` shows more of it."""
-
-    DEFAULT_CSS = "PromptText { padding: 0 1; scrollbar-size-vertical: 1; }"
-
-    def look_at(self, *, end: bool) -> None:
-        """Show its end, or its beginning."""
-        self.scroll_to(y=self.max_scroll_y if end else 0, animate=False)
 
 
 class RankingView(Container, can_focus=True):
@@ -54,7 +41,6 @@ class RankingView(Container, can_focus=True):
     DEFAULT_CSS = """
     RankingView { height: 1fr; }
     RankingView #rank-standing { height: 1; padding: 0 1; background: $surface; text-style: bold; }
-    RankingView PromptText { height: 1; }
     RankingView #rank-waiting { height: 1fr; padding: 1 2; display: none; }
     RankingView #rank-error { height: auto; max-height: 5; padding: 0 1; display: none; color: $text-error; }
     RankingView #rank-error { text-style: bold; }
@@ -77,11 +63,8 @@ class RankingView(Container, can_focus=True):
         super().__init__()
         self.ranker: Ranker | None = None
         self.error: WorkbenchError | None = None
-        self.prompt_size = "some"
         self._desk = desk
-        self._steps: asyncio.Queue[tuple[str, tuple[str, ...]] | None] = asyncio.Queue()
-        self._serving: asyncio.Task[None] | None = None
-        self._busy = False
+        self._steps = Steps(self._step, self._say_slow)
         self._shown: object = None
 
     def compose(self) -> ComposeResult:
@@ -99,26 +82,30 @@ class RankingView(Container, can_focus=True):
         """The answers."""
         return self.query_one(Answers)
 
+    @property
+    def prompt(self) -> PromptText:
+        """What was asked."""
+        return self.query_one(PromptText)
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was asked for is done."""
+        return self._steps.idle
+
     def on_mount(self) -> None:
-        self._serving = asyncio.create_task(self._serve())
         # A worker, so that what goes wrong in it ends the program in sight rather than in silence.
-        self.run_worker(self._watched(self._serving))
+        self.run_worker(self._steps.serve())
         self.set_interval(POLL_SECONDS, self._tick)
 
-    async def _watched(self, task: asyncio.Task[None]) -> None:
-        await asyncio.shield(task)
-
     async def on_unmount(self) -> None:
-        # What was typed before q is done, unless the disk keeps one waiting.
-        self._steps.put_nowait(None)
-        if self._serving is not None:
-            await asyncio.wait({self._serving}, timeout=LEAVING_SECONDS)
+        # What was typed before q is done.
+        await self._steps.finish()
 
     def begin(self, session: str, annotator: str) -> None:
         """Rank a session under a name, from where that annotator left."""
-        self._drop_steps()
+        self._steps.drop()
         self.ranker, self.error, self._shown = Ranker(self._desk, session, annotator), None, None
-        self.prompt_size = "some"
+        self.prompt.amount = "some"
         self.do("open")
 
     def pause(self) -> None:
@@ -129,46 +116,32 @@ class RankingView(Container, can_focus=True):
 
     def do(self, step: str, *arguments: str) -> None:
         """Have a step of the ranker done, once those before it are."""
-        self._steps.put_nowait((step, arguments))
+        self._steps.put(step, *arguments)
 
-    def _drop_steps(self) -> None:
-        ends = False
-        while not self._steps.empty():
-            ends = self._steps.get_nowait() is None or ends
-        if ends:
-            self._steps.put_nowait(None)
+    async def _step(self, step: str, arguments: tuple[str, ...]) -> None:
+        ranker = self.ranker
+        if ranker is None:
+            return
+        if step == "leave":
+            self.post_message(self.Left())
+            return
+        try:
+            await getattr(ranker, step)(*arguments)
+            self.error = None
+        except WorkbenchError as error:
+            self.error = error
+            # What is behind it was typed for what would have come next.
+            self._steps.drop()
+        if ranker is self.ranker:
+            self.draw()
 
-    async def _serve(self) -> None:
-        while (entry := await self._steps.get()) is not None:
-            step, arguments = entry
-            ranker = self.ranker
-            if ranker is None:
-                continue
-            if step == "leave":
-                self.post_message(self.Left())
-                continue
-            self._busy = True
-            slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._say_waiting)
-            try:
-                await getattr(ranker, step)(*arguments)
-                self.error = None
-            except WorkbenchError as error:
-                self.error = error
-                # What is behind it was typed for what would have come next.
-                self._drop_steps()
-            finally:
-                slow.cancel()
-                self._busy = False
-            if ranker is self.ranker:
-                self.draw()
-
-    def _say_waiting(self) -> None:
+    def _say_slow(self) -> None:
         if self.is_attached:
             self.query_one(OrderLine).say_busy("waiting for the disk, or for another process that writes …")
 
     def _tick(self) -> None:
         ranker = self.ranker
-        if ranker is None or not self.display or self._busy or not self._steps.empty():
+        if ranker is None or not self.display or not self.idle:
             return
         standing = ranker.standing
         if ranker.session is None or self.error is not None:
@@ -200,7 +173,7 @@ class RankingView(Container, can_focus=True):
             if fresh:
                 # Of a conversation the end is what is answered.
                 talk = isinstance(task.prompt.content, list) and len(task.prompt.content) > 1
-                self.call_after_refresh(self.query_one(PromptText).look_at, end=talk)
+                self.call_after_refresh(self.prompt.look_at, end=talk)
             self.answers.place(ranker.draft.ranks, ranker.shown_scores)
             self.query_one(OrderLine).show(ranker)
             if fresh:
@@ -246,17 +219,9 @@ class RankingView(Container, can_focus=True):
         return lines + [plain(f"note  {reveal_control(note)}", "warn") for note in ranker.notes]
 
     def _draw_prompt(self) -> None:
-        prompt = self.query_one(PromptText)
-        lines = self._prompt_lines()
         width, height = self.size.width, self.size.height
-        inner = max(8, width - 3)
-        rows = sum(len(wrap(line, inner)) if line else 1 for line in lines)
-        room = round(PROMPT_SHARES[self.prompt_size] * height)
-        if self.prompt_size == "some":
-            # What the answers leave.
-            room = max(room, height - 2 - self.answers.needed(width))
-        prompt.styles.height = max(1, min(rows, room))
-        prompt.set_lines(lines)
+        left = height - 2 - self.answers.needed(width)
+        self.prompt.show(self._prompt_lines(), width, height, left)
 
     def on_resize(self, event: Resize) -> None:
         self.draw()
@@ -319,13 +284,11 @@ class RankingView(Container, can_focus=True):
         self._say("words that the answer in focus has not" if self.answers.comparing else "")
 
     def action_prompt(self) -> None:
-        order = list(PROMPT_SHARES)
-        self.prompt_size = order[(order.index(self.prompt_size) + 1) % len(order)]
+        self.prompt.turn()
         self._draw_prompt()
 
     def action_scroll_prompt(self, rows: int) -> None:
-        prompt = self.query_one(PromptText)
-        prompt.scroll_to(y=prompt.scroll_offset.y + rows, animate=False)
+        self.prompt.scroll_rows(rows)
 
     def action_more(self) -> None:
         self.answers.more()
