@@ -39,7 +39,9 @@ class CachedWriter:
             some = prompts[start : start + together]
             own = chances[start * samples : (start + len(some)) * samples]
             before = len(found)
-            found += self._write(some, samples, own, partial(_further, told, before, total))
+            # One context for all steps: it keeps the weights that it has made narrower.
+            with self._autocast(self.bf16):
+                found += self._write(some, samples, own, partial(_further, told, before, total))
         return found
 
     def _write(
@@ -62,7 +64,8 @@ class CachedWriter:
         # The rows of the batch: which answers they are, and whether each still goes on.
         rows, going = torch.arange(count, device=device), torch.ones(count, dtype=torch.bool, device=device)
         for place in range(self.manner.length):
-            tokens, logprobs = draw(logits, self.manner.temperature, chances[rows.cpu(), place])
+            with self._autocast(False):
+                tokens, logprobs = draw(logits, self.manner.temperature, chances[rows.cpu(), place])
             for row, goes, token, logprob in zip(
                 rows.tolist(), going.tolist(), tokens.tolist(), logprobs.tolist(), strict=True
             ):
@@ -83,19 +86,21 @@ class CachedWriter:
         told(count)
         return answers
 
+    def _autocast(self, enabled: bool) -> torch.autocast:
+        return torch.autocast(next(self.model.parameters()).device.type, torch.bfloat16, enabled=enabled)
+
     def _step(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
         """Logits [B, V] of the last column."""
         head: nn.Module = bare(self.model).get_output_embeddings()
         handle = head.register_forward_pre_hook(lambda module, given: (given[0][:, -1:], *given[1:]))
         try:
-            with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.bf16):
-                found = self.model(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    position_ids=positions,
-                    past_key_values=cache,
-                    use_cache=True,
-                )
+            found = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
         finally:
             handle.remove()
         logits: Tensor = found.logits[:, -1].float()
