@@ -218,3 +218,15 @@ async def test_what_is_typed_before_leaving_is_done(
         await opened(pilot)
         await pilot.press("1", "2", "3", "enter", "q")
     assert decisions() == [("rank", (1, 2, 3, 4))]
+
+
+async def test_nine_answers_are_all_there_in_the_smallest_terminal(
+    rank_app: WorkbenchApp, database: Database, opened: Any, until: Any, text_of: Any
+) -> None:
+    session_with(database, *(f"word{number} " * 60 for number in range(9)), prompt="a long prompt " * 60)
+    async with rank_app.run_test(size=(60, 14)) as pilot:
+        await opened(pilot)
+        await pilot.press("p", "9")
+        await until(pilot, lambda: order_of(rank_app).startswith("9 > …"))
+        heads = [row.split()[0] for row in text_of(rank_app).splitlines()[3:12]]
+        assert heads == [str(number) for number in range(1, 10)]

@@ -110,6 +110,13 @@ class Answers(Container):
             return needs[self.focus_at]
         return sum(max(needs[first : first + columns]) for first in range(0, self.count, columns))
 
+    def least(self, width: int) -> int:
+        """The rows without which not all could be told apart."""
+        if self.large or not self.count:
+            return 2
+        grid = grid_for(self.count, width, turned=self.turned)
+        return self.count + 1 if grid.columns == 1 else 3 * grid.rows
+
     def _lay_out(self, width: int, columns: int) -> list[int]:
         inner = width // columns - FRAME - (1 if columns > 1 else 0)
         return [1 + pane.lay_out(max(8, inner), self.markdown) for pane in self.panes]

@@ -27,14 +27,14 @@ class PromptText(Lines, can_focus=False, inherit_bindings=False):
         """Show more of it, or less."""
         self.amount = AMOUNTS[(AMOUNTS.index(self.amount) + 1) % len(AMOUNTS)]
 
-    def show(self, lines: Sequence[Line], width: int, height: int, left: int) -> None:
-        """Show these in a screen of a size, of which so many rows are left by the answers."""
+    def show(self, lines: Sequence[Line], width: int, height: int, left: int, most: int) -> None:
+        """Show these in a screen of a size, of which the answers leave so many rows, and could leave most."""
         inner = max(8, width - FRAME)
         rows = sum(len(wrap(line, inner)) if line else 1 for line in lines)
         room = round(SHARES[self.amount] * height)
         if self.amount == "some":
             room = max(room, left)
-        self.styles.height = max(1, min(rows, room))
+        self.styles.height = max(1, min(rows, room, most))
         self.set_lines(lines)
 
     def look_at(self, *, end: bool) -> None:

@@ -220,8 +220,9 @@ class RankingView(Container, can_focus=True):
 
     def _draw_prompt(self) -> None:
         width, height = self.size.width, self.size.height
-        left = height - 2 - self.answers.needed(width)
-        self.prompt.show(self._prompt_lines(), width, height, left)
+        rest = height - 2  # without the lines of where one stands and of the order
+        left, most = rest - self.answers.needed(width), rest - self.answers.least(width)
+        self.prompt.show(self._prompt_lines(), width, height, left, most)
 
     def on_resize(self, event: Resize) -> None:
         self.draw()
