@@ -3,18 +3,25 @@ takes it, and decoders that do not are found out."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import llama_layers
 import numpy as np
 import pytest
 import torch
+from compiled_home import compiled_home
 from peft import LoraConfig, get_peft_model
 from tiny_decoders import DECODERS
 from tiny_models import model_of
 
+from workbench.models import fused_layers
+from workbench.models.fused_layers import fuse_layers
 from workbench.models.shared_prompt.attention import IMPLEMENTATION
 from workbench.models.shared_prompt.plan import plan_arrays
 from workbench.models.shared_prompt.support import COMPLETIONS, PROMPTS, flat_logits, share_prompts
+from workbench.ops.decoder_training.branches import Branches
+from workbench.ops.decoder_training.layer import layer
 
 SIZE = sum(PROMPTS) + sum(map(sum, COMPLETIONS))
 IDS = torch.randint(3, 200, (SIZE,), generator=torch.Generator().manual_seed(1))
@@ -95,10 +102,10 @@ def test_models_that_cannot_are_left_as_they_were(model: Any) -> None:
 def test_a_model_that_looks_elsewhere_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     # One whose layers never hand the plan to their attention.
     model: Any = DECODERS["llama"]()
-    for layer in model.model.layers:
-        whole = layer.self_attn.forward
+    for part in model.model.layers:
+        whole = part.self_attn.forward
         monkeypatch.setattr(
-            layer.self_attn,
+            part.self_attn,
             "forward",
             lambda *args, _whole=whole, **kwargs: _whole(
                 *args, **{k: v for k, v in kwargs.items() if k != "row_plan"}
@@ -124,10 +131,41 @@ def test_samples_are_written_as_before() -> None:
 
 
 def test_a_plan_has_each_token_once_and_each_row_whole() -> None:
-    arrays = plan_arrays([2, 3], [(1, 2), (1,)])
+    arrays, layout = plan_arrays([2, 3], [(1, 2), (1,)])
     assert arrays["plan_index"].tolist() == [[0, 1, 2, 0], [0, 1, 3, 4], [5, 6, 7, 8]]
     assert arrays["plan_home"].tolist() == [0, 1, 2, 6, 7, 8, 9, 10, 11]
-    assert arrays["plan_again"].tolist() == [[0, 1], [4, 5]] and arrays["plan_rounds"].tolist() == [2]
+    assert arrays["plan_again"].tolist() == [[0, 1], [4, 5]] and layout.rounds == (2,)
+    assert layout.branches.groups == [((0, 2), [(2, 3), (3, 5)]), ((5, 8), [(8, 9)])]
     assert arrays["position_ids"].tolist() == [[0, 1, 2, 2, 3, 0, 1, 2, 3]]
     index = arrays["plan_index"].ravel()
     assert np.array_equal(index[arrays["plan_home"]], np.arange(9))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_fused_layers_take_flat_rows(
+    half: bool, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # Compiled code is shared by all tests.
+    monkeypatch.setenv("WORKBENCH_HOME", str(compiled_home(tmp_path_factory)))
+    plain, fused = llama_layers.model_of(), llama_layers.model_of()
+    assert share_prompts(plain, LENGTH) is None and share_prompts(fused, LENGTH) is None
+    assert fuse_layers(fused) == 2
+    called = []
+
+    def counted(*args: Any) -> torch.Tensor:
+        called.append(args[-1])
+        return layer(*args)
+
+    monkeypatch.setattr(fused_layers, "layer", counted)
+    draws = torch.randn(SIZE, llama_layers.VOCABULARY, generator=torch.Generator().manual_seed(2))
+
+    def found(model: Any) -> list[torch.Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            flat, _ = flat_logits(model, IDS)
+        return [flat.detach(), *gradients(model, (flat.to(draws.dtype) * draws).sum())]
+
+    exact = found(copy.deepcopy(plain).double()) if not half else found(plain)
+    errors = torch.tensor(llama_layers.error(found(fused), exact))
+    assert len(called) == 2 and isinstance(called[0], Branches)
+    # Some twenty products in a row, of sums of at most 208 numbers; in bf16 both are off.
+    assert errors.max() < 20 * 208**0.5 * 2.0**-24 if not half else errors.square().mean().sqrt() < 0.05

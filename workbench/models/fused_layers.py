@@ -13,8 +13,11 @@ from weakref import ReferenceType, ref
 import torch
 from torch import Tensor, nn
 
+from workbench.models.shared_prompt.attention import IMPLEMENTATION as SHARED_PROMPT
+from workbench.models.shared_prompt.plan import RowPlan
 from workbench.ops.decoder_training import native
 from workbench.ops.decoder_training.attention import Documents
+from workbench.ops.decoder_training.branches import Branches
 from workbench.ops.decoder_training.layer import LayerShape, LayerWeights, layer
 from workbench.ops.shared_prefix import native as attention_native
 
@@ -152,16 +155,26 @@ class _FusedLayer:
         attention_mask: Tensor | None = None,
         position_embeddings: tuple[Tensor, Tensor] | None = None,
         past_key_values: Any = None,
+        row_plan: RowPlan | None = None,
         **others: Any,
     ) -> Any:
         if (
             position_embeddings is not None
             and past_key_values is None
             and self._can(hidden_states, position_embeddings[0], others)
-            and (attention_mask is None or self.packed.read(attention_mask, others.get("position_ids")))
         ):
-            documents = None if attention_mask is None else self.packed.documents
-            return layer(hidden_states, *position_embeddings, self._weights(), self.shape, documents)
+            documents: Documents | Branches | None = None
+            can = True
+            if row_plan is not None:
+                # The mask that comes with a plan says nothing.
+                documents, can = row_plan.branches, self._sees(row_plan.index.shape[1])
+            elif attention_mask is not None:
+                can = self.packed.read(attention_mask, others.get("position_ids"))
+                documents = self.packed.documents
+            if can:
+                return layer(hidden_states, *position_embeddings, self._weights(), self.shape, documents)
+        if row_plan is not None:
+            others["row_plan"] = row_plan
         return self.plain(
             hidden_states,
             attention_mask=attention_mask,
@@ -169,6 +182,11 @@ class _FusedLayer:
             past_key_values=past_key_values,
             **others,
         )
+
+    def _sees(self, length: int) -> bool:
+        """Whether no window keeps a place from another so many before it."""
+        window = getattr(self.module.self_attn.config, "sliding_window", None)
+        return window is None or length <= window
 
     def _can(self, hidden: Tensor, cos: Tensor, others: dict[str, Any]) -> bool:
         attention = self.module.self_attn
@@ -180,7 +198,7 @@ class _FusedLayer:
             and cos.shape[1:] == (hidden.shape[1], self.shape.head_size)
             and cos.shape[0] in (1, hidden.shape[0])
             and (not half or torch.get_autocast_dtype("cpu") == torch.bfloat16)
-            and attention.config._attn_implementation == "sdpa"
+            and attention.config._attn_implementation in ("sdpa", SHARED_PROMPT)
             and not (self.module.training and getattr(attention, "attention_dropout", 0.0))
             and not torch.compiler.is_compiling()
             and all(name in UNDERSTOOD or value in (None, False) for name, value in others.items())

@@ -11,6 +11,7 @@ from workbench.data.records import PreferenceStore, RowOrder
 from workbench.data.records.answers import prompt_text
 from workbench.data.tokenizer import load_tokenizer
 from workbench.errors import ModelError
+from workbench.models.fused_layers import fuse_layers
 from workbench.models.shared_prompt.support import share_prompts
 from workbench.objectives.base import Batch, LossOutput, Rows, Totals
 from workbench.objectives.beginning import Beginning
@@ -117,6 +118,8 @@ class DirectPreferenceOptimization(CausalLanguageModeling):
         if self.form.is_shared and share_prompts(model, self.length):
             self.form.is_shared = False
         self.is_fused = self.is_fused and can_fuse(model)
+        if not self.recipe.training.torch_compile:
+            fuse_layers(model)
 
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
         """Summed over prompts; rewards and log-probabilities likewise, each prompt the mean of its pairs."""

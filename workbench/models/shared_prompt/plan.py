@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from workbench.ops.decoder_training.branches import Branches, Span
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,14 @@ class RowPlan:
     """`index` [R, L]: the token at each place of the separate rows, each prompt ⧺ completion, padded on the
     right; `home` [N]: the place in [R·L] from which a token's output is read; `again` [2, A]: the other
     places of tokens that stand in several rows (first line tokens, second places); `rounds`: where in `again`
-    stretches end in which no token comes twice. `windows` gets the windows that attention was called with."""
+    stretches end in which no token comes twice; `branches`: the same in stretches of the flat row. `windows`
+    gets the windows that attention was called with."""
 
     index: Tensor
     home: Tensor
     again: Tensor
     rounds: tuple[int, ...]
+    branches: Branches
     windows: set[int | None] = field(default_factory=set)
 
     def separate(self, x: Tensor) -> Tensor:
@@ -76,10 +80,19 @@ class _Together(torch.autograd.Function):
         return found.index_copy_(0, home, grads[0]), None
 
 
-def plan_arrays(prompts: Sequence[int], completions: Sequence[Sequence[int]]) -> dict[str, NDArray[Any]]:
-    """The arrays of a plan for a flat row that holds, prompt by prompt, its tokens and those of its
-    completions, from their lengths: `plan_index`, `plan_home`, `plan_again`, `plan_rounds`; and of each token
-    `position_ids` [1, N], its position in its separate row. See `RowPlan` and `plan_of`."""
+class Layout(NamedTuple):
+    """What of a plan is read on the CPU; see `RowPlan`."""
+
+    rounds: tuple[int, ...]
+    branches: Branches
+
+
+def plan_arrays(
+    prompts: Sequence[int], completions: Sequence[Sequence[int]]
+) -> tuple[dict[str, NDArray[Any]], Layout]:
+    """A plan for a flat row that holds, prompt by prompt, its tokens and those of its completions, from their
+    lengths: arrays `plan_index`, `plan_home` and `plan_again`, and of each token `position_ids` [1, N], its
+    position in its separate row; and the rest. See `RowPlan` and `plan_of`."""
     rows = sum(len(sizes) for sizes in completions)
     width = max(
         (prompt + size for prompt, sizes in zip(prompts, completions, strict=True) for size in sizes),
@@ -90,13 +103,16 @@ def plan_arrays(prompts: Sequence[int], completions: Sequence[Sequence[int]]) ->
     positions: list[NDArray[np.int64]] = []
     home: list[NDArray[np.int64]] = []
     again: list[list[NDArray[np.int64]]] = []
+    groups: list[tuple[Span, list[Span]]] = []
     place = row = 0
     for prompt, sizes in zip(prompts, completions, strict=True):
         own = np.arange(place, place + prompt)
+        groups.append(((place, place + prompt), []))
         positions.append(np.arange(prompt))
         home.append(row * width + np.arange(prompt))
         place += prompt
         for number, size in enumerate(sizes):
+            groups[-1][1].append((place, place + size))
             index[row, :prompt] = own
             index[row, prompt : prompt + size] = np.arange(place, place + size)
             places = row * width + np.arange(prompt + size)
@@ -108,17 +124,16 @@ def plan_arrays(prompts: Sequence[int], completions: Sequence[Sequence[int]]) ->
             home.append(places[prompt:])
             place, row = place + size, row + 1
     rounds = [np.concatenate(parts, 1) for parts in again]
-    return {
+    arrays = {
         "position_ids": np.concatenate(positions)[None],
         "plan_index": index,
         "plan_home": np.concatenate(home),
         "plan_again": np.concatenate(rounds, 1) if rounds else np.zeros((2, 0), np.int64),
-        "plan_rounds": np.cumsum([part.shape[1] for part in rounds], dtype=np.int64),
     }
+    ends = np.cumsum([part.shape[1] for part in rounds], dtype=np.int64).tolist()
+    return arrays, Layout(tuple(ends), Branches(groups))
 
 
-def plan_of(tensors: dict[str, Tensor], rounds: NDArray[np.int64]) -> RowPlan:
-    """The plan of arrays that `plan_arrays` made; `rounds` are still on the CPU, for they are read."""
-    return RowPlan(
-        tensors["plan_index"], tensors["plan_home"], tensors["plan_again"], tuple(int(n) for n in rounds)
-    )
+def plan_of(tensors: dict[str, Tensor], layout: Layout) -> RowPlan:
+    """The plan that `plan_arrays` made, its arrays as tensors of the model's device."""
+    return RowPlan(tensors["plan_index"], tensors["plan_home"], tensors["plan_again"], *layout)

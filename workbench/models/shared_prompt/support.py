@@ -97,9 +97,9 @@ def flat_logits(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, set[int | 
     """Logits [N, V] of the flat row that `PROMPTS` and `COMPLETIONS` are the lengths of, and the windows."""
     from workbench.models.shared_prompt.attention import flat_mask
 
-    arrays = plan_arrays(PROMPTS, COMPLETIONS)
+    arrays, layout = plan_arrays(PROMPTS, COMPLETIONS)
     tensors = {name: torch.from_numpy(array).to(ids.device) for name, array in arrays.items()}
-    plan = plan_of(tensors, arrays["plan_rounds"])
+    plan = plan_of(tensors, layout)
     output = model(
         input_ids=ids[None],
         position_ids=tensors["position_ids"],

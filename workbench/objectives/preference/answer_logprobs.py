@@ -12,6 +12,8 @@ from torch import Tensor
 from workbench.objectives.base import Batch
 from workbench.objectives.places import bare, only_at
 from workbench.objectives.preference.sequence_logprobs import SequenceLogprobs, completion_logprobs
+from workbench.ops.decoder_training.head import why_not
+from workbench.ops.decoder_training.logprobs import target_logprobs
 from workbench.ops.selected_logprobs.logprobs import selected_logprobs
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ CHUNK = 1 << 25
 
 LEAST_BLOCKED = 1 << 24
 """From so many logits on a CPU makes them block by block, twice: at the end of the forward pass, when memory
-is fullest, 400 MiB less for 1,024 tokens of 49,152 in fp32, for a twentieth of the step."""
+is fullest, 400 MiB less for 1,024 tokens of 49,152 in fp32. Native code does so always, and is faster."""
 
 
 def answer_logprobs(
@@ -31,11 +33,11 @@ def answer_logprobs(
     """log π of each answer [S] of a batch that `PairRows` made. `is_fused`: the model's logits are what its
     head makes of the last hidden states (`can_fuse`), and need not all exist at once."""
     given: dict[str, Any] = {"position_ids": tensors["position_ids"]}
-    if batch.extra["rounds"] is not None:
+    if batch.extra["layout"] is not None:
         from workbench.models.shared_prompt.attention import flat_mask
         from workbench.models.shared_prompt.plan import plan_of
 
-        given["row_plan"] = plan_of(tensors, batch.extra["rounds"])
+        given["row_plan"] = plan_of(tensors, batch.extra["layout"])
         given["attention_mask"] = flat_mask(tensors["input_ids"].device)
     head = bare(model).get_output_embeddings()
     places, targets = tensors["places"], tensors["targets"]
@@ -70,8 +72,10 @@ def _logprobs_instead(head: Any, places: Tensor, targets: Tensor) -> Iterator[No
 
     def forward(states: Tensor) -> Tensor:
         states = states.flatten(0, 1).index_select(0, places)
-        # Gradients on for the choice of the way: without, the reference would be computed another way than
-        # the policy, and differ from it by rounding before anything is learnt.
+        # What decides on the way is the head, never whether gradients are wanted now: else the reference
+        # would be computed otherwise than the policy, and differ by rounding before anything is learnt.
+        if head.weight.requires_grad and why_not(head) is None:
+            return target_logprobs(states, head.weight, targets)
         blocked = states.device.type == "cpu" and len(states) * len(head.weight) >= LEAST_BLOCKED
         with torch.enable_grad():
             found = selected_logprobs(

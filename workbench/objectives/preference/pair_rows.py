@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.data.records import PreferenceStore, RowOrder
-from workbench.models.shared_prompt.plan import plan_arrays
+from workbench.models.shared_prompt.plan import Layout, plan_arrays
 from workbench.objectives.base import Batch
 from workbench.objectives.preference.pairs import PairChoice, pairs_of
 
@@ -83,8 +83,8 @@ class PairRows:
         """
         indices = self.rows.indices(start, count)
         elements = [self.element(int(number)) for number in indices]
-        written = _flat(elements, self.store) if self.form.is_shared else _separate(elements, self.store)
-        arrays, tokens = written
+        write = _flat if self.form.is_shared else _separate
+        arrays, tokens, layout = write(elements, self.store)
         answers = np.array([answer for element in elements for answer in element.answers], np.int64)
         firsts = np.cumsum([0, *(len(element.answers) for element in elements)])
         pairs = [
@@ -97,9 +97,8 @@ class PairRows:
         arrays["weights"] = table[:, 2]
         if self.reference is not None:
             arrays["reference"] = self.reference[answers]
-        rounds = arrays.pop("plan_rounds", None)
         spoken = [[self.store.answer(answer) for answer in element.answers] for element in elements]
-        extra = {"rounds": rounds, "answers": answers, "elements": elements, "spoken": spoken}
+        extra = {"layout": layout, "answers": answers, "elements": elements, "spoken": spoken}
         return Batch(arrays, (len(elements),), tokens, extra)
 
     def report(self) -> dict[str, Any]:
@@ -121,7 +120,11 @@ class PairRows:
         }
 
 
-def _flat(elements: list[Element], store: PreferenceStore) -> tuple[dict[str, NDArray[Any]], int]:
+Written = tuple[dict[str, NDArray[Any]], int, Layout | None]
+"""Arrays, how many tokens are no padding, and how a flat row is laid out."""
+
+
+def _flat(elements: list[Element], store: PreferenceStore) -> Written:
     """One row of all tokens, each prompt once and its answers behind it."""
     parts: list[NDArray[np.int32]] = []
     counted: list[_Counted] = []
@@ -136,12 +139,12 @@ def _flat(elements: list[Element], store: PreferenceStore) -> tuple[dict[str, ND
             counted.append(_Counted(ids, said, before, place))
             place += len(ids)
     sizes = [[int(store.answer_lengths[answer]) for answer in element.answers] for element in elements]
-    arrays = plan_arrays([len(element.prompt) for element in elements], sizes)
+    arrays, layout = plan_arrays([len(element.prompt) for element in elements], sizes)
     arrays["input_ids"] = np.concatenate(parts).astype(np.int64)[None]
-    return arrays | _targets(counted), place
+    return arrays | _targets(counted), place, layout
 
 
-def _separate(elements: list[Element], store: PreferenceStore) -> tuple[dict[str, NDArray[Any]], int]:
+def _separate(elements: list[Element], store: PreferenceStore) -> Written:
     """A row for each answer, padded on the right."""
     rows = [(element.prompt, *store.answer(answer)) for element in elements for answer in element.answers]
     width = max(len(prompt) + len(ids) for prompt, ids, _ in rows)
@@ -155,7 +158,7 @@ def _separate(elements: list[Element], store: PreferenceStore) -> tuple[dict[str
         counted.append(_Counted(answer, said, first - 1 if size else None, first))
         tokens += size + len(answer)
     positions = np.broadcast_to(np.arange(width, dtype=np.int64), ids.shape).copy()
-    return {"input_ids": ids, "position_ids": positions} | _targets(counted), tokens
+    return {"input_ids": ids, "position_ids": positions} | _targets(counted), tokens, None
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,9 @@ class Reference:
                     where=error.where,
                     hint="a run goes on against the model it began with: put it back, or start a new run",
                 ) from None
+            model = model.to(self.start.accelerator.device)
             self.dress(model)
-            self._model = model.to(self.start.accelerator.device)
+            self._model = model
         return self._model
 
     def note(self, **more: Any) -> dict[str, Any]:

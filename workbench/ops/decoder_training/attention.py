@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from workbench.ops.decoder_training.branches import Branches, attend_branches, attend_branches_backward
 from workbench.ops.shared_prefix.definition import Inputs
 from workbench.ops.shared_prefix.native import run
 
@@ -35,9 +36,11 @@ class Documents(NamedTuple):
     singles: Tensor
 
 
-def attend(heads: Heads, documents: Documents | None, scale: float) -> tuple[Tensor, Tensor]:
+def attend(heads: Heads, documents: Documents | Branches | None, scale: float) -> tuple[Tensor, Tensor]:
     """Output [B, T, H, d] and log-sum-exps [B, T, H] (fp32), where each document sees itself; where there are
     none given, each row is one."""
+    if isinstance(documents, Branches):
+        return attend_branches(heads, documents, scale)
     query = heads.query
     output = torch.empty_like(query)
     lse = query.new_empty(query.shape[:3], dtype=torch.float32)
@@ -53,9 +56,16 @@ def attend(heads: Heads, documents: Documents | None, scale: float) -> tuple[Ten
 
 
 def attend_backward(
-    heads: Heads, documents: Documents | None, scale: float, grad: Tensor, output: Tensor, lse: Tensor
+    heads: Heads,
+    documents: Documents | Branches | None,
+    scale: float,
+    grad: Tensor,
+    output: Tensor,
+    lse: Tensor,
 ) -> Heads:
     """Gradients of the three from that of the output [B, T, H, d]."""
+    if isinstance(documents, Branches):
+        return Heads(*attend_branches_backward(heads, documents, scale, grad, output, lse))
     found = Heads(*(torch.empty_like(x) for x in heads))
     for here in _spans(documents):
         inputs = _inputs(heads, here, scale)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from workbench.ops.decoder_training import native
 from workbench.ops.decoder_training.attention import Documents, Heads, attend, attend_backward
+from workbench.ops.decoder_training.branches import Branches
 from workbench.ops.decoder_training.products import times, times_transposed, transposed_times
 
 
@@ -53,7 +54,7 @@ def layer(
     sin: Tensor,
     weights: LayerWeights,
     shape: LayerShape,
-    documents: Documents | None = None,
+    documents: Documents | Branches | None = None,
 ) -> Tensor:
     """Hidden states [B, T, D] (fp32) behind a layer. cos and sin [1 or B, T, d] are fp32; `documents`
     do not see each other (see `attend`). Products are in autocast's type, or fp32."""
@@ -72,7 +73,7 @@ class _Layer(torch.autograd.Function):
         cos: Tensor,
         sin: Tensor,
         shape: LayerShape,
-        documents: Documents | None,
+        documents: Documents | Branches | None,
         dtype: torch.dtype,
         *given: Tensor | None,
     ) -> Tensor:
