@@ -211,7 +211,7 @@ def test_scores_are_in_fp32_under_autocast() -> None:
     batch = rows.batch(0, 12)
     tensors = objective.tensors(batch, torch.device("cpu"))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        scores = objective.forward(model, tensors, batch.extra["rounds"])
+        scores = objective.forward(model, tensors, batch.extra["layout"])
     assert scores.dtype == torch.float32 and not torch.equal(scores, scores.bfloat16().float())
 
 

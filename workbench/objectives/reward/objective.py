@@ -119,15 +119,15 @@ class RewardModeling(Objective):
             self._record_of(prompt)
 
     def forward(
-        self, model: nn.Module, tensors: Mapping[str, torch.Tensor], rounds: Any = None
+        self, model: nn.Module, tensors: Mapping[str, torch.Tensor], layout: Any = None
     ) -> torch.Tensor:
-        """Scores [A] of sequences, without a shift, in fp32; `rounds` are of a flat row's plan."""
+        """Scores [A] of sequences, without a shift, in fp32; `layout` is of a flat row's plan."""
         if "ends" in tensors:
             found = AllScores(model)(
                 input_ids=tensors["input_ids"],
                 position_ids=tensors["position_ids"],
                 attention_mask=flat_mask(tensors["input_ids"].device),
-                row_plan=plan_of(dict(tensors), rounds),
+                row_plan=plan_of(dict(tensors), layout),
                 use_cache=False,
             )
             flat: torch.Tensor = found.logits.float().flatten()
@@ -138,7 +138,7 @@ class RewardModeling(Objective):
 
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
         """Summed over prompts; predictions are `Scored`."""
-        scores = self.forward(model, tensors, batch.extra.get("rounds"))
+        scores = self.forward(model, tensors, batch.extra.get("layout"))
         rewards, ranks, present = scores[tensors["places"]], tensors["ranks"], tensors["present"]
         found = self.ranking_loss(rewards, ranks, present, tensors["margins"])
         stats = ranking_statistics(rewards, ranks, present)

@@ -79,7 +79,7 @@ class RankedRows:
             arrays = {"input_ids": ids, "attention_mask": mask, **ranked}
             return Batch(arrays, (count,), int(mask.sum()), extra)
         prompts = [store.prompt(element) for element in elements]
-        plan = plan_arrays(
+        plan, extra["layout"] = plan_arrays(
             [len(prompt) for prompt in prompts], [size_of[numbers].tolist() for numbers in answers]
         )
         pieces, ends, place = list[NDArray[np.int32]](), list[int](), 0
@@ -88,7 +88,6 @@ class RankedRows:
             sizes = size_of[numbers]
             ends += (place + len(prompt) + np.cumsum(sizes) - 1).tolist()
             place += len(prompt) + int(sizes.sum())
-        extra["rounds"] = plan.pop("plan_rounds")
         arrays = {"input_ids": np.concatenate(pieces)[None], "ends": np.array(ends), **plan, **ranked}
         return Batch(arrays, (count,), place, extra)
 
