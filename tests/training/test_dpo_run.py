@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -19,7 +20,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from workbench import paths
 from workbench.objectives.preference import reference as reference_module
-from workbench.recipe import validate
+from workbench.prediction.evaluate import evaluate_recipe
+from workbench.prediction.events import Events
+from workbench.recipe import load, validate
 from workbench.store import launch
 from workbench.store.runs import Run, create_run
 from workbench.training import session
@@ -168,6 +171,14 @@ def test_a_reference_in_memory_says_what_a_precomputed_one_says(make: Make, work
         shutil.rmtree(folder)
     assert work(runs[1]) == 0
     assert curve(runs[1], *EVERYTHING) == theirs
+    # A finished run evaluated again, against the model that it began with.
+    stream, recipe = io.BytesIO(), load(str(runs[0].recipe_path)).model_dump(mode="json")
+    request = {"model": str(runs[0].final_path), "run": str(runs[0].path), "recipe": recipe, "where": "test"}
+    evaluate_recipe(request, Events(stream))
+    found = orjson.loads(stream.getvalue().splitlines()[-1])["metrics"]
+    best = min(range(2), key=lambda n: ours["eval_loss"][n][1])
+    for name in ("eval_loss", *HELD_OUT):
+        assert found[name] == pytest.approx(ours[name][best][1], rel=1e-5, abs=1e-6), name
 
 
 def test_another_model_as_reference_must_have_the_same_tokens(

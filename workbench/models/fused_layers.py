@@ -55,6 +55,11 @@ def fuse_layers(model: nn.Module) -> int:
     return count
 
 
+def has_fused_layers(model: nn.Module) -> bool:
+    """Whether `fuse_layers` found any in a model."""
+    return any(isinstance(vars(module).get("forward"), _FusedLayer) for module in model.modules())
+
+
 def _is_alike(module: Any) -> bool:
     """Whether a module has the parts of a Llama layer, and nothing else that computes."""
     attention, mlp = getattr(module, "self_attn", None), getattr(module, "mlp", None)

@@ -11,7 +11,7 @@ from workbench.data.records import PreferenceStore, RowOrder
 from workbench.data.records.answers import prompt_text
 from workbench.data.tokenizer import load_tokenizer
 from workbench.errors import ModelError
-from workbench.models.fused_layers import fuse_layers
+from workbench.models.fused_layers import fuse_layers, has_fused_layers
 from workbench.models.shared_prompt.support import share_prompts
 from workbench.objectives.base import Batch, LossOutput, Rows, Totals
 from workbench.objectives.beginning import Beginning
@@ -87,7 +87,8 @@ class DirectPreferenceOptimization(CausalLanguageModeling):
             # What it cannot do is not done to the policy either: both are computed the same way.
             reference.copy()
         noted = reference.note(is_shared=self.form.is_shared, is_fused=self.is_fused)
-        self.form.is_shared, self.is_fused = bool(noted["is_shared"]), bool(noted["is_fused"])
+        self.form.is_shared = self.form.is_shared and bool(noted["is_shared"])
+        self.is_fused = self.is_fused and bool(noted["is_fused"])
         if section.precompute_ref_log_probs:
             template = str(self.tokenizer.chat_template or "")
             seed, shuffle = recipe.training.seed, recipe.data.shuffle
@@ -118,7 +119,8 @@ class DirectPreferenceOptimization(CausalLanguageModeling):
         if self.form.is_shared and share_prompts(model, self.length):
             self.form.is_shared = False
         self.is_fused = self.is_fused and can_fuse(model)
-        if not self.recipe.training.torch_compile:
+        assert self.reference is not None
+        if has_fused_layers(self.reference.start.model):
             fuse_layers(model)
 
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:

@@ -13,6 +13,7 @@ from workbench.prediction.report import details
 from workbench.recipe import validate
 from workbench.store.runs import Run
 from workbench.training import checkpoint
+from workbench.training.beginning import evaluation_of
 from workbench.training.prepare import prepare_recipe
 from workbench.training.session import describe_device, evaluator_of, make_accelerator, set_threads
 from workbench.training.starting_model import purpose_of, row_length, starting_model
@@ -39,7 +40,7 @@ def evaluate_recipe(request: dict[str, Any], events: Events) -> None:
     model: Any = starting_model(recipe, prepared.tokenizer, purpose, folder)
     objective = OBJECTIVES[recipe.objective.name](recipe, prepared.tokenizer)
     # Training rows are asked for too, as in training: an objective may learn from them what is common.
-    objective.rows(prepared.train, length, training=True)
+    training = objective.rows(prepared.train, length, training=True)
     rows = objective.rows(prepared.eval, length, training=False)
     evaluator = evaluator_of(recipe, objective, rows, accelerator)
     if evaluator is None:
@@ -52,6 +53,20 @@ def evaluate_recipe(request: dict[str, Any], events: Events) -> None:
     model.to(accelerator.device)
     evaluator.max_batches = None
     evaluator.on_batch = events.progress
+    own = None if request["run"] is None else Path(request["run"])
+    objective.begin(
+        evaluation_of(
+            recipe,
+            model,
+            prepared.tokenizer,
+            purpose,
+            training,
+            evaluator,
+            prepared.key,
+            own,
+            events.progress,
+        )
+    )
     began = time.monotonic()
     metrics = evaluator.evaluate(model)
     labels = tuple(prepared.labels)

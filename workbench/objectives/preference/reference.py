@@ -89,13 +89,14 @@ class Reference:
     def note(self, **more: Any) -> dict[str, Any]:
         """What is noted of the reference in the run's folder: the digest of its `weights`, and `more`, as
         they were before the first step."""
-        known = recorded(self.start.folder) if self.start.has_moved else None
+        folder = self.start.folder
+        known = recorded(folder) if self.start.has_moved and folder is not None else None
         if known is not None:
             return known
         with self.model() as model:
             noted = {"weights": weights_digest(model), "model": self.named or "as the run began", **more}
-        if self.start.accelerator.is_main_process:
-            record(self.start.folder, noted)
+        if self.start.accelerator.is_main_process and folder is not None:
+            record(folder, noted)
         return noted
 
     def check(self, digest: str) -> None:
