@@ -132,6 +132,34 @@ def test_scores_of_a_model_that_reads_tokens_and_of_one_that_reads_text(
     assert float(reward(["the "], ["cat"], [[1]], [[1]])[0]) == pytest.approx(float(expected), abs=1e-4)
 
 
+@PEFT
+def test_a_reward_model_of_adapters_is_whole_and_its_critic_learns(
+    make_recipe: MakeRecipe, setting: Path, tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(5)
+    base = AutoModelForSequenceClassification.from_pretrained(setting / "reward")
+    config = LoraConfig(r=2, target_modules=["q_proj"], task_type="SEQ_CLS", init_lora_weights=False)
+    adapted = get_peft_model(base, config).eval()
+    adapted.save_pretrained(str(tmp_path))
+    base.config.reward_shift = 3.0
+    base.config.save_pretrained(tmp_path)
+    letter_tokenizer().save_pretrained(tmp_path)
+    recipe = make_recipe(ppo__reward_model_path=str(tmp_path), ppo__reward_pattern=None)
+    here = Setting(recipe)
+    reward, critic = here.roller.rewarder.model, here.models.critic
+    assert reward is not None and critic is not None
+    said = reward([""], [""], [[6, 7]], [[4, 5, 8]])
+    # Padding is no token of the row, so transformers reads the score at its end.
+    expected = adapted(input_ids=torch.tensor([[6, 7, 4, 5, 8]])).logits[0, 0].detach()
+    assert float(said[0]) == pytest.approx(float(expected) + 3.0, abs=1e-5)
+    assert all(parameter.requires_grad for parameter in critic.parameters())
+    assert not any(parameter.requires_grad for parameter in reward.model.parameters())
+    assert critic.head.bias.tolist() == [3.0]
+
+
 @pytest.mark.parametrize("advantage", ["rloo", "grpo"])
 def test_without_a_critic_answers_are_compared_with_each_other(
     make_recipe: MakeRecipe, advantage: str

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from workbench.objectives.ppo.rewards import eos_penalty
 from workbench.training.ppo.answers import Told
 from workbench.training.ppo.drawing import EVALUATION, uniforms
 from workbench.training.ppo.learner import Learner
@@ -48,7 +49,9 @@ class HeldOut:
         rollout = self.roller.roll(records, prompts, 1, chances, told)
         judged = self.learner.judge(rollout, np.arange(len(prompts)))
         kl = (judged.logprobs - judged.ref_logprobs).sum(1)
-        scores = rollout.scores.total
+        scores, penalty = rollout.scores.total, self.recipe.ppo.missing_eos_penalty
+        if penalty is not None:
+            scores = eos_penalty(scores, rollout.ended, penalty)
         found = {
             "eval_score": float(scores[~scores.isnan()].mean()),
             "eval_kl": float(kl.mean()),

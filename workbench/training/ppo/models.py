@@ -86,7 +86,8 @@ def _critic(recipe: Recipe, reward: RewardModel | None) -> Critic:
         model = without_dropout(load_classifier(reward.path, recipe))
         head = score_head(model)
         if head is not None:
-            return critic_of_reward(model, head)
+            # What adapters were merged into is frozen still.
+            return critic_of_reward(model, head).requires_grad_(True)
     generator = torch.Generator().manual_seed(recipe.training.seed)
     return critic_of_policy(_begun(recipe), generator)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from workbench.data.tokenizer import load_tokenizer
 from workbench.errors import ModelError
+from workbench.models.load import ADAPTER
 from workbench.models.reward_head import reward_shift
 from workbench.objectives.preference.reward_head import at_last_real_token
 
@@ -24,39 +26,63 @@ HINT = "name the folder of a sequence classifier, such as final/ of a reward mod
 
 
 def load_classifier(path: str, recipe: Recipe) -> Any:
-    """The classifier of a folder or hub name, in fp32 with its own memory. Raises `ModelError`."""
-    section = recipe.model
+    """The classifier of a folder or hub name, in fp32 with its own memory; adapters are merged into the model
+    that they are for. Raises `ModelError`."""
+    code = recipe.model.trust_remote_code
     try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=section.trust_remote_code)
-        kind = (config.architectures or [""])[0]
-        if not kind.endswith("ForSequenceClassification"):
-            raise ModelError(
-                f"it is a {kind or 'model'} and not a sequence classifier", where=path, hint=HINT
-            )
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            path,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-            trust_remote_code=section.trust_remote_code,
-        )
+        model = _with_adapters(path, code) if is_adapter(path) else _whole(path, code)
     except ModelError:
         raise
     except Exception as error:
         # transformers, the hub and safetensors raise some twenty kinds; all mean that there is no model.
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"the reward model cannot be loaded: {first}", where=path, hint=HINT) from error
-    if info["missing_keys"]:
-        raise ModelError(
-            f"the reward model lacks weights: {', '.join(sorted(info['missing_keys'])[:3])}",
-            where=path,
-            hint=HINT,
-        )
     for weights in [*model.parameters(), *model.buffers()]:
         # Out of the mapped file, where tensors lie at odd addresses and round otherwise.
         weights.data = weights.data.clone()
     return model.eval()
+
+
+def _whole(path: str, code: bool) -> Any:
+    config = AutoConfig.from_pretrained(path, trust_remote_code=code)
+    kind = (config.architectures or [""])[0]
+    if not kind.endswith("ForSequenceClassification"):
+        raise ModelError(f"it is a {kind or 'model'} and not a sequence classifier", where=path, hint=HINT)
+    model, missing = _classifier(path, config, code)
+    if missing:
+        raise ModelError(f"the reward model lacks weights: {', '.join(missing[:3])}", where=path, hint=HINT)
+    return model
+
+
+def _with_adapters(path: str, code: bool) -> Any:
+    from peft import PeftConfig, PeftModel
+
+    told = PeftConfig.from_pretrained(path)
+    if told.task_type != "SEQ_CLS" or not told.base_model_name_or_path:
+        raise ModelError("its adapters are not those of a sequence classifier", where=path, hint=HINT)
+    # Of the adapters' folder, where labels and shift are.
+    config = AutoConfig.from_pretrained(path, trust_remote_code=code)
+    base, _ = _classifier(told.base_model_name_or_path, config, code)
+    return PeftModel.from_pretrained(base, path).merge_and_unload()
+
+
+def _classifier(name: str, config: Any, code: bool) -> tuple[Any, list[str]]:
+    """The model, and the names of weights that were not there."""
+    model, info = AutoModelForSequenceClassification.from_pretrained(
+        name,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        output_loading_info=True,
+        trust_remote_code=code,
+    )
+    return model, sorted(info["missing_keys"])
+
+
+def is_adapter(path: str) -> bool:
+    """Whether a folder holds adapters and not a model."""
+    folder = Path(path).expanduser()
+    return (folder / ADAPTER).is_file() and not any(folder.glob("model*.safetensors"))
 
 
 def score_head(model: Any) -> nn.Linear | None:
