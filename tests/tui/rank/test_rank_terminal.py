@@ -168,3 +168,17 @@ def test_two_annotators_at_once_and_undo_in_another_process(database: Database, 
     again.send("U")
     again.see("1 done")
     assert decisions(name="eve") == [("rank", (1, 2, 3, 4))]
+
+
+def test_what_waits_writes_nothing(database: Database, terminal: Any) -> None:
+    session_of(database, 1)
+    one = opened(terminal)
+    one.send("123\r")
+    one.see("All 1 are decided")
+    for words in ("are decided", "> tests"):
+        one.see(words)
+        while one.read(0.7):
+            pass
+        # Longer than it takes to look for new answers, or sessions.
+        assert one.read(2.5) == b""
+        one.send("\x1b")

@@ -66,6 +66,7 @@ class RankingView(Container, can_focus=True):
         self._desk = desk
         self._steps = Steps(self._step, self._say_slow)
         self._shown: object = None
+        self._works: object = None
 
     def compose(self) -> ComposeResult:
         yield Static("", id="rank-standing", markup=False)
@@ -178,7 +179,11 @@ class RankingView(Container, can_focus=True):
             self.query_one(OrderLine).show(ranker)
             if fresh:
                 self.call_after_refresh(self._settle)
-        self.refresh_bindings()
+        # What waits is drawn every second: an idle screen sends nothing.
+        works = (waiting, ranker.standing and (ranker.standing.coming, ranker.standing.generating))
+        if works != self._works or not waiting:
+            self._works = works
+            self.refresh_bindings()
 
     def _settle(self) -> None:
         """Once more, with the sizes that things have now: what was hidden had none."""
@@ -209,7 +214,9 @@ class RankingView(Container, can_focus=True):
         if ranker.sorted_by:
             words += f" · sorted by {ranker.sorted_by}, {len(ranker.scores):,} scored"
             words += f", {ranker.unscored:,} not" if ranker.unscored else ""
-        self.query_one("#rank-standing", Static).update(reveal_control(words))
+        line = self.query_one("#rank-standing", Static)
+        if line.content != (words := reveal_control(words)):
+            line.update(words)
 
     def _prompt_lines(self) -> list[Line]:
         ranker = self.ranker

@@ -100,6 +100,8 @@ class RankTab(ScoringActions):
 
     def take_keys(self) -> None:
         """Give the keys to what is on screen."""
+        if not self.is_on_screen:
+            return
         if self.question.asked:
             self.question.focus()
         elif self.open_session:
@@ -141,6 +143,7 @@ class RankTab(ScoringActions):
             self._reading = False
         if not self.is_attached or not self.query(SessionTable):
             return
+        before = (self.table.rows, self.table.selected)
         self.table.annotator = self.annotator
         self.table.show(rows)
         if self._wanted in {row.name for row in rows}:
@@ -148,9 +151,17 @@ class RankTab(ScoringActions):
         empty = not rows
         if empty != self.has_class("-empty"):
             self.set_class(empty, "-empty")
-        if self.is_on_screen and not self.open_session and not self.question.asked:
+            self.call_after_refresh(self.take_keys)
+        # An idle screen sends nothing, and either of these would.
+        if self.is_on_screen and not self.open_session and not self._has_keys:
             self.take_keys()
-        self.refresh_bindings()
+        if before != (self.table.rows, self.table.selected):
+            self.refresh_bindings()
+
+    @property
+    def _has_keys(self) -> bool:
+        focused = self.app.focused
+        return focused is not None and self in focused.ancestors
 
     @on(SessionTable.Moved)
     def _moved(self, message: SessionTable.Moved) -> None:
