@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 STATES = 4
 """Of a model that learns, in fp32: weights, gradients and two moments of AdamW."""
 
+GUESSED = ("critic", "reward model")
+"""No recipe says how large they are."""
+
 
 def beside_policy(recipe: Recipe, parameters: Parameters, cache: KeyValueCache) -> dict[str, int]:
-    """Bytes of each, by name. Critic and reward model are reckoned as large as the policy: no recipe says how
-    large they are. Keys and values are in fp32 (bf16 where the run is), for answers of full length."""
+    """Bytes of each, by name. Critic and reward model are reckoned as large as the policy; keys and values are
+    in fp32 (bf16 where the run is), of answers of full length."""
     section, size = recipe.ppo, FLOAT * parameters.total
     shares_weights = recipe.tuning.method == "lora" and section.sft_model_path is None
     rows = min(
@@ -50,7 +53,9 @@ def with_others(memory: Memory, others: dict[str, int]) -> Memory:
 def note(others: dict[str, int]) -> str:
     """What the others are, in a line."""
     parts = ", ".join(f"{name} {amount / 1e9:.2f} GB" for name, amount in others.items())
+    guessed = " and ".join(name for name in GUESSED if name in others)
+    as_large = f"; {guessed} reckoned as large as the policy" if guessed else ""
     return (
-        f"beside the policy: {parts}; critic and reward model are reckoned as large as the policy. Speed and "
-        "cost are those of learning from each token once, without rollouts and without the epochs of PPO"
+        f"beside the policy: {parts}{as_large}. Speed and cost are those of learning from each token once, "
+        "without rollouts and without the epochs of PPO"
     )
