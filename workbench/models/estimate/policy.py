@@ -21,8 +21,8 @@ GUESSED = ("critic", "reward model")
 
 
 def beside_policy(recipe: Recipe, parameters: Parameters, cache: KeyValueCache) -> dict[str, int]:
-    """Bytes of each, by name. Critic and reward model are reckoned as large as the policy; keys and values are
-    in fp32 (bf16 where the run is), of answers of full length."""
+    """Bytes of each, by name. Critic and reward model are reckoned as large as the policy; keys and values
+    are in fp32 (bf16 where the run is), of answers of full length."""
     section, size = recipe.ppo, FLOAT * parameters.total
     shares_weights = recipe.tuning.method == "lora" and section.sft_model_path is None
     rows = min(
