@@ -132,6 +132,40 @@ def test_scores_of_a_model_that_reads_tokens_and_of_one_that_reads_text(
     assert float(reward(["the "], ["cat"], [[1]], [[1]])[0]) == pytest.approx(float(expected), abs=1e-4)
 
 
+def test_an_encoder_scores_the_response_alone_by_the_probability_of_a_label(
+    make_recipe: MakeRecipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        vocab_size=32,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=4,
+        initializer_range=1.0,
+        id2label={0: "bad", 1: "good"},
+    )
+    torch.manual_seed(2)
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
+    letter_tokenizer().save_pretrained(tmp_path)
+    recipe = make_recipe(
+        ppo__reward_model_path=str(tmp_path),
+        ppo__reward_label="good",
+        ppo__reward_of_label="probability",
+        ppo__reward_input="response",
+    )
+    reward = RewardModel(recipe, letter_tokenizer(), CPU)
+    said = reward(["the "] * 3, ["cat", "a", "abcdef"], [[1]] * 3, [[1]] * 3)
+    # The longest has no room: its beginning goes, behind its first token, and the log says so.
+    for number, text in enumerate(("cat", "a", "adef")):
+        logits = reward.model(input_ids=torch.tensor([reward.tokenizer(text)["input_ids"]])).logits
+        expected = torch.softmax(logits, -1)[0, 1]
+        assert float(said[number]) == pytest.approx(float(expected), abs=1e-5)
+    assert reward.cut == 1 and "1 of 3 answers are" in capfd.readouterr().err
+
+
 @PEFT
 def test_a_reward_model_of_adapters_is_whole_and_its_critic_learns(
     make_recipe: MakeRecipe, setting: Path, tmp_path: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,7 +133,15 @@ class RewardModel:
             rows = [[*prompt, *answer] for prompt, answer in zip(prompt_ids, answer_ids, strict=True)]
         else:
             rows = [self._encoded(p, c) for p, c in zip(prompts, completions, strict=True)]
-        self.cut += sum(len(row) > self.context for row in rows)
+        longer = sum(len(row) > self.context for row in rows)
+        if longer and not self.cut:
+            print(
+                f"warning: {longer} of {len(rows)} answers are, with their prompts, longer than the reward "
+                f"model's context of {self.context:,} tokens: it reads them without their beginning",
+                file=sys.stderr,
+                flush=True,
+            )
+        self.cut += longer
         rows = [self._fitting(row) for row in rows]
         # Of like length together: less padding.
         order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
