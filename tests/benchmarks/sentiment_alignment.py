@@ -171,12 +171,25 @@ def align(path: Seed) -> dict[str, Path]:
         f"data.sources=[{write(home / 'chosen.jsonl', chosen)}]", "training.num_train_epochs=2",
         "training.per_device_train_batch_size=32", "training.learning_rate=5e-4", "data.eval_fraction=0.05",
     )  # fmt: skip
-    ranked = f"data.sources=[{preferences}]"
-    reward = path.train("reward", "reward", start, ranked, *rest, *args.reward)
-    found["dpo"] = path.train("dpo", "dpo", start, ranked, *rest, *args.dpo)
+    ranked = (f"data.sources=[{preferences}]", "training.per_device_train_batch_size=16")
+    reward = path.train(
+        "reward", "reward", start, *ranked, *rest,
+        "training.learning_rate=5e-4", "training.num_train_epochs=3",
+        "training.per_device_eval_batch_size=32", "training.eval_steps=20", "data.eval_fraction=0.15",
+        "training.metric_for_best_model=accuracy", *args.reward,
+    )  # fmt: skip
+    found["dpo"] = path.train(
+        "dpo", "dpo", start, *ranked, *rest, "training.learning_rate=1e-4", "training.num_train_epochs=3",
+        "training.per_device_eval_batch_size=32", "training.eval_steps=50", "data.eval_fraction=0.05",
+        *args.dpo,
+    )  # fmt: skip
     found["ppo"] = path.train(
-        "ppo", "ppo", start, f"ppo.reward_model_path={reward}", f"data.sources=[{asked}]", *args.ppo
-    )
+        "ppo", "ppo", start, f"ppo.reward_model_path={reward}", f"data.sources=[{asked}]",
+        "data.max_length=64", f"ppo.response_length={NEW_TOKENS}", "ppo.local_rollout_forward_batch_size=128",
+        "training.per_device_train_batch_size=32", "training.gradient_accumulation_steps=1",
+        "training.max_steps=60", "training.learning_rate=2e-4", "training.save_steps=1000",
+        "ppo.kl_target=4.0", "training.eval_steps=20", *args.ppo,
+    )  # fmt: skip
     return {**found, "reward": reward}
 
 

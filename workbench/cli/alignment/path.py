@@ -23,20 +23,42 @@ ANSWERS = 4
 """Answers to each prompt that the judge ranks."""
 
 LENGTH = 128
+ONCE = {"training.save_steps": 1000, "training.gradient_accumulation_steps": 1, "data.max_length": LENGTH}
+"""Of steps that take a minute: no checkpoints on the way but the best."""
 BASE = {"training.max_steps": 500, "training.save_steps": 500, "training.eval_steps": 250}
-SFT = {
-    "data.max_length": LENGTH,
+SFT = ONCE | {
     "data.eval_fraction": 0.05,
     "training.num_train_epochs": 3,
     "training.per_device_train_batch_size": 16,
-    "training.gradient_accumulation_steps": 1,
     "training.learning_rate": 1e-3,
-    "training.save_steps": 1000,
     "training.eval_steps": 50,
 }
-REWARD: dict[str, Any] = {}
-PPO: dict[str, Any] = {}
-DPO: dict[str, Any] = {}
+REWARD = ONCE | {
+    "training.num_train_epochs": 3,
+    "training.per_device_train_batch_size": 8,
+    "training.per_device_eval_batch_size": 32,
+    "training.learning_rate": 5e-4,
+    "training.eval_steps": 20,
+    "training.metric_for_best_model": "accuracy",
+}
+PPO = ONCE | {
+    "ppo.response_length": 32,
+    "ppo.local_rollout_forward_batch_size": 128,
+    "ppo.kl_target": 4.0,
+    # As many answers as the controller sees in a few iterations: the default is for runs of thousands.
+    "ppo.kl_horizon": 1000,
+    "training.max_steps": 30,
+    "training.per_device_train_batch_size": 32,
+    "training.learning_rate": 1e-4,
+    "training.eval_steps": 15,
+}
+DPO = ONCE | {
+    "training.num_train_epochs": 2,
+    "training.per_device_train_batch_size": 8,
+    "training.per_device_eval_batch_size": 32,
+    "training.learning_rate": 1e-4,
+    "training.eval_steps": 20,
+}
 
 
 @dataclass
