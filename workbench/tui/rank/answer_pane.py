@@ -24,6 +24,7 @@ class Head(Widget):
 
     DEFAULT_CSS = """
     Head { height: 1; background: $panel; color: $text-muted; }
+    Head:ansi, Head:nocolor { text-style: underline; }
     Head > .head--key { color: $accent; text-style: bold; }
     Head > .head--place { color: $text-success; text-style: bold; }
     Head > .head--focus { background: $primary; color: $text; text-style: bold; }
@@ -51,10 +52,12 @@ class Head(Widget):
         text.append(f" {place}" if place else "", base if focus else part_style(self, "head--place", base))
         if preview:
             text.append(f"  {preview}", base)
-        width = max(1, self.size.width - (len(note) + 2 if note else 0))
-        text.truncate(width, pad=True)
+        room = max(1, self.size.width - (len(note) + 2 if note else 0))
+        text.truncate(room)
+        # Blanks with the style of the row, which is more than a background where there are no colours.
+        text.append(" " * (room - text.cell_len), base)
         text.append(f" {note} " if note else "", base)
-        text.truncate(self.size.width, pad=True)
+        text.truncate(self.size.width)
         return text
 
 
@@ -62,6 +65,15 @@ class Body(Lines, can_focus=False, inherit_bindings=False):
     """What an answer says. It has no keys of its own: those of the ranking scroll it."""
 
     DEFAULT_CSS = "Body { scrollbar-size-vertical: 1; padding: 0 1; }"
+
+    def show_first(self, roles: tuple[str, ...]) -> None:
+        """Scroll to the first row with text in one of the roles, where it is out of sight."""
+        top, height = int(self.scroll_offset.y), self.size.height
+        for number, row in enumerate(self._rows):
+            if any(role in roles for _, role in row):
+                if not top <= number < top + height:
+                    self.scroll_to(y=max(0, number - height // 3), animate=False)
+                return
 
 
 class AnswerPane(Container):

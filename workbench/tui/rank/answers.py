@@ -14,7 +14,7 @@ from workbench.store.preferences.contents import Answer
 from workbench.store.preferences.ranks import MOST_ANSWERS
 from workbench.tui.rank.answer_pane import AnswerPane
 from workbench.tui.rank.arranging import grid_for, stacked_heights
-from workbench.tui.rank.differences import differences
+from workbench.tui.rank.differences import MISSING, OTHER, differences
 from workbench.tui.rank.words import place_words, text_of
 from workbench.tui.widgets.text_lines import Span
 
@@ -193,6 +193,8 @@ class Answers(Container):
         for pane, (marked, alike) in zip(self.panes, found, strict=True):
             pane.marked, pane.alike = marked, alike
         self.place_all()
+        for pane in self.panes:
+            pane.body.show_first((OTHER, MISSING))
 
     # What keys ask for.
 

@@ -21,6 +21,12 @@ class Lines(TextLines):
     def _wrap(self) -> None:
         self._width = self.scrollable_content_region.width
         super()._wrap()
+        self.call_after_refresh(self._fit_bar)
+
+    def _fit_bar(self) -> None:
+        # Where text and height change at once, the bar of the text before may stay.
+        if self.is_attached:
+            self.show_vertical_scrollbar = self.virtual_size.height > self.size.height
 
     def render_line(self, y: int) -> Strip:
         if self._width != self.scrollable_content_region.width and not self._settles:
