@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from compiled_home import compiled_home
 from ppo_setting import recipe_of, save_policy, save_prompts, save_reward_model
 
 from workbench.recipe import Recipe, validate
@@ -21,6 +22,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def compiled(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compiled code of this run, shared by its processes; all else of a home is the test's own."""
+    shared = compiled_home(tmp_path_factory) / "cache" / "native"
+    shared.mkdir(parents=True, exist_ok=True)
+    (home / "cache").mkdir(parents=True, exist_ok=True)
+    (home / "cache" / "native").symlink_to(shared)
 
 
 @pytest.fixture(scope="session")
