@@ -46,7 +46,7 @@ PPO = ONCE | {
     "ppo.local_rollout_forward_batch_size": 128,
     "ppo.kl_target": 4.0,
     # As many answers as the controller sees in a few iterations: the default is for runs of thousands.
-    "ppo.kl_horizon": 1000,
+    "ppo.kl_horizon": 500,
     "training.max_steps": 30,
     "training.per_device_train_batch_size": 32,
     "training.learning_rate": 1e-4,

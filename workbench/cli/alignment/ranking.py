@@ -14,7 +14,7 @@ from workbench.errors import RunError
 from workbench.prompting.ranking.control import ensure_generating, generation_status, stop_generating
 from workbench.prompting.ranking.create import Plan, create
 from workbench.prompting.ranking.prompts import read_prompts
-from workbench.prompting.ranking.sources import ModelSource
+from workbench.prompting.ranking.sources import ModelSource, of_settings
 from workbench.store.preferences.annotator import Annotator
 from workbench.store.preferences.database import Database
 from workbench.store.preferences.exchange.rankings import export_rankings
@@ -43,7 +43,21 @@ def session_of(database: Database, name: str, prompts: Path, models: Sequence[Pa
 
 
 def answer_all(session: Session) -> None:
-    """Have all answers of a session generated. Raises `RunError` with the generator's reason."""
+    """Have all answers of a session generated; engines that were started for it end with it. Raises
+    `RunError` with the generator's reason."""
+    from workbench.inference import launch
+
+    ours = {source.model for source in of_settings(session.settings.extra, session.settings.models).values()}
+    before = {engine.name for engine in launch.running()}
+    try:
+        _wait_for_answers(session)
+    finally:
+        for engine in launch.running():
+            if engine.model in ours and engine.name not in before:
+                launch.stop(engine.name)
+
+
+def _wait_for_answers(session: Session) -> None:
     ensure_generating(session, again=generation_status(session).state in ("failed", "stopped", "lost"))
     told = -1
     try:
