@@ -120,7 +120,9 @@ def set_up(
         model.compile()
     model.to(accelerator.device)
     if not recipe.training.torch_compile:
-        fuse_layers(model)
+        fused = fuse_layers(model)
+        if rank0 and fused:
+            print(f"layers     {fused}, each computed by one operator", flush=True)
         use_fast_products(model)
     optimizer = build_optimizer(model, recipe.training)
     state = TrainState(data_key=prepared.key)
