@@ -26,10 +26,10 @@ def use_fast_products(model: nn.Module) -> int:
     if not prefers_onednn():
         return 0
     count = 0
-    modules: list[Any] = list(model.modules())
-    for module in modules:
+    for module in model.modules():
         if type(module) is nn.Linear and "forward" not in vars(module):
-            module.forward = _FastLinear(module)
+            layer: Any = module
+            layer.forward = _FastLinear(module)
             count += 1
     return count
 
