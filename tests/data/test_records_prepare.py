@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.data.small_tokenizers import WORDS, small_tokenizer
-from workbench.data.records import PreparedRecords, TaskRows, prepare_records
+from workbench.data.records import ExampleStore, PreparedRecords, TaskRows, prepare_records
 from workbench.errors import DataError
 from workbench.recipe import DataSection
 
@@ -123,6 +123,7 @@ def test_regression_tells_its_range(tmp_path: Path) -> None:
     prepared = prepare(path, objective="regression", eval_fraction=0.1)
     assert prepared.labels == ()
     assert prepared.report["label_range"] == [0.0, 5.0]
+    assert isinstance(prepared.train, ExampleStore)
     batch = TaskRows(prepared.train).batch(0, 8)
     assert batch["labels"].dtype.kind == "f"
     assert set(batch["labels"].tolist()) <= {0.0, 2.5, 5.0}
@@ -172,6 +173,7 @@ def test_a_source_of_weight_two_is_seen_twice(tmp_path: Path) -> None:
     two = write(tmp_path / "b.jsonl", labelled(11, first=50))
     sources = [{"path": str(one), "weight": 2}, {"path": str(two), "weight": 0.5}]
     prepared = prepare(sources=sources, eval_fraction=0)
+    assert isinstance(prepared.train, ExampleStore)
     rows = TaskRows(prepared.train, seed=1)
     assert [rows.rows_per_epoch(epoch) for epoch in range(3)] == [45, 46, 45]
     assert rows.first_row(2) == 91

@@ -39,7 +39,8 @@ def saved(folder: Path, *, lora: bool = False) -> str:
         with torch.no_grad():
             for name, weights in model.named_parameters():
                 if "lora_" in name or "modules_to_save" in name:
-                    weights += 0.05 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(1))
+                    drawn = torch.randn(weights.shape, generator=torch.Generator().manual_seed(1))
+                    weights.add_(0.05 * drawn)
     inner = model.get_base_model() if lora else model
     pad_with(inner, tokenizer, tokenizer.convert_tokens_to_ids("<|im_start|>"))
     inner.config.reward_shift = SHIFT
