@@ -21,6 +21,13 @@ def test_rewards_have_charts_while_nobody_chose_any() -> None:
         *("rewards/chosen", "rewards/rejected"),
     )
     assert set(DEFAULT_METRICS) < set(names)
+    assert metrics_for(["reward"])[1:3] == ("accuracy", "margin")
+
+
+def test_ppo_has_no_chart_of_a_loss_that_it_lacks() -> None:
+    assert "eval_loss" not in metrics_for(["ppo"])
+    assert {"objective/scores", "objective/kl"} < set(metrics_for(["ppo"]))
+    assert "eval_loss" in metrics_for(["ppo", "sft"])
 
 
 def test_a_falling_reward_is_explained_as_it_falls(home: Path) -> None:

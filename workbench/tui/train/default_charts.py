@@ -8,6 +8,7 @@ from collections.abc import Iterable
 DEFAULT_METRICS = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
 
 OF_OBJECTIVE = {
+    "reward": ("accuracy", "margin"),
     "dpo": ("rewards/margins", "rewards/accuracies", "rewards/chosen", "rewards/rejected"),
     "ppo": ("objective/scores", "objective/kl", "objective/entropy", "rollout/length"),
 }
@@ -25,6 +26,10 @@ COMPANION = {
 
 def metrics_for(objectives: Iterable[str]) -> tuple[str, ...]:
     """The charts for runs of these objectives."""
-    own = [name for objective in objectives for name in OF_OBJECTIVE.get(objective, ())]
+    kinds = list(objectives)
+    own = [name for objective in kinds for name in OF_OBJECTIVE.get(objective, ())]
     first, *rest = DEFAULT_METRICS
+    if kinds and set(kinds) == {"ppo"}:
+        # What is held out is scored there, and has no loss.
+        rest.remove("eval_loss")
     return (first, *dict.fromkeys(own), *rest)
