@@ -108,6 +108,20 @@ def test_the_critic_begins_as_the_reward_model(make_recipe: MakeRecipe, setting:
         torch.testing.assert_close(critic(rows), expected.detach())
 
 
+def test_scores_and_values_are_not_rounded_to_bf16(make_recipe: MakeRecipe, setting: Path) -> None:
+    recipe = make_recipe(
+        ppo__reward_model_path=str(setting / "reward"), ppo__reward_pattern=None, training__bf16=True
+    )
+    here = Setting(recipe)
+    critic, reward = here.models.critic, here.roller.rewarder.model
+    assert critic is not None and reward is not None
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        values = critic(here.learner._rows(here.rollout, range(4)))
+    scores = reward([""] * 4, [""] * 4, [[6, 7]] * 4, [[4, 5, 0], [6], [7, 8, 9, 10], [5]])
+    for found in (values, scores):
+        assert not torch.equal(found, found.bfloat16().float())
+
+
 def test_scores_of_a_model_that_reads_tokens_and_of_one_that_reads_text(
     make_recipe: MakeRecipe, setting: Path, tmp_path: Path
 ) -> None:

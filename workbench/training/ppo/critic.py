@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from workbench.errors import CheckpointError
-from workbench.models.reward_head import initialize_reward_head, reward_shift
+from workbench.models.reward_head import initialize_reward_head, reward_shift, score_in_fp32
 from workbench.training.checkpoint import load_tensors
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Critic(nn.Module):
     def __init__(self, body: Any, head: nn.Linear) -> None:
         super().__init__()
         self.body, self.head = body, head
+        score_in_fp32(head)
 
     def forward(self, rows: Rows) -> Tensor:
         """Values [N] in fp32."""

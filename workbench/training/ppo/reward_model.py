@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from workbench.data.tokenizer import load_tokenizer
 from workbench.errors import ModelError
 from workbench.models.load import ADAPTER
-from workbench.models.reward_head import reward_shift
+from workbench.models.reward_head import reward_shift, score_in_fp32
 from workbench.objectives.preference.reward_head import at_last_real_token
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class RewardModel:
         assert path is not None
         self.path, self.device, self.section = path, device, section
         self.model = load_classifier(path, recipe).to(device).requires_grad_(False)
+        if (head := score_head(self.model)) is not None:
+            score_in_fp32(head)
         self.bf16 = recipe.training.bf16
         self.shift = reward_shift(self.model.config)
         self.label = _label(self.model.config, section.reward_label, path)
