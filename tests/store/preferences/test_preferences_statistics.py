@@ -259,5 +259,6 @@ def test_what_is_most_open_is_ranked_next() -> None:
     assert uncertainty([(0.0, 0.0), (3.0, 0.0)]) == uncertainty([0.0, 3.0])
     rising = [uncertainty([(0.0, error), (3.0, error)]) for error in (0.0, 1.0, 5.0, 1e9)]
     assert rising == sorted(rising) and rising[-1] == pytest.approx(1.0)
-    scores = {1: [0.0, 5.0], 2: [0.0, 0.1], 3: [0.0, 1.0], 4: [0.0, -5.0]}
-    assert by_uncertainty(scores) == [2, 3, 1, 4]
+    scores = {1: [9.0, -9.0], 2: [0.1, 0.0], 3: [2.0, 0.0], 4: [1.0], 5: [2.0, 2.0, -9.0], 7: [0.1, 0.0]}
+    assert by_uncertainty(scores) == [2, 7, 3, 5, 1, 4]
+    assert by_uncertainty({}) == []

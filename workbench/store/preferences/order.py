@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
@@ -43,29 +41,6 @@ def is_repeated(position: int, seed: int, annotator: str, share: float = REPEATE
 def repeat_distance(position: int, seed: int, annotator: str) -> int:
     """How many decisions after the first the item at this position comes again."""
     return _random("distance", seed, annotator, position).randint(NEAREST_REPEAT, FARTHEST_REPEAT)
-
-
-def most_uncertain_first(scores: Mapping[int, Sequence[float]]) -> list[int]:
-    """The numbers of items, first those of whose answers a reward model cannot say which is better.
-
-    `scores` are those of each item's answers. Uncertain is the mean entropy of who wins a pair, σ(r_i − r_j),
-    over all pairs; items with fewer than two answers come last, equal ones in their order.
-    """
-    return sorted(scores, key=lambda item: (-_uncertainty(scores[item]), item))
-
-
-def _uncertainty(scores: Sequence[float]) -> float:
-    pairs = [_entropy(one - other) for one, other in combinations(scores, 2)]
-    return sum(pairs) / len(pairs) if pairs else -1.0
-
-
-def _entropy(difference: float) -> float:
-    """Of σ(difference), in nats; by the distance from 0 alone, so that nothing overflows."""
-    away = abs(difference)
-    loser = math.exp(-away) / (1 + math.exp(-away))
-    # −log of the winner's probability, and of the loser's, which is `away` more.
-    surprise = math.log1p(math.exp(-away))
-    return (1 - loser) * surprise + loser * (surprise + away)
 
 
 def _random(*key: object) -> Random:

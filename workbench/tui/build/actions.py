@@ -214,17 +214,9 @@ class DesignActions(Container):
         self.app.push_screen(screen, self._started)
 
     def _started(self, name: str | None) -> None:
-        if name is None:
-            return
-        from workbench.tui.app import WorkbenchApp
-        from workbench.tui.train.actions import RunActions
+        from workbench.tui.train.showing import show_run
 
-        app = self.app
-        assert isinstance(app, WorkbenchApp)
-        app.initial_run = name
-        for tab in app.screen_stack[0].query(RunActions):
-            tab.changed_on_disk(name)
-        app.tab = "train"
+        show_run(self.app, name)
 
     # An existing checkpoint.
 

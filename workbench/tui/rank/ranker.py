@@ -14,8 +14,8 @@ from workbench.errors import UsageError, WorkbenchError
 from workbench.store.preferences.annotator import Annotator, Task
 from workbench.store.preferences.database import Database
 from workbench.store.preferences.log import DECISIONS, Action
-from workbench.store.preferences.order import most_uncertain_first
 from workbench.store.preferences.sessions import Session, find_session
+from workbench.store.preferences.statistics.uncertainty import by_uncertainty
 from workbench.tui.rank.desk import Desk
 from workbench.tui.rank.draft_file import Typed, keep_typed, kept_typed
 from workbench.tui.rank.keystrokes import Draft
@@ -243,7 +243,7 @@ class Ranker:
 
     def _next(self, annotator: Annotator) -> Task | None:
         scores = {item: list(found.values()) for item, found in self.scores.items()}
-        return annotator.next(most_uncertain_first(scores) if self.sorted_by else None)
+        return annotator.next(by_uncertainty(scores) if self.sorted_by else None)
 
     async def _decide(
         self, task: Task, kind: str, ranks: list[int] | None = None, best: int | None = None

@@ -277,17 +277,9 @@ class SessionActions(Container):
         return open_form
 
     def _started(self, name: str | None) -> None:
-        if name is None:
-            return
-        from workbench.tui.app import WorkbenchApp
-        from workbench.tui.train.actions import RunActions
+        from workbench.tui.train.showing import show_run
 
-        app = self.app
-        assert isinstance(app, WorkbenchApp)
-        app.initial_run = name
-        for tab in app.screen_stack[0].query(RunActions):
-            tab.changed_on_disk(name)
-        app.tab = "train"
+        show_run(self.app, name)
 
 
 def _imported(import_file: Callable[..., object], path: Path) -> tuple[str, str]:

@@ -24,8 +24,9 @@ def uncertainty(scores: Scored) -> float:
 
 
 def by_uncertainty(items: Mapping[int, Scored]) -> list[int]:
-    """The numbers of items, those whose order is most open first."""
-    return sorted(items, key=lambda item: (-uncertainty(items[item]), item))
+    """The numbers of items, those whose order is most open first; those without a pair last, equal ones in
+    their order."""
+    return sorted(items, key=lambda item: (len(items[item]) < 2, -uncertainty(items[item]), item))
 
 
 def _with_error(score: float | tuple[float, float]) -> tuple[float, float]:
