@@ -315,17 +315,6 @@ async def test_closing_while_a_tab_is_being_made(tab: str) -> None:
             app.tab = tab
 
 
-async def test_the_tab_to_come_says_one_line(text_of: Any, until: Any) -> None:
-    app = WorkbenchApp()
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("5")
-        await until(pilot, lambda: "workbench " in text_of(app))
-        lines = [line for line in text_of(app).splitlines()[1:-1] if line.strip()]
-        assert len(lines) == 1
-        await pilot.press("ctrl+right")
-        assert app.tab != "rank"
-
-
 async def test_unreadable_home_is_one_notification(
     until: Any, text_of: Any, train_tab: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,8 +11,8 @@ NO_SESSIONS = """\
 Rank answers of models by keys: the best first, with one hand.
 
 n      a new session: prompts, models, and how they sample
-o      read a file: rankings, preference pairs, Argilla's or Arena's JSONL,
-       or answers that nobody ranked yet
+o      read a file: rankings, preference pairs, Argilla's or Arena's
+       records, or answers that nobody ranked yet
 
 Everything is kept in preferences.db, each key press as it is made.
 t trains a reward model, or DPO, on what was ranked.
