@@ -187,7 +187,7 @@ def align(path: Seed) -> dict[str, Path]:
         "ppo", "ppo", start, f"ppo.reward_model_path={reward}", f"data.sources=[{asked}]",
         "data.max_length=64", f"ppo.response_length={NEW_TOKENS}", "ppo.local_rollout_forward_batch_size=128",
         "training.per_device_train_batch_size=32", "training.gradient_accumulation_steps=1",
-        "training.max_steps=60", "training.learning_rate=2e-4", "training.save_steps=1000",
+        "training.max_steps=60", "training.learning_rate=1e-4", "training.save_steps=1000",
         "ppo.kl_target=4.0", "ppo.kl_horizon=500", "training.eval_steps=20", *args.ppo,
     )  # fmt: skip
     return {**found, "reward": reward}
