@@ -233,6 +233,9 @@ class TrainTab(ViewActions):
 
     def _symbols_changed(self, symbols: Symbols) -> None:
         self.symbols = symbols
+        if not self.children:
+            # An app that ends as soon as it has begun has taken away what it made.
+            return
         self.table.symbols = self.grid.symbols = symbols
         self.redraw()
 
