@@ -161,7 +161,7 @@ def align(path: Seed) -> dict[str, Path]:
         "model.hidden_size=192", "model.num_hidden_layers=4", "model.num_attention_heads=6",
         "model.num_key_value_heads=6", "model.max_position_embeddings=128", "model.dropout=0.1",
         "training.max_steps=700", "training.per_device_train_batch_size=32", "training.learning_rate=3e-3",
-        "training.warmup_steps=30", "data.eval_fraction=0.05", "training.save_steps=700",
+        "training.warmup_steps=30", "data.eval_fraction=0.05", "training.save_steps=700", *args.sft,
     )  # fmt: skip
     start = f"model.model_name_or_path={sft}"
     rest = ("training.gradient_accumulation_steps=1", "data.max_length=64", "training.save_steps=1000")
@@ -309,7 +309,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=400)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--home", help="keep the runs here")
-    for name in ("reward", "dpo", "ppo"):
+    for name in ("sft", "reward", "dpo", "ppo"):
         parser.add_argument(f"--{name}", nargs="*", default=[], metavar="key=value", help="change its recipe")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
