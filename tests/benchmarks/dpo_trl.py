@@ -18,37 +18,18 @@ import argparse
 import importlib
 import json
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from timed_steps import Clock, taken_in_turns, tell, timed_steps, train_with, trainer_settings
 
 RATE = 1e-6
 WAYS = ("workbench", "trl", "trl_precomputed")
-
-
-@dataclass
-class Clock:
-    """Seconds of each step, on the wall and of this process's processors."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-
-    def begin(self) -> None:
-        self._began = time.perf_counter(), time.process_time()
-
-    def end(self) -> None:
-        self.wall.append(time.perf_counter() - self._began[0])
-        self.cpu.append(time.process_time() - self._began[1])
 
 
 def tokens_of(options: argparse.Namespace) -> dict[str, Any]:
@@ -82,10 +63,9 @@ def store_of(options: argparse.Namespace) -> Any:
     )
 
 
-def workbench_steps(options: argparse.Namespace, clock: Clock) -> Iterator[float]:
-    """The workbench's loop; yields each step's loss."""
+def workbench_steps(options: argparse.Namespace, clock: Clock) -> list[float]:
+    """The workbench's loop; the loss of each step."""
     from workbench import paths, recipe
-    from workbench.store.metrics import MetricsWriter
     from workbench.store.runs import create_run
     from workbench.training.beginning import beginning_of
     from workbench.training.reporter import Reporter
@@ -127,34 +107,16 @@ def workbench_steps(options: argparse.Namespace, clock: Clock) -> Iterator[float
         held_out = trainer.objective.rows(replace(store_of(options), side="eval"), 0, training=False)
         start = beginning_of(trainer, held_out, purpose, has_moved=False)
         trainer.objective.begin(replace(start, num_held_out=0, data_key="random tokens"))
-        trainer.wrapped.train()
-        with MetricsWriter(run.metrics_path) as trainer.metrics:
-            for _ in range(options.steps):
-                clock.begin()
-                trainer.train_step()
-                clock.end()
-                trainer.log()
-                loss = trainer.reporter.status.loss
-                assert loss is not None
-                yield loss
+        return timed_steps(trainer, run.metrics_path, options.steps, clock)
 
 
-def trl_steps(options: argparse.Namespace, clock: Clock, *, precomputed: bool) -> Iterator[float]:
-    """TRL's trainer; yields each step's loss when all is done."""
+def trl_steps(options: argparse.Namespace, clock: Clock, *, precomputed: bool) -> list[float]:
+    """TRL's trainer; the loss of each step."""
     import datasets
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
     warnings.filterwarnings("ignore")
     trl: Any = importlib.import_module("trl")
     torch.set_num_threads(options.threads)
-
-    class Timed(TrainerCallback):  # type: ignore[misc, unused-ignore]
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            clock.begin()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.end()
-
     # What is given is tokens already.
     trl.DPOTrainer._prepare_dataset = lambda self, dataset, *args, **kwargs: dataset
     data = datasets.Dataset.from_dict(
@@ -162,55 +124,13 @@ def trl_steps(options: argparse.Namespace, clock: Clock, *, precomputed: bool) -
     )
     with tempfile.TemporaryDirectory() as folder:
         arguments = trl.DPOConfig(
-            output_dir=folder,
-            per_device_train_batch_size=options.pairs,
-            max_steps=options.steps,
+            **trainer_settings(
+                folder=folder, batch=options.pairs, steps=options.steps, rate=RATE, bf16=options.bf16
+            ),
             max_length=options.prompt + options.answer,
-            learning_rate=RATE,
-            lr_scheduler_type="constant",
-            bf16=options.bf16,
-            use_cpu=True,
-            gradient_checkpointing=False,
             precompute_ref_log_probs=precomputed,
-            train_sampling_strategy="sequential",
-            dataloader_pin_memory=False,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
         )
-        trainer = trl.DPOTrainer(
-            AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32),
-            args=arguments,
-            train_dataset=data,
-            processing_class=AutoTokenizer.from_pretrained(options.model),
-            callbacks=[Timed()],
-        )
-        trainer.train()
-    yield from (entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
-
-
-def child(options: argparse.Namespace) -> None:
-    """One process of one way: its steps, and its peak."""
-    clock = Clock()
-    if options.child == "workbench":
-        steps = workbench_steps(options, clock)
-    else:
-        steps = trl_steps(options, clock, precomputed=options.child == "trl_precomputed")
-    losses = [round(loss, 6) for loss in steps]
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM:"))
-    print(json.dumps({"wall": clock.wall[1:], "cpu": clock.cpu[1:], "peak": peak, "losses": losses}))
-
-
-def start(way: str) -> dict[str, Any]:
-    """The answer of a process of one way."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--child", way]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+        return train_with(trl.DPOTrainer, arguments, options.model, data, clock)
 
 
 def main() -> None:
@@ -226,37 +146,19 @@ def main() -> None:
     parser.add_argument("--child", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options)
+        clock = Clock()
+        if options.child == "workbench":
+            tell(clock, workbench_steps(options, clock))
+        else:
+            tell(clock, trl_steps(options, clock, precomputed=options.child == "trl_precomputed"))
         return
-    found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
-    for number in range(options.rounds):
-        for way in WAYS if number % 2 == 0 else WAYS[::-1]:
-            found[way].append(start(way))
-    middle = {
-        clock: {way: statistics.median(s for each in found[way] for s in each[clock]) for way in WAYS}
-        for clock in ("cpu", "wall")
+    told = {
+        "dtype": "bf16 autocast" if options.bf16 else "fp32",
+        "pairs": options.pairs,
+        "tokens": {"prompt": options.prompt, "answer": options.answer},
+        "threads": options.threads,
     }
-    peaks = {way: statistics.median(each["peak"] for each in found[way]) for way in WAYS}
-    peers = WAYS[1:]
-    print(
-        json.dumps(
-            {
-                "dtype": "bf16 autocast" if options.bf16 else "fp32",
-                "pairs": options.pairs,
-                "tokens": {"prompt": options.prompt, "answer": options.answer},
-                "threads": options.threads,
-                "seconds_a_step": middle,
-                "speed_ratio": {
-                    clock: {way: round(v[way] / v["workbench"], 3) for way in peers}
-                    for clock, v in middle.items()
-                },
-                "peak_mib": peaks,
-                "peak_ratio": {way: round(peaks["workbench"] / peaks[way], 3) for way in peers},
-                "losses": {way: found[way][0]["losses"] for way in WAYS},
-            },
-            indent=1,
-        )
-    )
+    print(json.dumps({**told, **taken_in_turns(WAYS, options.rounds)}, indent=1))
 
 
 if __name__ == "__main__":

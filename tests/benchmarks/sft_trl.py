@@ -14,40 +14,22 @@ is the process's, loading included (VmHWM, of Linux). Prints JSON.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timed_steps import Clock, taken_in_turns, tell, timed_steps, train_with, trainer_settings
 
 IGNORE = -100
 RATE = 2e-5
 WAYS = ("workbench", "trl")
-
-
-@dataclass
-class Clock:
-    """Seconds of each step, on the wall and of this process's processors."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-
-    def begin(self) -> None:
-        self._began = time.perf_counter(), time.process_time()
-
-    def end(self) -> None:
-        self.wall.append(time.perf_counter() - self._began[0])
-        self.cpu.append(time.process_time() - self._began[1])
 
 
 def rows_of(options: argparse.Namespace) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -59,11 +41,10 @@ def rows_of(options: argparse.Namespace) -> tuple[NDArray[np.int64], NDArray[np.
     return ids, labels
 
 
-def workbench_steps(options: argparse.Namespace, clock: Clock) -> Iterator[float]:
-    """The workbench's loop, on rows that were made beforehand; yields each step's loss."""
+def workbench_steps(options: argparse.Namespace, clock: Clock) -> list[float]:
+    """The workbench's loop, on rows that were made beforehand; the loss of each step."""
     from workbench import paths, recipe
     from workbench.objectives import Batch
-    from workbench.store.metrics import MetricsWriter
     from workbench.store.runs import create_run
     from workbench.training.reporter import Reporter
     from workbench.training.session import make_accelerator, set_threads, set_up
@@ -117,88 +98,27 @@ def workbench_steps(options: argparse.Namespace, clock: Clock) -> Iterator[float
         set_threads(resolved)
         trainer = set_up(run, resolved, reporter, StopRequest(run), make_accelerator(resolved))
         trainer.rows = Given()
-        trainer.wrapped.train()
-        with MetricsWriter(run.metrics_path) as trainer.metrics:
-            for _ in range(options.steps):
-                clock.begin()
-                trainer.train_step()
-                clock.end()
-                trainer.log()
-                loss = trainer.reporter.status.loss
-                assert loss is not None
-                yield loss
+        return timed_steps(trainer, run.metrics_path, options.steps, clock)
 
 
-def trl_steps(options: argparse.Namespace, clock: Clock) -> Iterator[float]:
-    """TRL's trainer; yields each step's loss when all is done."""
-    import warnings
-
+def trl_steps(options: argparse.Namespace, clock: Clock) -> list[float]:
+    """TRL's trainer; the loss of each step."""
     import datasets
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
     warnings.filterwarnings("ignore")
-    import importlib
-
     trl: Any = importlib.import_module("trl")
     torch.set_num_threads(options.threads)
-
-    class Timed(TrainerCallback):  # type: ignore[misc, unused-ignore]
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            clock.begin()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.end()
-
     ids, labels = rows_of(options)
     data = datasets.Dataset.from_dict({"input_ids": ids.tolist(), "labels": labels.tolist()})
     with tempfile.TemporaryDirectory() as folder:
         arguments = trl.SFTConfig(
-            output_dir=folder,
-            per_device_train_batch_size=options.batch,
-            max_steps=options.steps,
+            **trainer_settings(
+                folder=folder, batch=options.batch, steps=options.steps, rate=RATE, bf16=options.bf16
+            ),
             max_length=options.length,
-            learning_rate=RATE,
-            lr_scheduler_type="constant",
-            bf16=options.bf16,
-            use_cpu=True,
-            gradient_checkpointing=False,
             dataset_kwargs={"skip_prepare_dataset": True},
-            train_sampling_strategy="sequential",
-            dataloader_pin_memory=False,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
         )
-        trainer = trl.SFTTrainer(
-            AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32),
-            args=arguments,
-            train_dataset=data,
-            processing_class=AutoTokenizer.from_pretrained(options.model),
-            callbacks=[Timed()],
-        )
-        trainer.train()
-    yield from (entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
-
-
-def child(options: argparse.Namespace) -> None:
-    """One process of one way: its steps, and its peak."""
-    clock = Clock()
-    steps = workbench_steps if options.child == "workbench" else trl_steps
-    losses = [round(loss, 5) for loss in steps(options, clock)]
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM:"))
-    print(json.dumps({"wall": clock.wall[1:], "cpu": clock.cpu[1:], "peak": peak, "losses": losses}))
-
-
-def start(way: str) -> dict[str, Any]:
-    """The answer of a process of one way."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--child", way]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+        return train_with(trl.SFTTrainer, arguments, options.model, data, clock)
 
 
 def main() -> None:
@@ -214,34 +134,21 @@ def main() -> None:
     parser.add_argument("--child", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options)
+        clock = Clock()
+        steps = workbench_steps if options.child == "workbench" else trl_steps
+        tell(clock, steps(options, clock))
         return
-    found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
-    for number in range(options.rounds):
-        for way in WAYS if number % 2 else WAYS[::-1]:
-            found[way].append(start(way))
-    middle = {
-        clock: {way: statistics.median(s for each in found[way] for s in each[clock]) for way in WAYS}
-        for clock in ("cpu", "wall")
-    }
-    peaks = {way: statistics.median(each["peak"] for each in found[way]) for way in WAYS}
+    found = taken_in_turns(WAYS, options.rounds)
     tokens = options.batch * options.length
-    print(
-        json.dumps(
-            {
-                "dtype": "bf16 autocast" if options.bf16 else "fp32",
-                "targets": options.answers,
-                "threads": options.threads,
-                "seconds": middle,
-                "tokens_per_cpu_second": {way: round(tokens / s, 1) for way, s in middle["cpu"].items()},
-                "speed_ratio": {k: round(v["trl"] / v["workbench"], 3) for k, v in middle.items()},
-                "peak_mib": peaks,
-                "peak_ratio": round(peaks["workbench"] / peaks["trl"], 3),
-                "losses": {way: found[way][0]["losses"] for way in WAYS},
-            },
-            indent=1,
-        )
-    )
+    told = {
+        "dtype": "bf16 autocast" if options.bf16 else "fp32",
+        "targets": options.answers,
+        "threads": options.threads,
+        "tokens_per_cpu_second": {
+            way: round(tokens / s, 1) for way, s in found["seconds_a_step"]["cpu"].items()
+        },
+    }
+    print(json.dumps({**told, **found}, indent=1))
 
 
 if __name__ == "__main__":
