@@ -55,7 +55,9 @@ def test_every_sequence_of_keys_is_a_draft_that_a_file_and_a_decision_can_hold()
         assert len(ranks) == 3 and min(ranks) == 1
         kind = "tie" if draft.kind == "rank" and len(set(ranks)) == 1 else draft.kind
         action = Action(1, "eve", 1, 0, kind, {"ranks": ranks}, (7, 8, 9), None, None, None, "")
-        assert of_decision(action, 3).ranks == draft.ranks
+        assert of_decision(action, (7, 8, 9)).ranks == draft.ranks
+        # The same decision, where the answers stand the other way round.
+        assert of_decision(action, (9, 8, 7)).ranks == draft.ranks[::-1]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from ranking_screen import decisions
@@ -12,6 +14,7 @@ from workbench.errors import StorageError, WorkbenchError
 from workbench.store.preferences import database as database_module
 from workbench.store.preferences.contents import Answer, Prompt
 from workbench.store.preferences.database import Database, preferences_path
+from workbench.store.preferences.exchange.importing import import_file
 from workbench.store.preferences.sessions import add_item, delete_session, find_session
 from workbench.tui.rank.desk import Desk
 from workbench.tui.rank.draft_file import typed_path
@@ -129,6 +132,37 @@ async def test_keys_of_a_decided_item_are_of_the_past(database: Database, desk: 
     other = await begun(desk)
     await typed(other, "\n")
     assert (await begun(desk)).draft.words() == "" and len(decisions()) == 1
+
+
+async def test_keys_are_of_the_answers_as_they_stood(database: Database, desk: Desk) -> None:
+    session = session_of(database, 1)
+    await typed(await begun(desk), "12")
+    path = typed_path(session, "eve")
+    kept = json.loads(path.read_text())
+    kept["typed"][0]["shown"].reverse()
+    path.write_text(json.dumps(kept))
+    assert (await begun(desk)).draft.words() == ""
+
+
+async def test_a_decision_from_a_file_is_of_the_same_answers_here(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    texts = ["best", "second", "third", "worst"]
+    # As many as make it all but sure that one is shown in another order than the file's.
+    records = [
+        {"prompt": f"p{n}", "completions": texts, "ranks": [1, 2, 3, 4], "annotator": "eve"} for n in range(4)
+    ]
+    path = tmp_path / "tests.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    import_file(database, path)
+    ranker = await begun(desk)
+    for _ in records:
+        await ranker.back()
+        assert ranker.task is not None and ranker.settled
+        places = {
+            answer.content: rank for answer, rank in zip(ranker.task.answers, ranker.draft.ranks, strict=True)
+        }
+        assert places == dict(zip(texts, (1, 2, 3, 4), strict=True))
 
 
 async def test_back_and_deciding_anew(database: Database, desk: Desk) -> None:

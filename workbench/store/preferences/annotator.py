@@ -89,6 +89,7 @@ class Annotator:
         self._effect = Effect()
         self._decided: dict[Turn, Action] = {}
         self._repeats: dict[int, int | None] = {}
+        self._seen: dict[Turn, tuple[int, ...]] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -102,6 +103,9 @@ class Annotator:
             self._last_position = item.position
         if actions:
             self._actions += actions
+            for action in actions:
+                if action.item is not None and action.shown and action.sides_known:
+                    self._seen.setdefault((action.item, action.occasion), action.shown)
             self._effect = effect(self._actions)
             self._decided = {}
             for action in self._effect.holding:
@@ -133,15 +137,16 @@ class Annotator:
         if number not in self._items:
             raise UsageError(f"the session “{self.session.name}” has no item {number}")
         item = self._items[number]
-        shown = shown_order(item.answers, self.session.seed, self.name, item.position, occasion)
-        answers = read_answers(self.database, shown)
+        prompt = read_prompt(self.database, item.prompt)
+        answers = read_answers(self.database, item.answers)
+        shown = self._shown(turn, prompt, answers)
         about = [action for action in self._effect.holding if action.item == number]
         flags = [bool(action.value.get("on", True)) for action in about if action.kind == "flag"]
         return Task(
             number,
             occasion,
             item.position,
-            read_prompt(self.database, item.prompt),
+            prompt,
             shown,
             tuple(answers[answer] for answer in shown),
             self._decided.get(turn),
@@ -256,6 +261,15 @@ class Annotator:
         if kind == "undo":
             return target
         return next(action for action in self._actions if action.id == target.target)
+
+    def _shown(self, turn: Turn, prompt: Prompt, answers: Mapping[int, Answer]) -> tuple[int, ...]:
+        """How the answers stand: as they stood when something was said of them, which the log holds, else as
+        the seed has it; each side is swapped when they come again."""
+        number, occasion = turn
+        if turn in self._seen:
+            return self._seen[turn]
+        first = self._seen.get((number, 0)) or shown_order(answers, prompt, self.session.seed, self.name)
+        return first[::-1] if occasion % 2 else first
 
     def _due(self) -> list[tuple[Turn, int]]:
         """Items that are to come again, the longest due first, with how many decisions they are overdue;

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from random import Random
-from typing import TypeVar
 
-T = TypeVar("T")
+from workbench.store.preferences.contents import Answer, Prompt, encoded, prompt_digest
 
 REPEATED_SHARE = 0.05
 """The share of items that come again, with their sides swapped, to see whether one agrees with oneself."""
@@ -16,14 +15,18 @@ NEAREST_AT_END = 3
 """The same when nothing else is left to be ranked."""
 
 
-def shown_order(answers: Sequence[T], seed: int, annotator: str, item: int, occasion: int) -> tuple[T, ...]:
-    """The answers of an item as one annotator sees them, blind to where they come from.
+def shown_order(answers: Mapping[int, Answer], prompt: Prompt, seed: int, annotator: str) -> tuple[int, ...]:
+    """The numbers of the answers to a prompt as one annotator sees them, left to right, blind to where they
+    come from.
 
-    On every second occasion the order is that of the first, backwards: each side is swapped.
+    It follows from the seed, the annotator, the prompt, and of each answer the model, the sampling
+    parameters and the how manieth it is: not from the numbers, which say in what order they came in.
     """
-    order = list(answers)
-    _random("sides", seed, annotator, item).shuffle(order)
-    return tuple(reversed(order)) if occasion % 2 else tuple(order)
+    origins = {encoded([one.model, one.sampling, one.sample]): number for number, one in answers.items()}
+    keys = sorted(origins)
+    order = [origins[key] for key in keys]
+    _random("sides", seed, annotator, prompt_digest(prompt), *keys).shuffle(order)
+    return tuple(order)
 
 
 def is_repeated(position: int, seed: int, annotator: str, share: float = REPEATED_SHARE) -> bool:

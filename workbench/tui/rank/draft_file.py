@@ -20,7 +20,8 @@ MOST = 20
 
 @dataclass(frozen=True)
 class Typed:
-    """What was typed for an item on an occasion, behind `base`, a draft as a plain value.
+    """What was typed for an item on an occasion, of answers as they were `shown`, left to right, behind
+    `base`, a draft as a plain value.
 
     `decision` is the number of the decision that stood then, 0 for none: where another stands now, the keys
     are of the past. `seconds` is how long the item had been looked at.
@@ -28,6 +29,7 @@ class Typed:
 
     item: int
     occasion: int
+    shown: Sequence[int] = ()
     decision: int = 0
     base: dict[str, Any] | None = None
     keys: str = ""
@@ -75,6 +77,7 @@ def _sound(typed: Typed) -> bool:
     numbers = (typed.item, typed.occasion, typed.decision)
     return (
         all(type(number) is int for number in numbers)
+        and isinstance(typed.shown, list)
         and isinstance(typed.keys, str)
         and KEYS.issuperset(typed.keys)
         and isinstance(typed.seconds, int | float)

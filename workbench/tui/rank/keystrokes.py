@@ -103,14 +103,17 @@ class Draft:
         return f"{order} > …" if order and len(self.missing) > 1 else order
 
 
-def of_decision(action: Action | None, count: int) -> Draft:
-    """The draft that makes the same decision; an empty one of none, or of a skip."""
-    if action is None or not action.ranks or len(action.ranks) != count:
+def of_decision(action: Action | None, shown: Sequence[int]) -> Draft:
+    """The draft that makes the same decision on answers as `shown`; an empty one of none, or of a skip."""
+    count = len(shown)
+    if action is None or not action.ranks:
         return Draft(count)
     if action.kind in ("tie", "all-bad"):
         return Draft(count, kind="tie" if action.kind == "tie" else "all-bad")
+    # One that came from a file may not say how they stood, and stands in the file's order.
+    rank_of = dict(zip(action.shown, action.ranks, strict=True))
     groups = tuple(
-        tuple(number for number, rank in enumerate(action.ranks) if rank == place)
+        tuple(number for number, answer in enumerate(shown) if rank_of[answer] == place)
         for place in sorted(set(action.ranks))
     )
     return Draft(count, groups[:1], "best-only") if action.kind == "best-only" else Draft(count, groups)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from workbench.errors import UsageError
 from workbench.store.preferences.annotator import Annotator, Task, Turn
@@ -18,15 +19,17 @@ class TypedKeys:
         self._typed = {typed.turn: typed for typed in kept}
 
     def of(self, task: Task) -> Typed:
-        """What was typed for a task; no keys where another decision stands than when it was."""
-        typed, decision = self._typed.get(task.turn), decision_of(task)
-        return typed if typed is not None and typed.decision == decision else Typed(*task.turn, decision)
+        """What was typed for a task; no keys where another decision stands than when it was, or the answers
+        stand in another order."""
+        typed = self._typed.get(task.turn)
+        return typed if typed is not None and _fits(typed, task) else _nothing_typed(task)
 
     def draft(self, task: Task) -> Draft:
         """The ranking that the keys amount to, behind the decision that stands, or one that was undone."""
-        typed, count = self.of(task), len(task.shown)
-        base = of_decision(task.decision, count) if typed.base is None else from_value(typed.base, count)
-        return replay(base, typed.keys)
+        typed = self.of(task)
+        if typed.base is None:
+            return replay(of_decision(task.decision, task.shown), typed.keys)
+        return replay(from_value(typed.base, len(task.shown)), typed.keys)
 
     def settled(self, task: Task) -> bool:
         """Whether the ranking is what is decided."""
@@ -48,7 +51,7 @@ class TypedKeys:
 
 def undone(task: Task, action: Action) -> Typed:
     """A decision that was undone, as what is typed: it stands there as it was, and enter makes it again."""
-    return Typed(*task.turn, decision_of(task), of_decision(action, len(task.shown)).as_value())
+    return replace(_nothing_typed(task), base=of_decision(action, task.shown).as_value())
 
 
 def task_of(annotator: Annotator, typed: Typed) -> Task | None:
@@ -57,7 +60,15 @@ def task_of(annotator: Annotator, typed: Typed) -> Task | None:
         task = annotator.task(typed.turn)
     except UsageError:
         return None
-    return task if typed.decision == decision_of(task) else None
+    return task if _fits(typed, task) else None
+
+
+def _nothing_typed(task: Task) -> Typed:
+    return Typed(*task.turn, task.shown, decision_of(task))
+
+
+def _fits(typed: Typed, task: Task) -> bool:
+    return typed.decision == decision_of(task) and tuple(typed.shown) == task.shown
 
 
 def decision_of(task: Task) -> int:
