@@ -63,6 +63,7 @@ def test_all_shapes_become_one(values: dict[str, Any], made: dict[str, Any]) -> 
         ({"chosen": [USER, FOUR], "rejected": [USER, FOUR]}, "identical answers"),
         ({"prompt": "a", "completions": ["b", "c"], "ranks": [1, 1]}, "only ties"),
         ({"prompt": "a", "completions": ["b"], "ranks": [1]}, "only one answer"),
+        ({"prompt": "a", "completions": [[USER, FOUR]], "ranks": [1]}, "only one answer"),
         ({"prompt": "a", "completions": [], "ranks": []}, "only one answer"),
     ],
 )

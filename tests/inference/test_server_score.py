@@ -55,16 +55,32 @@ def test_text_and_messages_get_the_same_scores(path: Path) -> None:
 
 def test_what_cannot_be_scored_is_refused_in_words(path: Path) -> None:
     with plain_client(path) as http:
-        for body, words in (
-            ({"completions": ["a"]}, "give a prompt"),
-            ({"prompt": "a"}, "give a prompt"),
-            ({"prompt": "a", "completions": ["b", " "]}, "answer 2 is blank"),
-            ({"prompt": "a", "completions": ["b" * 5000]}, "longer than the"),
-            ({"messages": [{"role": "nobody", "content": "x"}], "completions": ["b"]}, "nobody"),
+        asked = [{"role": "user", "content": "x"}]
+        for place, body, words, param in (
+            ("score", {"completions": ["a"]}, "give a prompt", "prompt"),
+            ("score", {"prompt": "a"}, "give a prompt", "completions"),
+            ("score", {"prompt": "a", "completions": []}, "give a prompt", "completions"),
+            ("score", {"prompt": "a", "completions": ["b", " "]}, "answer 2 is blank", "completions"),
+            ("score", {"prompt": "a", "completions": ["b" * 5000]}, "longer than the", "completions"),
+            ("score", {"prompt": "a", "completions": [asked]}, "not with what the assistant", "completions"),
+            ("score", {"messages": [{"role": "me"}], "completions": ["b"]}, "“me”", "completions"),
+            (
+                "score",
+                {"messages": [{**asked[0], "tool_calls": 3}], "completions": ["b"]},
+                "tool_calls",
+                None,
+            ),
+            ("classify", {"input": "a"}, "judge has no head for this (it scores answers", "model"),
+            ("fill-mask", {"input": "a"}, "judge has no head for this (it scores answers", "model"),
+            ("completions", {"prompt": "a"}, "/v1/score", None),
         ):
-            answer = http.post("/v1/score", json=body)
-            assert answer.status_code == 400 and words in answer.json()["error"]["message"]
-        assert http.post("/v1/classify", json={"input": "a"}).status_code >= 400
+            answer = http.post(f"/v1/{place}", json=body)
+            error = answer.json()["error"]
+            assert answer.status_code == 400 and words in error["message"], error
+            assert error["type"] == "invalid_request_error" and param in (None, error["param"])
+        body = {"model": "other", "prompt": "a", "completions": ["b"]}
+        answer = http.post("/v1/score", json=body)
+        assert answer.status_code == 404 and answer.json()["error"]["code"] == "model_not_found"
 
 
 def test_the_client_asks_for_scores(path: Path) -> None:

@@ -8,6 +8,7 @@ later ones follow cannot be masked so, and is an error: nothing is guessed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,8 +18,8 @@ from workbench.errors import DataError
 
 Message = Mapping[str, Any]
 Span = tuple[int, int]
-GENERATION = "generation"
-"""The tag of transformers' templates around what the assistant says."""
+GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
+"""The tag that begins what the assistant says, in transformers' templates."""
 
 
 class Rendered(NamedTuple):
@@ -115,7 +116,7 @@ class Conversations:
         from transformers.utils.chat_template_utils import render_jinja_template
 
         template = self.tokenizer.get_chat_template(tools=list(tools) or None)
-        marks = not begins and GENERATION in template
+        marks = not begins and GENERATION.search(template) is not None
         try:
             texts, spans = render_jinja_template(
                 [list(messages)],

@@ -46,8 +46,6 @@ def comparison(record: Record, *, labelled: bool = True) -> Checked:
     pair = "chosen" in values and "rejected" in values
     checked = _pair(record) if pair else _ranking(record, labelled=labelled)
     answers = checked["completions"]
-    if len(answers) < 2 and labelled:
-        raise Uninformative("there is only one answer", "only one answer", where=record.where)
     if labelled and len(set(checked["ranks"])) < 2:
         raise Uninformative("all answers are tied", "only ties", where=record.where)
     if labelled and all(answer == answers[0] for answer in answers):
@@ -86,6 +84,8 @@ def _ranking(record: Record, *, labelled: bool) -> Checked:
             f"column “completions” holds {held(record, 'completions')}, not a list of answers",
             where=record.where,
         )
+    if labelled and len(values) < 2:
+        raise Uninformative("there is only one answer", "only one answer", where=record.where)
     answers = [_answer(value, f"completions[{number}]", record) for number, value in enumerate(values)]
     prompt, answers = _with_prompt(_prompt(record), answers, record)
     found = {"prompt": prompt, "completions": answers, "tools": tools_in(record)}
@@ -148,7 +148,7 @@ def _with_prompt(prompt: Answer, answers: Sequence[Answer], record: Record) -> t
     """Prompt and answers, all as text or all as messages."""
     if isinstance(prompt, str) and all(isinstance(answer, str) for answer in answers):
         return prompt, list(answers)
-    if all(_is_whole(answer) for answer in answers):
+    if len(answers) > 1 and all(_is_whole(answer) for answer in answers):
         return _without(prompt, answers, record)
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     turns = [

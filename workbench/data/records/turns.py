@@ -70,6 +70,10 @@ def _turn(message: Any, number: int, where: str) -> dict[str, Any]:
         )
     kept["content"] = _content(kept.get("content", ""), number, where)
     if calls := kept.pop("tool_calls", None):
+        if not isinstance(calls, list):
+            raise DataError(
+                f"the tool_calls of message {number} are a {kind_of(calls)}, not a list", where=where
+            )
         kept["tool_calls"] = [_call(call, number, where) for call in calls]
     return kept
 

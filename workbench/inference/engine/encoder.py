@@ -32,6 +32,10 @@ INSTEAD = {
 }
 
 
+class NoSuchHead(ModelError):
+    """The model has another head than what was asked for needs, or none."""
+
+
 class Encoder:
     """Answers for whole lists of texts, batched by length; what a text gets does not depend on the others.
 
@@ -158,7 +162,7 @@ class Encoder:
 
     def _need(self, *heads: str) -> None:
         if self.loaded.head not in heads:
-            raise ModelError(
+            raise NoSuchHead(
                 f"{self.loaded.name} has no head for this",
                 hint=INSTEAD.get(self.loaded.head or "", "it gives vectors: /v1/embeddings"),
             )

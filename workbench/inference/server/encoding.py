@@ -1,8 +1,10 @@
-"""What is not writing: embeddings, masked tokens, labels, and tokens themselves."""
+"""What is not writing: embeddings, masked tokens, labels, scores of answers, and tokens themselves."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from workbench.data.records.preferences import comparison
 from workbench.data.records.reading import Record
 from workbench.errors import DataError
+from workbench.inference.engine.encoder import NoSuchHead
 from workbench.inference.engine.requests import RequestRefused
 from workbench.inference.server.answers import new_id, now
 from workbench.inference.server.completions import check_tokens, prompts_of
@@ -61,27 +64,27 @@ def _encoded(vector: np.ndarray, form: str) -> Any:
 
 
 def fill_mask(asked: TextsRequest, service: Service) -> dict[str, Any]:
-    """`POST /v1/fill-mask`: for each text and each mask in it, the likeliest tokens."""
+    """`POST /v1/fill-mask`: for each text and each mask in it, the likeliest tokens. Raises `RequestRefused`."""
     encoder = _encoder(service)
     texts = [asked.input] if isinstance(asked.input, str) else asked.input
-    return _listed("fill_mask", encoder.fill_mask(texts, asked.top_k), service)
+    with _refusing(service, "input"):
+        return _listed("fill_mask", encoder.fill_mask(texts, asked.top_k), service)
 
 
 def classify(asked: TextsRequest, service: Service) -> dict[str, Any]:
-    """`POST /v1/classify`: labels of texts, or of the words in them."""
+    """`POST /v1/classify`: labels of texts, or of the words in them. Raises `RequestRefused`."""
     encoder = _encoder(service)
     texts = [asked.input] if isinstance(asked.input, str) else asked.input
-    return _listed("classification", encoder.classify(texts), service)
+    with _refusing(service, "input"):
+        return _listed("classification", encoder.classify(texts), service)
 
 
 def score(asked: ScoreRequest, service: Service) -> dict[str, Any]:
     """`POST /v1/score`: what a reward model says of each answer to a prompt. Raises `RequestRefused`."""
-    encoder = service.encoder
-    if encoder is None or encoder.loaded.head != "reward":
-        raise RequestRefused(f"{service.name} gives no scores to answers", hint="serve a reward model")
+    encoder = _encoder(service)
     given = [value for value in (asked.messages, asked.prompt, asked.text_1) if value is not None]
     answers = asked.completions if asked.completions is not None else asked.text_2
-    if len(given) != 1 or answers is None:
+    if len(given) != 1 or not answers:
         raise RequestRefused(
             "give a prompt, or messages, and its completions", where="prompt" if answers else "completions"
         )
@@ -90,10 +93,8 @@ def score(asked: ScoreRequest, service: Service) -> dict[str, Any]:
         "completions": [answers] if isinstance(answers, str) else answers,
         "tools": asked.tools,
     }
-    try:
+    with _refusing(service, "completions"):
         scores = encoder.score(comparison(Record(values, ""), labelled=False))
-    except DataError as error:
-        raise RequestRefused(error.message, where="completions", hint=error.hint) from None
     data = [{"object": "score", "index": index, "score": value} for index, value in enumerate(scores)]
     return {"id": new_id("score"), "object": "list", "created": now(), "model": service.name, "data": data}
 
@@ -102,6 +103,17 @@ def _encoder(service: Service) -> Any:
     if service.encoder is None:
         raise RequestRefused(f"{service.name} is no encoder", hint="serve a model with such a head")
     return service.encoder
+
+
+@contextmanager
+def _refusing(service: Service, field: str) -> Iterator[None]:
+    """What is wrong with a request's data, or its choice of a model, is the client's to mend."""
+    try:
+        yield
+    except NoSuchHead as error:
+        raise RequestRefused(f"{service.name} has no head for this", where="model", hint=error.hint) from None
+    except DataError as error:
+        raise RequestRefused(error.message, where=field, hint=error.hint) from None
 
 
 def _listed(kind: str, results: list[Any], service: Service) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Service:
         if self.engine is None:
             raise RequestRefused(
                 f"{self.name} is an encoder: it does not write text",
-                hint="it answers /v1/embeddings, /v1/fill-mask or /v1/classify",
+                hint="it answers /v1/embeddings, and by its head /v1/fill-mask, /v1/classify or /v1/score",
             )
         return self.engine
 
