@@ -78,6 +78,15 @@ def test_rankings_come_back_and_pairs_are_for_trl(votes: Path, tmp_path: Path, c
     assert all(pair["margin"] == 1 for pair in pairs)
 
 
+def test_half_a_character_is_exported_as_an_escape(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_text('{"prompt": "p", "completions": ["half \\ud83d", "ü"], "ranks": [1, 2]}\n')
+    main(["rank", "import", str(path)])
+    capsys.readouterr()
+    assert main(["rank", "export", "odd", "--format", "pairs"]) == 0
+    assert json.loads(capsys.readouterr().out)["chosen"] == "half \ud83d"
+
+
 def test_what_goes_wrong_is_one_line(votes: Path, tmp_path: Path, capsys: Capture) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text(votes.read_text() + '{"prompt": "x", "completions": ["one"], "ranks": [1]}\n')

@@ -1,4 +1,4 @@
-"""`workbench rank generate` and `delete`: the answers of a session made, and sessions removed."""
+"""`workbench rank generate`: the missing answers of a session are made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STOP_SECONDS = 20.0
 
 
 def add_to(group: argparse._SubParsersAction[grammar.Parser]) -> None:
-    """Add the commands to the group `rank`."""
+    """Add the command to the group `rank`."""
     parser = grammar.add_command(
         group,
         "generate",
@@ -33,26 +33,16 @@ def add_to(group: argparse._SubParsersAction[grammar.Parser]) -> None:
     parser.add_argument("--detach", action="store_true", help="start it and do not watch")
     parser.add_argument("--stop", action="store_true", help="end it instead; what it made is kept")
     grammar.add_json(parser)
-    parser = grammar.add_command(
-        group,
-        "delete",
-        run_delete,
-        help="delete sessions with all that was decided in them",
-        example="workbench rank delete round-1",
-    )
-    parser.add_argument("sessions", metavar="SESSION", nargs="+")
-    parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
-    parser.set_defaults(**{grammar.REST: "sessions"})
 
 
 def run_generate(args: argparse.Namespace) -> int:
     """Handle `workbench rank generate`."""
     from workbench.cli import render
+    from workbench.cli.rank_database import opened
     from workbench.prompting.ranking import control
-    from workbench.store.preferences.database import Database
     from workbench.store.preferences.sessions import find_session
 
-    with Database() as database:
+    with opened() as database:
         session = find_session(database, args.session)
     if not session.settings.models:
         raise UsageError(
@@ -120,30 +110,3 @@ def _error_of(status: GenerationStatus) -> WorkbenchError:
     error = WorkbenchError(told["message"], where=told["where"], hint=told["hint"])
     error.title = told["title"]
     return error
-
-
-def run_delete(args: argparse.Namespace) -> int:
-    """Handle `workbench rank delete`: all the sessions named, or none."""
-    from workbench.cli import render
-    from workbench.prompting.ranking.delete import delete
-    from workbench.store.preferences.database import Database
-    from workbench.store.preferences.sessions import counts, find_session
-
-    with Database() as database:
-        found = [find_session(database, name) for name in dict.fromkeys(args.sessions)]
-        if not args.yes:
-            if not (sys.stdin.isatty() and sys.stderr.isatty()):
-                raise UsageError(
-                    "deleting sessions needs a yes, and there is no terminal to ask", hint="add --yes"
-                )
-            made = sum(sum(counts(database, session).decisions.values()) for session in found)
-            names = ", ".join(session.name for session in found)
-            sys.stderr.write(f"delete {names}, with {made:,} decisions? There is no way back. [y/N] ")
-            sys.stderr.flush()
-            if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-                render.talk("nothing was deleted")
-                return 1
-        for session in found:
-            delete(database, session)
-            print(session.name)
-    return 0

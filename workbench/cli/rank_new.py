@@ -81,8 +81,8 @@ def add_to(group: argparse._SubParsersAction[grammar.Parser]) -> None:
 def run_new(args: argparse.Namespace) -> int:
     """Handle `workbench rank new`."""
     from workbench.cli import render
+    from workbench.cli.rank_database import opened
     from workbench.prompting.ranking.control import ensure_generating
-    from workbench.store.preferences.database import Database
     from workbench.store.preferences.sessions import counts
 
     given = [name for name in ("completions", "run") if getattr(args, name)]
@@ -96,7 +96,7 @@ def run_new(args: argparse.Namespace) -> int:
         )
     if args.name is None and args.run is None:
         raise UsageError("the session needs a name", hint="workbench rank new NAME …")
-    with Database() as database:
+    with opened() as database:
         session = _of_completions(database, args) if args.completions else _of_prompts(database, args)
         known = counts(database, session)
     status = None
@@ -123,8 +123,8 @@ def _of_completions(database: Database, args: argparse.Namespace) -> Session:
     from workbench.store.preferences.sessions import Settings
 
     repeated = REPEATED_SHARE if args.repeated is None else args.repeated
-    settings = Settings(criteria=args.criteria, repeated=repeated)
     path = Path(args.completions).expanduser()
+    settings = Settings(criteria=args.criteria, repeated=repeated, extra={"imported_from": path.name})
     session, _ = create_from_completions(
         database, args.name, path, limit=args.limit, settings=settings, seed=args.seed
     )

@@ -133,7 +133,8 @@ def test_completions_go_together_by_their_prompt(write: Write) -> None:
     ("rows", "words"),
     [
         ([{"prompt": "a", "completions": ["1", "2"], "ranks": [1, 2]}], "ranked already"),
-        ([{"prompt": "a", "completion": "1", "model": "x"}], "1 answer cannot be ranked"),
+        ([{"prompt": "a", "completion": "1", "model": "x"}], "only this completion of its prompt"),
+        ([{"prompt": "a", "completion": str(n)} for n in range(10)], "the prompt has 10 completions"),
         ([{"prompt": "a", "completions": ["1"] * 10}], "10 answers cannot be ranked"),
         ([{"prompt": "a", "model": "x"}], "hold no completion"),
         ([{"completion": "1", "model": "x"}], "“prompt” is missing"),

@@ -38,9 +38,15 @@ async def test_a_file_becomes_a_session(
 ) -> None:
     path = tmp_path / "some votes.jsonl"
     path.write_text(json.dumps(RANKING) + "\n" + json.dumps({**RANKING, "prompt": "q", "ranks": None}) + "\n")
+    answers = [{"prompt": p, "completion": f"{m} of {p}", "model": m} for m in "xyz" for p in "pq"]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(record) + "\n" for record in answers))
     async with rank_app.run_test(size=(80, 24), notifications=True) as pilot:
         await until(pilot, lambda: "Rank answers of models by keys" in text_of(rank_app))
-        for name, words in (("none.jsonl", "the file cannot be read"), (path.name, "> some-votes")):
+        for name, words in (
+            ("none.jsonl", "the file cannot be read"),
+            ("answers.jsonl", "> answers"),
+            (path.name, "> some-votes"),
+        ):
             await pilot.press("o")
             tab_of(rank_app).question.insert_text_at_cursor(str(tmp_path / name))
             await pilot.press("enter")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from workbench import paths
 from workbench.errors import DataError, UsageError
 from workbench.store.preferences.database import Database
 from workbench.store.preferences.exchange.records import line_of, write_records
 from workbench.store.preferences.judgements import UNKNOWN, Decided, decided
-from workbench.store.preferences.sessions import Session, find_session
+from workbench.store.preferences.sessions import find_session
+
+if TYPE_CHECKING:
+    from workbench.store.preferences.exchange.exporting import Format
 
 FORMATS = (
     ("rankings", "rankings", "everything that is known; comes back by import"),
@@ -27,31 +29,21 @@ PRESETS = (
 """Presets that train on rankings: their names, what they are called, what they do."""
 
 
-def export_session(database: Database, name: str, format: str, path: Path) -> int:
-    """Write what was decided in a session, and say how many records that is.
+def export_session(database: Database, name: str, format: Format, path: Path) -> str:
+    """Write what was decided in a session, and say how many records that is, and what is not among them.
 
     Raises `DataError` where nothing was, `StorageError`.
     """
+    from workbench.store.preferences.exchange.exporting import export
+
     session = find_session(database, name)
     found = decided(database, session)
     if not found:
         raise DataError(f"nothing was ranked in “{name}” yet", hint="enter opens it")
+    made = export(found, session, format)
     paths.ensure_dir(path.parent)
-    return write_records(path, _writers()[format](found, session))
-
-
-def _writers() -> dict[str, Callable[[list[Decided], Session], Any]]:
-    from workbench.store.preferences.exchange.arena import export_arena
-    from workbench.store.preferences.exchange.argilla import export_argilla
-    from workbench.store.preferences.exchange.pairs import export_pairs
-    from workbench.store.preferences.exchange.rankings import export_rankings
-
-    return {
-        "rankings": export_rankings,
-        "pairs": lambda found, session: export_pairs(found).records,
-        "argilla": lambda found, session: export_argilla(found),
-        "arena": lambda found, session: export_arena(found),
-    }
+    count = write_records(path, made.records)
+    return f"{count:,} records in {path}" + (f"; {made.left_out}" if made.left_out else "")
 
 
 def training_file(database: Database, name: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from textual.containers import Container
 from textual.widgets import Static
@@ -16,12 +16,21 @@ from workbench.store.preferences.sessions import find_session
 from workbench.tui.notices import notify, notify_error
 from workbench.tui.rank.choice_screen import ChoiceScreen
 from workbench.tui.rank.desk import Desk
-from workbench.tui.rank.handing_over import FORMATS, PRESETS
+from workbench.tui.rank.handing_over import (
+    FORMATS,
+    PRESETS,
+    check_preset,
+    export_session,
+    training_file,
+)
 from workbench.tui.rank.ranking_view import RankingView
 from workbench.tui.rank.session_rows import SessionRow
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.confirm import Confirm
 from workbench.tui.widgets.prompt import Prompt
+
+if TYPE_CHECKING:
+    from workbench.store.preferences.exchange.exporting import Format
 
 R = TypeVar("R")
 Answered = Callable[[str], None]
@@ -119,11 +128,9 @@ class SessionActions(Container):
         self.ask("A JSONL file of rankings, pairs, Argilla's or Arena's, or of answers:", self._import)
 
     def _import(self, text: str) -> None:
-        from workbench.store.preferences.exchange.importing import import_file
-
         path = Path(text).expanduser().absolute()
         # Not at the desk: a large file takes a while, and reading it would hold up who ranks.
-        self._in_thread(lambda: _imported(import_file, path), self.read)
+        self._in_thread(lambda: _imported(path), self.read)
 
     def _in_thread(self, work: Callable[[], tuple[str, str]], then: Callable[[str], None]) -> None:
         """Do work with a connection of its own: it says what was done, and to which session."""
@@ -145,19 +152,17 @@ class SessionActions(Container):
         def chosen(format: str | None) -> None:
             if format is not None:
                 path = Path.cwd() / f"{name}-{format}.jsonl"
-                self.ask(f"Write {format} of {name} to:", partial(self._export, name, format), str(path))
+                then = partial(self._export, name, cast("Format", format))
+                self.ask(f"Write {format} of {name} to:", then, str(path))
 
         self.app.push_screen(ChoiceScreen(f"Export {name} as", FORMATS), chosen)
 
-    def _export(self, name: str, format: str, text: str) -> None:
-        from workbench.tui.rank.handing_over import export_session
-
+    def _export(self, name: str, format: Format, text: str) -> None:
         path = Path(text).expanduser().absolute()
 
         def work() -> tuple[str, str]:
             with Database() as database:
-                count = export_session(database, name, format, path)
-            return f"{count:,} records in {reveal_control(str(path))}", name
+                return reveal_control(export_session(database, name, format, path)), name
 
         def write() -> None:
             self._in_thread(work, lambda session: None)
@@ -282,19 +287,16 @@ class SessionActions(Container):
         show_run(self.app, name)
 
 
-def _imported(import_file: Callable[..., object], path: Path) -> tuple[str, str]:
-    from workbench.store.preferences.exchange.incoming import Imported
+def _imported(path: Path) -> tuple[str, str]:
+    from workbench.store.preferences.exchange.importing import import_file
 
     with Database() as database:
         found = import_file(database, path)
-    assert isinstance(found, Imported)
     words = f"{found.records:,} records: {found.decisions:,} decisions, {found.items:,} sets of answers"
     return f"{words} added to {reveal_control(found.session.name)}", found.session.name
 
 
 def _for_training(database: Database, name: str, preset: str) -> Path:
-    from workbench.tui.rank.handing_over import check_preset, training_file
-
     path = training_file(database, name)
     check_preset(preset, path)
     return path

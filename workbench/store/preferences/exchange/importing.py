@@ -5,26 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from workbench.errors import DataError
 from workbench.store.preferences.database import Database
 from workbench.store.preferences.exchange.arena import read_battle
 from workbench.store.preferences.exchange.argilla import read_argilla
+from workbench.store.preferences.exchange.completions import as_incoming, read_sets
 from workbench.store.preferences.exchange.incoming import Imported, Incoming, put_all
 from workbench.store.preferences.exchange.pairs import read_pair
 from workbench.store.preferences.exchange.rankings import read_ranking
 from workbench.store.preferences.exchange.records import Record, read_records
 from workbench.store.preferences.sessions import Session, Settings, create_session, list_sessions
 
-Format = Literal["rankings", "pairs", "argilla", "arena"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+Format = Literal["rankings", "pairs", "argilla", "arena", "completions"]
 COLUMNS: dict[Format, tuple[str, ...]] = {
     "rankings": ("prompt", "completions"),
     "arena": ("conversation_a", "conversation_b", "winner"),
     "argilla": ("fields",),
     "pairs": ("chosen", "rejected"),
+    "completions": ("prompt", "completion"),
 }
 
 
@@ -43,6 +45,14 @@ def detect_format(record: Record, where: str = "") -> Format:
 
 def read_file(path: Path, format: Format | None = None, *, question: str | None = None) -> list[Incoming]:
     """Everything a file says, checked. Raises `DataError` naming file and line."""
+    records = read_records(path)
+    first = next(records, None)
+    if first is None:
+        raise DataError("the file holds no records", where=str(path))
+    format = format or detect_format(*first)
+    every = chain([first], records)
+    if format == "completions":
+        return as_incoming(read_sets(every))
     readers: dict[Format, Callable[[Record, str], Iterable[Incoming]]] = {
         "rankings": read_ranking,
         "pairs": read_pair,
@@ -50,17 +60,12 @@ def read_file(path: Path, format: Format | None = None, *, question: str | None 
         "arena": read_battle,
     }
     found: list[Incoming] = []
-    seen = 0
-    for record, where in read_records(path):
-        format = format or detect_format(record, where)
+    for record, where in every:
         try:
             found.extend(readers[format](record, where))
         except (TypeError, ValueError, AttributeError) as error:
             # A value of a kind that no reader looks at on its own.
             raise DataError(f"the record is not one of {format}: {error}", where=where) from None
-        seen += 1
-    if not seen:
-        raise DataError("the file holds no records", where=str(path))
     return found
 
 

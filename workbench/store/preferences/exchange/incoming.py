@@ -24,9 +24,10 @@ class Remark:
 
 @dataclass(frozen=True)
 class Incoming:
-    """One record of a file. `ranks` are of `answers` in their order, and `shown` are their numbers as they
-    stood, empty where that is not known; `kind` is None where nothing was decided. `mark` tells it from all
-    others; `extra` is what the file says besides, and comes out again."""
+    """One record of a file, or several `records` that belong together. `ranks` are of `answers` in their
+    order, and `shown` are their numbers as they stood, empty where that is not known; `kind` is None where
+    nothing was decided. `mark` tells it from all others; `extra` is what the file says besides, and comes
+    out again."""
 
     prompt: Prompt
     answers: tuple[Answer, ...]
@@ -40,6 +41,7 @@ class Incoming:
     time: float | None = None
     remarks: tuple[Remark, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    records: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def put_all(database: Database, session: Session, incoming: Sequence[Incoming]) 
         for record in incoming:
             decisions += _put(database, session, record)
         (after,) = database.row(count, (session.id,)) or (0,)
-    return Imported(session, len(incoming), decisions, after - before)
+    return Imported(session, sum(record.records for record in incoming), decisions, after - before)
 
 
 def _put(database: Database, session: Session, record: Incoming) -> bool:
