@@ -28,7 +28,8 @@ from odd_texts import odd_texts
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from workbench.data.chat_templates import chat_template
-from workbench.exporting.conversation import PROBES, rendered, special_tokens
+from workbench.data.turn_ends import rendered, special_tokens
+from workbench.exporting.conversation import PROBES
 from workbench.exporting.export import export
 
 PEER = Path(__file__).with_name("export_llama_cpp_peer.py")

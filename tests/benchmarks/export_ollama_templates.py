@@ -19,7 +19,7 @@ from typing import Any
 from family_templates import SPECIAL, tokenizer_of
 
 from workbench.data.chat_templates import chat_template, known_templates
-from workbench.exporting.conversation import rendered
+from workbench.data.turn_ends import rendered
 from workbench.exporting.go_templates import go_template
 from workbench.exporting.ollama import system_of
 

@@ -166,6 +166,14 @@ def test_a_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "*.py" in asked["allow_patterns"]
 
 
+def test_an_answer_also_ends_where_the_chat_template_ends_a_turn(tmp_path: Path) -> None:
+    save(tmp_path, "Llama", tokenizer=False)
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}[SEP]{% endfor %}"
+    tokenizer.save_pretrained(tmp_path)
+    assert load(tmp_path).eos == {tokenizer.eos_token_id, tokenizer.sep_token_id}
+
+
 @pytest.mark.parametrize("named", ["the file", "its folder"])
 def test_a_gguf_file(tmp_path: Path, named: str) -> None:
     model = save(tmp_path / "whole", "Llama", num_key_value_heads=2)

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 import torch
-from served import openai_client, plain_client, service, serving, tiny_llama
+from chat_templates import CHATML
+from served import byte_tokenizer, openai_client, plain_client, service, serving, tiny_llama
 
+from workbench.inference.server import chat
+from workbench.inference.server.protocol import ChatRequest, parse
+from workbench.inference.server.rendering import Renderer
 from workbench.inference.server.service import Service
 
 PICKY = (
@@ -72,6 +77,18 @@ def test_a_stream_brings_the_same_texts_as_the_whole_answer(client: Any) -> None
     for one, choice in zip(reasons, whole.choices, strict=True):
         assert [reason for reason in one if reason] == [choice.finish_reason]
         assert one[-1] is not None
+
+
+def test_an_answer_ends_with_the_text_that_ends_a_turn_where_that_is_no_token(served: Service) -> None:
+    def stops(template: str, **settings: Any) -> tuple[str, ...]:
+        renderer = Renderer(byte_tokenizer(template))
+        body = {"messages": HI, **settings}
+        return chat.plan(parse(ChatRequest, body), replace(served, renderer=renderer)).request.params.stop
+
+    assert stops(CHATML, stop="x") == ("x",)
+    foreign = CHATML.replace("<|im_end|>", "<|eot|>")
+    assert stops(foreign) == ("<|eot|>",) and stops(foreign, stop=["x"]) == ("x", "<|eot|>")
+    assert stops(foreign, ignore_eos=True) == ()
 
 
 def test_samples_differ_and_are_the_same_again_under_one_seed(client: Any) -> None:

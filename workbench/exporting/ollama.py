@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.data import turn_ends
 from workbench.exporting import conversation
 from workbench.exporting.go_templates import go_template
 
@@ -34,7 +35,7 @@ UNKNOWN = (
 def write_modelfile(folder: Path, file: str, plan: Plan) -> list[str]:
     """Write it; returns notes."""
     tokenizer = plan.tokenizer
-    template = conversation.template_of(tokenizer)
+    template = turn_ends.template_of(tokenizer)
     lines, notes = [f"FROM ./{file}\n"], []
     if template is not None:
         # Where texts get their first token from the program, the template must not write another.
@@ -58,7 +59,7 @@ def write_modelfile(folder: Path, file: str, plan: Plan) -> list[str]:
 def _stops(plan: Plan) -> list[str]:
     """The texts of all tokens that end an answer, and what ends one without being a token."""
     ends = conversation.end_tokens(plan.tokenizer, plan.configs())
-    text = conversation.end_text(plan.tokenizer)
+    text = turn_ends.end_text(plan.tokenizer)
     return [*(str(plan.tokenizer.convert_ids_to_tokens(token)) for token in ends), *([text] if text else [])]
 
 
@@ -73,7 +74,7 @@ def _sampling(generation: Any) -> list[tuple[str, float]]:
 
 def system_of(tokenizer: Any) -> str | None:
     """What the template has the system say where a conversation says nothing."""
-    text = conversation.rendered(tokenizer, (conversation.USER,)) or ""
+    text = turn_ends.rendered(tokenizer, (turn_ends.USER,)) or ""
     match = SYSTEM.search(text)
     return match[1] if match else None
 

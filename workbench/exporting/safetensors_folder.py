@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from safetensors.torch import save_file
 
+from workbench.data import turn_ends
 from workbench.errors import ModelError
 from workbench.exporting import conversation
 from workbench.exporting.dtypes import DTYPES, converted
@@ -99,7 +100,7 @@ def _complete_ends(folder: Path, config: Any, tokenizer: Any) -> list[str]:
     kept = _json(path) if path.is_file() else {}
     named = kept.get("eos_token_id", getattr(config, "eos_token_id", None))
     ends = named if isinstance(named, list) else [] if named is None else [named]
-    missing = {text: id for text, id in conversation.ends_of_turn(tokenizer).items() if id not in ends}
+    missing = {text: id for text, id in turn_ends.ends_of_turn(tokenizer).items() if id not in ends}
     if not missing:
         return []
     whole = [*ends, *missing.values()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from workbench.data import turn_ends
 from workbench.errors import ModelError
 from workbench.exporting import conversation
 
@@ -37,7 +38,7 @@ def frame_of(tokenizer: Any, where: str) -> Frame:
             hint="--format safetensors takes every tokenizer",
         )
     frame = Frame(first, last)
-    talks = conversation.template_of(tokenizer) is not None
+    talks = turn_ends.template_of(tokenizer) is not None
     if first and talks and not conversation.begins_with_bos(tokenizer):
         frame.bos = False
         frame.notes.append(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gguf import GGML_QUANT_VERSION, GGUFWriter, LlamaFileType, RopeScalingType, size_label
 
+from workbench.data import turn_ends
 from workbench.exporting import conversation
 from workbench.exporting.llama_cpp.architectures import heads_of
 from workbench.exporting.llama_cpp.template import portable_template
@@ -95,7 +96,7 @@ def add_tokenizer(
             token = ends[0]
         if token is not None:
             add(int(token))
-    turns = [token for token in conversation.ends_of_turn(tokenizer).values()]
+    turns = [token for token in turn_ends.ends_of_turn(tokenizer).values()]
     if turns:
         writer.add_eot_token_id(turns[0])
     if template := portable_template(tokenizer):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from workbench.exporting.conversation import does_the_same, template_of
+from workbench.data.turn_ends import template_of
+from workbench.exporting.conversation import does_the_same
 
 TAG = re.compile(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}")
 """transformers' mark around what the assistant says, of which masks for training are made; other programs'

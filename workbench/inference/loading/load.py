@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workbench.data.tokenizer import load_tokenizer
+from workbench.data.turn_ends import ends_of_turn
 from workbench.errors import ModelError
 from workbench.inference.loading.adapters import Adapter, apply, brought_by, outputs_of, read_adapter
 from workbench.inference.loading.context import context_of
@@ -159,8 +160,10 @@ def _generation(model: Any) -> dict[str, Any]:
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
+    """All tokens that end an answer: those that the files name, and what the chat template writes behind one,
+    for a model that learnt it may still name the end of a text alone."""
     places = (getattr(model, "generation_config", None), model.config, tokenizer)
     tokens: set[int] = set()
     for value in (getattr(place, "eos_token_id", None) for place in places):
         tokens |= set(value) if isinstance(value, list) else {value} if value is not None else set()
-    return frozenset(tokens)
+    return frozenset(tokens | set(ends_of_turn(tokenizer).values()))

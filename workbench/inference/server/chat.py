@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.inference.engine.requests import (
@@ -80,6 +80,8 @@ def plan(asked: ChatRequest, service: Service) -> _Plan:
         checked(grammar, service, "tools")
     most = asked.max_completion_tokens or asked.max_tokens
     params = service.params(asked, len(rendered.ids), most, soft_prompt)
+    if renderer.end_text is not None and not asked.ignore_eos:
+        params = replace(params, stop=(*params.stop, renderer.end_text))
     request = EngineRequest(
         prompt=tuple(rendered.ids),
         params=params,

@@ -64,7 +64,7 @@ def _encoded(vector: np.ndarray, form: str) -> Any:
 
 
 def fill_mask(asked: TextsRequest, service: Service) -> dict[str, Any]:
-    """`POST /v1/fill-mask`: for each text and each mask in it, the likeliest tokens. Raises `RequestRefused`."""
+    """`POST /v1/fill-mask`: for each mask in each text, the likeliest tokens. Raises `RequestRefused`."""
     encoder = _encoder(service)
     texts = [asked.input] if isinstance(asked.input, str) else asked.input
     with _refusing(service, "input"):

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from workbench.data.spelling import Spelling, SpellingError
+from workbench.data.turn_ends import end_text
 from workbench.inference.engine.requests import RequestRefused
 from workbench.inference.server.messages import Plain, plain_message, variants
 from workbench.inference.server.tool_format import ToolFormat, detect, instructions
@@ -55,6 +56,11 @@ class Renderer:
             return text
 
         return detect(render)
+
+    @cached_property
+    def end_text(self) -> str | None:
+        """What ends the assistant's turn where that is no token, but text: see `turn_ends.end_text`."""
+        return end_text(self.tokenizer)
 
     @cached_property
     def special_tokens(self) -> dict[str, int]:
