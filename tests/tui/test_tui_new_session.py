@@ -41,12 +41,17 @@ async def test_a_session_is_begun_by_keys_and_checked_as_it_is_typed(
     with Database() as database:
         create_session(database, "ranking-1")
     made: list[str | None] = []
-    backstage = Backstage(lambda: ScriptedCatalog({"first": saying("a"), "second": saying("b")}))
+    (tmp_path / "mute").mkdir()
+    (tmp_path / "mute" / "config.json").write_text('{"architectures": ["BertModel"]}')
+    models = {name: saying("a") for name in (str(tmp_path / "mute"), "first", "second")}
+    backstage = Backstage(lambda: ScriptedCatalog(models))
     app = WorkbenchApp()
     async with app.run_test(size=size) as pilot:
         app.push_screen(NewSessionScreen(backstage), made.append)
         await until(pilot, lambda: "second" in text_of(app), "the models")
         assert "ranking-2" in text_of(app) and "1 to be mended" in text_of(app)
+        assert "text; needed" in text_of(app)
+        assert "mute" not in text_of(app), "a model that does not write is none to tick"
         await pilot.press("enter", "n", "o")
         await until(pilot, lambda: "there is no such file" in text_of(app))
         await pilot.press("backspace", "backspace", "q", "tab")

@@ -57,6 +57,35 @@ def test_what_cannot_be_planned(plan: dict[str, Any], words: str) -> None:
         settings_of(Plan(**{"name": "s", "models": [ModelSource("local", "m")], **plan}))
 
 
+@pytest.mark.parametrize(
+    ("files", "answers"),
+    [
+        ({"config": {"architectures": ["LlamaForCausalLM"]}}, True),
+        ({"config": {"architectures": ["T5ForConditionalGeneration"]}}, True),
+        ({"config": {"architectures": ["GPT2LMHeadModel"]}}, True),
+        ({"config": {"architectures": ["BertModel"]}}, False),
+        ({"config": {"architectures": ["BertForMaskedLM"]}}, False),
+        ({"config": {"architectures": ["LlamaForSequenceClassification"]}}, False),
+        ({"config": {"architectures": ["XLNetLMHeadModel"]}}, False),
+        ({"adapter_config": {"task_type": "SEQ_CLS"}}, False),
+        ({"adapter_config": {"task_type": "CAUSAL_LM"}}, True),
+        ({"adapter_config": {"base_model_name_or_path": "hub/name"}}, True),
+        ({}, True),
+    ],
+)
+def test_a_model_that_does_not_write_has_no_answers(
+    tmp_path: Path, files: dict[str, Any], answers: bool
+) -> None:
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    plan = Plan("s", [ModelSource("local", str(tmp_path))])
+    if answers:
+        assert settings_of(plan).models == (tmp_path.name,)
+        return
+    with pytest.raises(UsageError, match="does not write"):
+        settings_of(plan)
+
+
 def test_whether_models_fit_is_told_by_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, dtype in (("wide", "float32"), ("narrow", "bfloat16")):
         (tmp_path / name).mkdir()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ranking_screen import ranker_of, tab_of
+from ranking_screen import ranker_of, tab_of, view_of
 from ranking_sessions import session_of
 
 from workbench.paths import user_presets_dir
@@ -168,8 +168,13 @@ async def test_the_annotator_can_be_changed_and_is_remembered(
         await opened(pilot)
         await pilot.press("1", "2", "3", "enter")
         await until(pilot, lambda: "eve · 1 done" in text_of(rank_app))
+        # The old name is only shown: enter keeps it, and what is typed takes its place.
         await pilot.press("a")
-        await pilot.press(*["backspace"] * 3, *"ann", "enter")
+        await until(pilot, lambda: "eve" in text_of(rank_app).splitlines()[-2])
+        await pilot.press("enter")
+        await until(pilot, lambda: view_of(rank_app).has_focus)
+        assert ranker_of(rank_app).name == "eve"
+        await pilot.press("a", *"ann", "enter")
         await until(pilot, lambda: "ann · 0 done" in text_of(rank_app))
         assert ranker_of(rank_app).name == "ann"
     assert annotator_name() == "eve", "the environment comes first"

@@ -9,6 +9,7 @@ from typing import Any
 from workbench.errors import UsageError
 from workbench.inference.generation import Sampling
 from workbench.prompting.ranking.sources import KEY, ModelSource, as_settings, named
+from workbench.prompting.ranking.writing import writes
 from workbench.store.preferences.contents import Prompt
 from workbench.store.preferences.database import Database
 from workbench.store.preferences.order import REPEATED_SHARE
@@ -52,6 +53,13 @@ def settings_of(plan: Plan) -> Settings:
     if not plan.models:
         raise UsageError("no model is named to answer the prompts", hint="--model NAME, many times")
     sources = named(plan.models)
+    for name, source in sources.items():
+        if source.kind == "local" and not writes(source.model):
+            raise UsageError(
+                f"“{name}” does not write: it has no answers to be ranked",
+                where=source.model,
+                hint="name models that continue texts, such as those of clm, sft, dpo and ppo",
+            )
     for sampling in plan.sampling:
         check_sampling(sampling, plan.samples)
     return Settings(

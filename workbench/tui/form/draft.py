@@ -66,6 +66,10 @@ class Draft:
         else:
             self._values[field.key] = value
 
+    def unchanged_words(self, field: FormField) -> str:
+        """What a field is where nothing is changed, in words; none where that goes without saying."""
+        return f"{self.UNCHANGED} {self.base_text(field) or 'empty'}"
+
     @property
     def changes(self) -> dict[str, Any]:
         """What differs from the unchanged values, by dotted key."""

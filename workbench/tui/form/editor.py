@@ -123,8 +123,8 @@ class FormEditor(Container):
             return
         about = Text()
         about.append(field.key, "bold")
-        unchanged = reveal_control(draft.base_text(field)) or "empty"
-        about.append(f"  {field.type_words}; {draft.UNCHANGED} {unchanged}\n{field.help}")
+        words = [field.type_words, reveal_control(draft.unchanged_words(field))]
+        about.append(f"  {'; '.join(filter(None, words))}\n{field.help}")
         self.query_one(".form-about", Static).update(about)
         problems = draft.problems
         problem = problems.get(field.key, "")

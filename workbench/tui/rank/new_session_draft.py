@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from workbench.errors import WorkbenchError
 from workbench.prompting.ranking.create import MAX_TOKENS, TEMPERATURE, Plan, settings_of
 from workbench.prompting.ranking.sources import ModelSource
+from workbench.prompting.ranking.writing import writes
 from workbench.recipe.section import Section
 from workbench.store.preferences.order import REPEATED_SHARE
 from workbench.store.preferences.ranks import FEWEST_ANSWERS, MOST_ANSWERS
@@ -20,6 +21,7 @@ from workbench.tui.form.schema import FormField, section_fields
 from workbench.tui.playground.catalog import Listed, choice_of
 from workbench.tui.playground.settings_draft import SettingsDraft
 from workbench.tui.playground.setup import ModelChoice
+from workbench.tui.rank.new_session_paths import FIELD
 
 MODELS = "models"
 OTHER = "other"
@@ -113,11 +115,14 @@ class NewSessionDraft(SettingsDraft):
         self._prompts_problem = ""
 
     def add_models(self, listed: Sequence[Listed]) -> None:
-        """More models to tick. One that cannot be asked is none."""
+        """More models to tick: those that can be asked, and write."""
         for one in listed:
             if one.problem:
                 self._silent[one.group] = one.problem
-            if one.problem or any(one.choice == known.choice for known in self._models.values()):
+                continue
+            if any(one.choice == known.choice for known in self._models.values()):
+                continue
+            if one.choice.kind == "local" and not writes(one.choice.model):
                 continue
             label = _label(one.choice)
             if label in self._models or label == OTHER:
@@ -150,6 +155,12 @@ class NewSessionDraft(SettingsDraft):
     def heading(self, field: FormField) -> str:
         """See `SettingsDraft`."""
         return HEADINGS[field.section]
+
+    def unchanged_words(self, field: FormField) -> str:
+        """See `Draft`."""
+        if field.key == FIELD:
+            return "needed"
+        return "" if isinstance(field, Tick) else super().unchanged_words(field)
 
     @property
     def path(self) -> Path | None:
@@ -206,7 +217,7 @@ class NewSessionDraft(SettingsDraft):
         if self.section("session")["name"] in self._taken:
             found.setdefault("session.name", "there is a session of that name")
         if problem := self._wrong_prompts():
-            found.setdefault("session.prompts", problem)
+            found.setdefault(FIELD, problem)
         if not found:
             found.update(self._wrong_models())
         return found
@@ -228,6 +239,8 @@ class NewSessionDraft(SettingsDraft):
             settings_of(plan)
         except WorkbenchError as error:
             key = "answers.temperature" if "temperature" in error.message else first
+            if "does not write" in error.message:  # none of those to tick
+                key = f"{MODELS}.{OTHER}"
             words = "tick a model, or name one" if "no model" in error.message else error.message
             return {key: words}
         answers = len(plan.models) * len(plan.sampling) * plan.samples

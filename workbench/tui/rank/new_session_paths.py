@@ -7,6 +7,8 @@ from pathlib import Path
 
 from workbench.prompting.ranking.prompts import FILES
 
+FIELD = "session.prompts"
+"""Where the form has it."""
 MOST = 200
 """Names that are looked at in a folder."""
 

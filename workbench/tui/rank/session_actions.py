@@ -77,13 +77,14 @@ class SessionActions(Container):
 
     # Questions of one line.
 
-    def ask(self, words: str, then: Answered, value: str = "") -> None:
-        """Ask for a line, and do something with it."""
+    def ask(self, words: str, then: Answered, value: str = "", *, placeholder: str = "") -> None:
+        """Ask for a line, and do something with it; `value` stands there to be changed, a `placeholder` only
+        while nothing is typed."""
         self._answered_by = then
         asked = self.query_one("#rank-asked", Static)
         asked.update(reveal_control(words))
         asked.display = True
-        self.question.ask(value)
+        self.question.ask(value, reveal_control(placeholder))
 
     def put_question_away(self) -> None:
         """Ask no more."""
@@ -237,7 +238,9 @@ class SessionActions(Container):
         self.app.push_screen(FiguresScreen(self.session, pane))
 
     def action_annotator(self) -> None:
-        self.ask("The name under which you rank:", self._rename, self.annotator)
+        self.ask(
+            "The name under which you rank (enter alone keeps it):", self._rename, placeholder=self.annotator
+        )
 
     def _rename(self, name: str) -> None:
         from workbench.store.preferences.annotator import LONGEST_NAME

@@ -27,10 +27,12 @@ class Prompt(Input):
         """Whether it is on screen."""
         return self.has_class("-asked")
 
-    def ask(self, value: str) -> None:
-        """Show it with this text and give it the keys."""
+    def ask(self, value: str, placeholder: str | None = None) -> None:
+        """Show it with this text, or with a `placeholder` while there is none, and give it the keys."""
         with self.prevent(Input.Changed):
             self.value = value
+        if placeholder is not None:
+            self.placeholder = placeholder
         self.cursor_position = len(value)
         self.add_class("-asked")
         # Not `focus()`, which waits for the next turn of the event loop.
