@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ranked_answers import chat_tokenizer, rankings, scorer
 
+from workbench.cli.data.totals_text import totals_text
 from workbench.errors import DataError, ModelError, UsageError
 from workbench.inspection.batch import batch
 from workbench.inspection.rows import runs_of
@@ -19,6 +21,7 @@ from workbench.objectives import OBJECTIVES
 from workbench.recipe import Recipe
 from workbench.training.prepare import prepare_recipe
 from workbench.training.starting_model import row_length
+from workbench.tui.data.totals import totals_lines
 
 CASES: dict[str, dict[str, Any]] = {
     "clm": {},
@@ -110,6 +113,26 @@ def test_a_task_tells_labels_and_their_counts(recipe: Any, tmp_path: Path) -> No
     assert sum(shown["labels"].values()) == shown["data"]["documents"]
     assert shown["labels"].keys() == {"bad", "good"}
     assert all(row["label"].strip() for row in shown["rows"])
+
+
+def test_how_a_run_may_write_answers_otherwise_is_said(recipe: Any, tmp_path: Path) -> None:
+    tokenizer = chat_tokenizer()
+    tokenizer.save_pretrained(tmp_path / "model")
+    scorer(tokenizer).save_pretrained(tmp_path / "model")
+    path = tmp_path / "votes.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in rankings(12)))
+    shown = {}
+    for name in ("reward", "dpo"):
+        mapping = recipe(objective__name=name, data__sources=[str(path)], data__max_length=160)
+        mapping["model"] = {"model_name_or_path": str(tmp_path / "model")}
+        shown[name] = batch(mapping, silent)
+    assert shown["reward"]["form"].startswith("Each answer is shown behind its prompt")
+    assert shown["dpo"]["form"].startswith("A prompt is shown once")
+    # As is said: the rows of one have the prompt in each stream, those of the other once.
+    assert all(len(row["streams"]) > 1 for row in shown["reward"]["rows"])
+    assert all(len(row["streams"]) == 1 for row in shown["dpo"]["rows"])
+    assert "shown behind" in totals_text(shown["reward"])
+    assert any("shown behind" in str(line) for line in totals_lines(shown["reward"]))
 
 
 def test_rows_that_are_not_there_are_refused(recipe: Any) -> None:

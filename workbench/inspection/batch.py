@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 MOST_PLACES = 1 << 18
 """Places of a page, so that an answer stays within some tens of megabytes."""
 
+SHARED_PROMPTS = {
+    "reward": "Each answer is shown behind its prompt, and counted so. A run asks the model when it begins "
+    "whether a prompt can be computed once for all its answers, and does that where it can: the scores are "
+    "the same, and there is no padding.",
+    "dpo": "A prompt is shown once before all its answers, and counted so, as a run computes it. For a model "
+    "that cannot (a run asks it when it begins) each answer stands behind its prompt.",
+}
+"""Of objectives whose rows a run may write in another form, which only the model decides: what is shown."""
+
 
 @dataclass(frozen=True)
 class _Open:
@@ -51,7 +60,8 @@ def batch(
     start: int = 0,
     count: int = 4,
 ) -> dict[str, Any]:
-    """`count` rows of one side from row `start` of the first epoch on.
+    """`count` rows of one side from row `start` of the first epoch on, and what concerns all; `form` says how a
+    run may write them otherwise than they are shown, or nothing.
 
     Raises what training would: `RecipeError`, `DataError`, `ModelError`.
     """
@@ -72,6 +82,7 @@ def batch(
         "start": start,
         "length": length,
         "rows_per_epoch": total,
+        "form": SHARED_PROMPTS.get(checked.objective.name, ""),
         "rows": [row_of(view, start + number, opened.pieces) for number, view in enumerate(made)],
         "states": state_counts(made),
         "report": opened.report,

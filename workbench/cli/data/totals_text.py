@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import Any
 
 from workbench.cli import render
 
 BAR = 30
+WIDTH = 100
 EPOCH = {"rows": "rows", "tokens": "tokens", "padding": "padding", "cropped": "cropped"}
 
 
@@ -24,6 +26,8 @@ def totals_text(result: dict[str, Any]) -> str:
     )
     items += [(f"left out: {reason}", f"{count:,}") for reason, count in result["left_out"].items()]
     parts = [f"{render.style('all rows of an epoch', 'bold')}\n{render.pairs(items, '  ')}"]
+    if result["form"]:
+        parts.append(fill(result["form"], min(render.columns(), WIDTH)))
     if result["labels"]:
         parts.append(_bars("labels of the training records", list(result["labels"].items())))
     bins = [(f"{entry['from']:,}-{entry['to']:,}", entry["count"]) for entry in result["lengths"]]

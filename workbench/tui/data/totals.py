@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 from workbench.tui.text import meter, reveal_control
 from workbench.tui.widgets.text_lines import Line, plain
 
 BAR = 11
+WIDTH = 38
+"""Cells of a line of words."""
 
 REPORT = {
     "rows": "rows",
@@ -27,6 +30,7 @@ def totals_lines(result: dict[str, Any], symbols: str = "braille") -> list[Line]
         if name in report:
             value = report[name]
             lines.append(_pair(words, f"{value:.2%}" if "efficiency" in name else f"{value:,}"))
+    lines += [plain(f"  {line}") for line in wrap(result.get("form") or "", WIDTH)]
     if "bytes_per_token" in data:
         lines.append(_pair("bytes a token", f"{data['bytes_per_token']:.2f}"))
     lines += _counted("left out or changed", result.get("left_out") or {}, "")
