@@ -6,7 +6,7 @@ Nothing here is a widget. Every step either is on disk when it returns, or raise
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from workbench.store.preferences.sessions import Session, find_session
 from workbench.store.preferences.statistics.uncertainty import by_uncertainty
 from workbench.tui.rank.desk import Desk
 from workbench.tui.rank.draft_file import Typed, keep_typed, kept_typed
+from workbench.tui.rank.item_scores import ItemScores
 from workbench.tui.rank.keystrokes import Draft
 from workbench.tui.rank.remarks import Remarks
 from workbench.tui.rank.standing import Standing, standing_of
@@ -50,11 +51,7 @@ class Ranker:
         self.said = ""
         self.unkept: WorkbenchError | None = None
         """Why what is typed cannot be kept for after a kill."""
-        self.sorted_by, self.scores_shown = "", False
-        self.scores: dict[int, Mapping[int, float]] = {}
-        """What a reward model gave the answers of each item, by their numbers, where it sorts the items."""
-        self.unscored = 0
-        """Items whose answers it cannot score."""
+        self.scores = ItemScores()
         self._desk = desk
         self._annotator: Annotator | None = None
         self._typed = TypedKeys()
@@ -82,13 +79,6 @@ class Ranker:
         """What the annotator noted about it."""
         return self._remarks.notes(self.task) if self.task else ()
 
-    @property
-    def shown_scores(self) -> tuple[float | None, ...]:
-        """The score of each answer as shown, none where they are not to be seen."""
-        shown = self.task.shown if self.task else ()
-        found = self.scores.get(self.task.item, {}) if self.task and self.scores_shown else {}
-        return tuple(found.get(number) for number in shown)
-
     # What the keys do.
 
     async def open(self) -> None:
@@ -97,7 +87,7 @@ class Ranker:
         def work(annotator: Annotator) -> tuple[Session, list[Typed], Task | None, Standing]:
             kept = kept_typed(annotator.session, annotator.name)
             task = task_of(annotator, kept[-1]) if kept else None
-            task = task or self._next(annotator)
+            task = task or annotator.next()
             return annotator.session, kept, task, standing_of(annotator, generate=True)
 
         session, kept, task, standing = await self._with(work)
@@ -209,7 +199,13 @@ class Ranker:
 
     async def forward(self) -> None:
         """Go on with what is to be decided next."""
-        task, standing = await self._with(lambda annotator: (self._next(annotator), standing_of(annotator)))
+        # More of them may come in while the desk is at it.
+        scores = self.scores.by_item()
+
+        def work(annotator: Annotator) -> tuple[Task | None, Standing]:
+            return annotator.next(by_uncertainty(scores)), standing_of(annotator)
+
+        task, standing = await self._with(work)
         self.standing = standing
         self._show(task)
 
@@ -240,10 +236,6 @@ class Ranker:
 
         self.said = ""
         return await self._desk.do(run)
-
-    def _next(self, annotator: Annotator) -> Task | None:
-        scores = {item: list(found.values()) for item, found in self.scores.items()}
-        return annotator.next(by_uncertainty(scores) if self.sorted_by else None)
 
     async def _decide(
         self, task: Task, kind: str, ranks: list[int] | None = None, best: int | None = None

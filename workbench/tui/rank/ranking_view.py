@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Container
 from textual.events import Click, Resize
 from textual.message import Message
 from textual.widgets import Static
@@ -22,6 +21,7 @@ from workbench.tui.rank.answers import Answers
 from workbench.tui.rank.commands import RANKING_COMMANDS
 from workbench.tui.rank.desk import Desk
 from workbench.tui.rank.lines import Lines
+from workbench.tui.rank.looking_actions import LookingActions
 from workbench.tui.rank.order_line import OrderLine
 from workbench.tui.rank.prompt_text import PromptText
 from workbench.tui.rank.ranker import Ranker
@@ -34,7 +34,7 @@ from workbench.tui.widgets.text_lines import Line, plain
 POLL_SECONDS = 1.0
 
 
-class RankingView(Container, can_focus=True):
+class RankingView(LookingActions, can_focus=True):
     """Where one annotator ranks what there is of a session."""
 
     HELP_TITLE = "Ranking"
@@ -77,16 +77,6 @@ class RankingView(Container, can_focus=True):
         yield waiting
         yield Static("", id="rank-error", markup=False)
         yield OrderLine()
-
-    @property
-    def answers(self) -> Answers:
-        """The answers."""
-        return self.query_one(Answers)
-
-    @property
-    def prompt(self) -> PromptText:
-        """What was asked."""
-        return self.query_one(PromptText)
 
     @property
     def idle(self) -> bool:
@@ -170,12 +160,12 @@ class RankingView(Container, can_focus=True):
             if fresh:
                 self._shown = task.turn
                 self.answers.take(task.answers)
-            self._draw_prompt()
+            self.draw_prompt()
             if fresh:
                 # Of a conversation the end is what is answered.
                 talk = isinstance(task.prompt.content, list) and len(task.prompt.content) > 1
                 self.call_after_refresh(self.prompt.look_at, end=talk)
-            self.answers.place(ranker.draft.ranks, ranker.shown_scores)
+            self.answers.place(ranker.draft.ranks, ranker.scores.of(task))
             self.query_one(OrderLine).show(ranker)
             if fresh:
                 self.call_after_refresh(self._settle)
@@ -188,7 +178,7 @@ class RankingView(Container, can_focus=True):
     def _settle(self) -> None:
         """Once more, with the sizes that things have now: what was hidden had none."""
         if self.is_attached and self.query(OrderLine):
-            self._draw_prompt()
+            self.draw_prompt()
             self.answers.place_all()
 
     def _draw_error(self) -> None:
@@ -211,9 +201,8 @@ class RankingView(Container, can_focus=True):
         if standing is not None:
             shown = standing if ranker.task is not None else replace(standing, left=0)
             words = shown.words(ranker.session_name, ranker.name)
-        if ranker.sorted_by:
-            words += f" · sorted by {ranker.sorted_by}, {len(ranker.scores):,} scored"
-            words += f", {ranker.unscored:,} not" if ranker.unscored else ""
+        if sorting := ranker.scores.words():
+            words += f" · {sorting}"
         line = self.query_one("#rank-standing", Static)
         if line.content != (words := reveal_control(words)):
             line.update(words)
@@ -225,7 +214,8 @@ class RankingView(Container, can_focus=True):
         lines = prompt_lines(ranker.task.prompt, ranker.session.settings.criteria)
         return lines + [plain(f"note  {reveal_control(note)}", "warn") for note in ranker.notes]
 
-    def _draw_prompt(self) -> None:
+    def draw_prompt(self) -> None:
+        """See `LookingActions`."""
         width, height = self.size.width, self.size.height
         rest = height - 2  # without the lines of where one stands and of the order
         left, most = rest - self.answers.needed(width), rest - self.answers.least(width)
@@ -270,48 +260,8 @@ class RankingView(Container, can_focus=True):
     def action_note(self) -> None:
         self.post_message(self.NoteWanted())
 
-    def action_turn(self, by: int) -> None:
-        self.answers.turn(by)
-
-    def action_large(self) -> None:
-        self.answers.large = not self.answers.large
-
-    def action_markdown(self) -> None:
-        self.answers.markdown = not self.answers.markdown
-        self._say("answers as Markdown" if self.answers.markdown else "answers as they came")
-
-    def action_layout(self) -> None:
-        self.answers.turned = not self.answers.turned
-
-    def action_together(self) -> None:
-        self.answers.together = not self.answers.together
-        self._say("answers scroll together" if self.answers.together else "answers scroll one by one")
-
-    def action_differences(self) -> None:
-        self.answers.comparing = not self.answers.comparing
-        self._say("words that the answer in focus has not" if self.answers.comparing else "")
-
-    def action_prompt(self) -> None:
-        self.prompt.turn()
-        self._draw_prompt()
-
-    def action_scroll_prompt(self, rows: int) -> None:
-        self.prompt.scroll_rows(rows)
-
-    def action_more(self) -> None:
-        self.answers.more()
-        self.refresh_bindings()
-
-    def action_scroll(self, rows: int) -> None:
-        self.answers.scroll(rows)
-
-    def action_page(self, pages: int) -> None:
-        self.answers.scroll(pages=pages)
-
-    def action_end(self, to_end: bool) -> None:
-        self.answers.scroll(to_end=to_end)
-
-    def _say(self, words: str) -> None:
+    def say(self, words: str) -> None:
+        """See `LookingActions`."""
         if self.ranker is not None:
             self.ranker.said = words
             self.draw()

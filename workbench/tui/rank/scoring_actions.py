@@ -8,6 +8,7 @@ from workbench.errors import WorkbenchError
 from workbench.tui.notices import notify, notify_error
 from workbench.tui.playground.setup import ModelChoice
 from workbench.tui.rank.choice_screen import ChoiceScreen
+from workbench.tui.rank.item_scores import ItemScores
 from workbench.tui.rank.scoring import Scored, Scorer, ScoringSays
 from workbench.tui.rank.session_actions import SessionActions
 from workbench.tui.text import reveal_control
@@ -44,15 +45,14 @@ class ScoringActions(SessionActions):
         ranker = self.ranking.ranker
         if ranker is None:
             return
-        if ranker.sorted_by:
-            shown = ranker.scores_shown
+        if ranker.scores.model:
             choices = [
                 (HIDE, "hide its scores", "rank without knowing them")
-                if shown
+                if ranker.scores.shown
                 else (SHOW, "show its scores", "beside the answers; knowing them, one agrees too easily"),
                 (END, "end it", "what is to be ranked comes in the session's order again"),
             ]
-            self.app.push_screen(ChoiceScreen(ranker.sorted_by, choices), self._scoring_chosen)
+            self.app.push_screen(ChoiceScreen(ranker.scores.model, choices), self._scoring_chosen)
             return
         self.run_worker(self._offer, thread=True, group="sessions-actions")
 
@@ -76,11 +76,10 @@ class ScoringActions(SessionActions):
             self.ask("A reward model (run, folder, SERVER/NAME or URL NAME):", self._score_by)
         elif choice == END:
             self.end_scoring()
-            ranker.sorted_by, ranker.scores_shown = "", False
-            ranker.scores.clear()
+            ranker.scores = ItemScores()
             self.ranking.draw()
         elif choice in (SHOW, HIDE):
-            ranker.scores_shown = choice == SHOW
+            ranker.scores.shown = choice == SHOW
             self.ranking.draw()
         else:
             self._score_by(choice)
@@ -103,9 +102,7 @@ class ScoringActions(SessionActions):
     def _start_scoring(self, choice: ModelChoice, session: str) -> None:
         ranker = self.ranking.ranker
         if ranker is not None and ranker.session_name == session:
-            ranker.scores.clear()
-            ranker.unscored = 0
-            ranker.sorted_by = reveal_control(choice.label)
+            ranker.scores = ItemScores(reveal_control(choice.label))
             self.scorer.start(choice, session)
             self.ranking.draw()
 
@@ -120,19 +117,17 @@ class ScoringActions(SessionActions):
     def _scored(self, message: Scored) -> None:
         message.stop()
         ranker = self.ranking.ranker
-        if ranker is None or ranker.session_name != message.session or not ranker.sorted_by:
+        if ranker is None or ranker.session_name != message.session or not ranker.scores.model:
             self.end_scoring()
             return
         if message.error is not None:
             notify_error(self.app, message.error)
-            if not ranker.scores:
-                ranker.sorted_by = ""
+            if not ranker.scores.count:
+                ranker.scores = ItemScores()
             else:
-                notify(self.app, f"{len(ranker.scores):,} sets of answers were scored; they go first")
-        elif message.scores:
-            ranker.scores[message.item] = message.scores
+                notify(self.app, f"{ranker.scores.count:,} sets of answers were scored; they go first")
         else:
-            ranker.unscored += 1
-        if not len(ranker.scores) + ranker.unscored > 1:
+            ranker.scores.take(message.item, message.scores)
+        if ranker.scores.count + ranker.scores.unscored <= 1:
             ranker.said = ""  # of the engine that started
         self.ranking.draw()
