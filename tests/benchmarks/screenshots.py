@@ -1,10 +1,12 @@
-"""Pictures of the Train tab and of the Playground as SVG files, for looking at and for the README.
+"""Pictures of the Train tab, the Playground and the label inspector as SVG files, for the README.
 
     python tests/benchmarks/screenshots.py OUT [--home HOME] [--png] [--keys j,space]
     python tests/benchmarks/screenshots.py OUT --model FOLDER [--png]
+    python tests/benchmarks/screenshots.py OUT --model FOLDER --conversations FILE [--record 0] [--png]
 
 Of the Train tab at 80×24 and 200×60; without `--home` its runs are made up. With `--model` of the Playground
-at 160×24, with what that model really says. `--png` also needs the extra `bench`.
+at 160×24, with what that model really says; with `--conversations` too, of the label inspector at 100×18, on
+one record of the file as `sft` will see it. `--png` also needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ SIZES = ((80, 24), (200, 60))
 # Two runs overlaid, the third pinned as the baseline, and the recipe's difference to it.
 KEYS = "end,p,up,space,up,r"
 PLAYGROUND_SIZE = (160, 24)
+LABELS_SIZE = (100, 18)
 QUESTION = "Why is the sea salty? Answer in three sentences."
 
 
@@ -140,6 +143,32 @@ async def playground_picture(model: Path) -> str:
                 launch.stop(state.name)
 
 
+async def labels_picture(model: Path, line: str) -> str:
+    """A conversation in the label inspector, the cursor on the first token that is learned."""
+    from workbench.tui.app import WorkbenchApp
+    from workbench.tui.data.labels_pane import LabelsPane
+    from workbench.tui.tabs.data import DataTab
+    from workbench.tui.widgets.token_flow import TokenFlow
+
+    Path("talk.jsonl").write_text(f"{line}\n")
+    settings = {"sources": ["talk.jsonl"], "eval_fraction": 0, "packing": False}
+    whole = {"extends": "sft", "model": {"model_name_or_path": str(model)}, "data": settings}
+    Path("talk.yaml").write_text(json.dumps(whole))
+    app = WorkbenchApp()
+    async with app.run_test(size=LABELS_SIZE) as pilot:
+        await pilot.press("2")
+        while not (app.query(DataTab) and app.query_one(DataTab).query(LabelsPane)):
+            await pilot.pause(0.05)
+        await pilot.press("o", *"talk.yaml", "enter", "i")
+        pane = app.query_one(LabelsPane)
+        while not pane.row:
+            await pilot.pause(0.1)
+        states = [token["state"] for token in pane.row["streams"][0]["tokens"]]
+        pane.query_one(TokenFlow).cursor = states.index("supervised")
+        await pilot.pause(0.5)
+        return app.export_screenshot(title="workbench")
+
+
 def to_png(svg: str, path: Path) -> None:
     """Draw an SVG with fonts that are there."""
     import resvg_py
@@ -154,9 +183,12 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the folder to write into")
     parser.add_argument("--home", type=Path, help="a workbench home with runs")
     parser.add_argument("--model", type=Path, help="take pictures of the Playground with this model")
+    parser.add_argument("--conversations", type=Path, help="of the label inspector, on a file of these")
+    parser.add_argument("--record", type=int, default=0, help="which of them, from 0")
     parser.add_argument("--keys", default=KEYS, help="keys to press first, with commas between")
     parser.add_argument("--png", action="store_true", help="PNG files too")
     arguments = parser.parse_args()
+    arguments.out = arguments.out.absolute()
     arguments.out.mkdir(parents=True, exist_ok=True)
     os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
     with tempfile.TemporaryDirectory() as folder:
@@ -164,10 +196,18 @@ def main() -> None:
         if arguments.home is None and arguments.model is None:
             fabricate()
         keys = [key for key in arguments.keys.split(",") if key]
-        for size in (PLAYGROUND_SIZE,) if arguments.model else SIZES:
-            name = "playground" if arguments.model else "train"
-            taken = playground_picture(arguments.model) if arguments.model else picture(size, keys)
-            svg = asyncio.run(taken)
+        if arguments.conversations:
+            line = arguments.conversations.read_text().splitlines()[arguments.record]
+            taken = labels_picture(arguments.model.absolute(), line)
+            # What is opened stands on the screen by its name alone.
+            os.chdir(folder)
+            pictures = [("labels", LABELS_SIZE, taken)]
+        elif arguments.model:
+            pictures = [("playground", PLAYGROUND_SIZE, playground_picture(arguments.model))]
+        else:
+            pictures = [("train", size, picture(size, keys)) for size in SIZES]
+        for name, size, made in pictures:
+            svg = asyncio.run(made)
             path = arguments.out / f"{name}-{size[0]}x{size[1]}.svg"
             path.write_text(svg)
             if arguments.png:

@@ -81,6 +81,9 @@ def test_causal_targets_are_the_next_tokens(recipe: Any) -> None:
     for here, following in zip(tokens, tokens[1:], strict=False):
         if here["document"] == following["document"]:
             assert here["target"] == following["id"] and here["target_text"] == following["text"]
+        # Marked is what is predicted: all but the first token of a document.
+        assert (following["state"] == "supervised") == (here["document"] == following["document"])
+    assert tokens[0]["state"] != "supervised"
     for place, runs in enumerate(row["streams"][0]["attends"]):
         assert runs == [[place - tokens[place]["position"], place]]
 
@@ -133,6 +136,24 @@ def test_how_a_run_may_write_answers_otherwise_is_said(recipe: Any, tmp_path: Pa
     assert all(len(row["streams"]) == 1 for row in shown["dpo"]["rows"])
     assert "shown behind" in totals_text(shown["reward"])
     assert any("shown behind" in str(line) for line in totals_lines(shown["reward"]))
+
+
+def test_of_a_conversation_what_the_assistant_says_is_marked_to_its_end(recipe: Any, tmp_path: Path) -> None:
+    tokenizer = chat_tokenizer()
+    tokenizer.save_pretrained(tmp_path / "model")
+    scorer(tokenizer).save_pretrained(tmp_path / "model")
+    path = tmp_path / "talks.jsonl"
+    talk = {
+        "messages": [{"role": r, "content": c} for r, c in (("user", "say one"), ("assistant", "one two"))]
+    }
+    path.write_text(f"{json.dumps(talk)}\n" * 3)
+    mapping = recipe(objective__name="sft", data__sources=[str(path)], data__max_length=160)
+    mapping["data"] |= {"packing": False, "eval_fraction": 0.0}
+    mapping["model"] = {"model_name_or_path": str(tmp_path / "model")}
+    (row,) = batch(mapping, silent, count=1)["rows"]
+    tokens = row["streams"][0]["tokens"]
+    said = "".join(token["text"] for token in tokens if token["state"] == "supervised")
+    assert said == "one two<|im_end|>"
 
 
 def test_rows_that_are_not_there_are_refused(recipe: Any) -> None:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from workbench.errors import DataError, UsageError
 from workbench.inspection.opening import recipe_of
 from workbench.inspection.pieces import Pieces
+from workbench.inspection.predicted import by_what_is_predicted
 from workbench.inspection.rows import row_of
 from workbench.inspection.totals import histogram, left_out, lengths_of, state_counts, summary
 from workbench.models.context import context_of
 from workbench.objectives import OBJECTIVES
+from workbench.objectives.clm import CausalLanguageModeling
 from workbench.training.prepare import prepare_recipe
 from workbench.training.starting_model import row_length
 
@@ -60,8 +62,8 @@ def batch(
     start: int = 0,
     count: int = 4,
 ) -> dict[str, Any]:
-    """`count` rows of one side from row `start` of the first epoch on, and what concerns all; `form` says how a
-    run may write them otherwise than they are shown, or nothing.
+    """`count` rows of one side from row `start` of the first epoch on, and what concerns all; `form` says how
+    a run may write them otherwise than they are shown, or nothing.
 
     Raises what training would: `RecipeError`, `DataError`, `ModelError`.
     """
@@ -76,6 +78,9 @@ def batch(
         raise UsageError(f"there is no row {start:,}", hint=f"rows are 0 to {total - 1:,}")
     count = max(1, min(count, total - start, MOST_PLACES // max(1, length)))
     made = opened.objective.view(opened.rows.batch(start, count))
+    if isinstance(opened.objective, CausalLanguageModeling):
+        special = set(prepared.tokenizer.all_special_ids)
+        made = [by_what_is_predicted(view, special) for view in made]
     return {
         "objective": checked.objective.name,
         "side": side,

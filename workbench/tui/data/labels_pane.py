@@ -180,15 +180,15 @@ def about(stream: dict[str, Any], index: int, seen: list[int]) -> list[Line]:
     lines: list[Line] = [
         (
             (f"token {index} ", "key"),
-            (f"“{reveal_control(token['text'])}” id {token['id']}  ", "title"),
+            (f"“{literal(token['text'])}” id {token['id']}  ", "title"),
             (f"{token['state']}: {STATES[token['state']][2]}", ""),
         )
     ]
     if token.get("target") is not None:
-        target = f"“{reveal_control(token['target_text'])}” id {token['target']}"
+        target = f"“{literal(token['target_text'])}” id {token['target']}"
         lines.append((("predicts  ", "key"), (target, "good")))
     if token.get("original") is not None:
-        original = f"“{reveal_control(token['original_text'])}” id {token['original']}"
+        original = f"“{literal(token['original_text'])}” id {token['original']}"
         lines.append((("text says ", "key"), (original, "")))
     place = f"position {token['position']}, document {token['document']}"
     note = f", {reveal_control(token['note'])}" if token.get("note") else ""
