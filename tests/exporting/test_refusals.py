@@ -163,8 +163,10 @@ def test_a_full_disk_leaves_what_was_there(
     def full(self: Any, *arguments: Any) -> None:
         nonlocal count
         count += 1
-        if count > 5:
+        if count == 6:
             raise OSError(errno.ENOSPC, "No space left on device")
+        if count > 6:  # numpy's own words for it
+            raise OSError("49152 requested and 33104 written")
         write(self, *arguments)
 
     def full_file(tensors: Any, path: Path, **options: Any) -> None:
@@ -198,6 +200,15 @@ def test_too_little_room_is_said_before(
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=1000))
     assert "too full" in refused(StorageError, exported, llama[1], "gguf", to=tmp_path / "deep" / "er")
     assert not (tmp_path / "deep").exists()
+
+
+def test_places_that_can_be_no_folder(llama: Any, exported: Any, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept")
+    for place, words in ((file, "a file stands"), (file / "in", "a file stands"), ("x" * 300, "too long")):
+        told = refused(StorageError, exported, llama[1], "gguf", to=tmp_path / place, force=True)
+        assert words in told and str(file if words[0] == "a" else place) in told
+    assert file.read_text() == "kept"
 
 
 def test_without_the_package(llama: Any, exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,8 @@ MANIFEST = "workbench-export.json"
 """Says what an export holds; only a folder with this file in it, and nothing that it does not name, is
 ever replaced."""
 BLOCK = 1 << 22
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+"""How numpy says that a disk is full."""
 
 
 @contextmanager
@@ -36,22 +40,36 @@ def written_aside(target: Path, *, force: bool) -> Iterator[Path]:
     check_free(target, force=force)
     temporary = target.with_name(f".writing-{target.name}-{os.getpid()}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _clean(target)
-        temporary.mkdir()
-        yield temporary
-        _sync(temporary)
-        _put(temporary, target)
-    except BrokenPipeError:
-        raise
-    except (OSError, SafetensorError) as error:
-        raise _refused(error, target) from error
+        with _in_words(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _clean(target)
+            temporary.mkdir()
+            yield temporary
+            _sync(temporary)
+            _put(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def _in_words(target: Path) -> Iterator[None]:
+    """Whatever the disk refuses is a `StorageError`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (OSError, SafetensorError) as error:
+        raise _refused(error, target) from error
+
+
 def _refused(error: OSError | SafetensorError, target: Path) -> StorageError:
     """The disk's refusal; what helps is another folder, wherever the workbench's own is."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return StorageError(
+            "a file stands where a folder is needed", where=str(error.filename or target), hint="name another"
+        )
+    if isinstance(error, OSError) and SHORT_WRITE.search(str(error)):
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     known = disk_error(error, target)
     if known.hint:
         known.hint = "free some space, or name a folder on another disk, one that you may write"
@@ -60,11 +78,10 @@ def _refused(error: OSError | SafetensorError, target: Path) -> StorageError:
 
 def check_free(target: Path, *, force: bool) -> None:
     """Raise `StorageError` unless `target` is not there, is empty, or is an export that may be replaced."""
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise StorageError("a file stands where the folder is to be", where=str(target), hint="name another")
-    found = {path.name for path in target.iterdir()}
+    with _in_words(target):
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError
+        found = {path.name for path in target.iterdir()} if target.exists() else set()
     if not found:
         return
     others = sorted(found - _named(target))
@@ -119,7 +136,7 @@ def check_room(target: Path, needed: int) -> None:
     free = shutil.disk_usage(place).free
     if free < needed:
         raise StorageError(
-            f"the disk is too full: about {needed / 1e9:,.2f} GB are needed, {free / 1e9:,.2f} GB are free",
+            f"the disk is too full: about {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free",
             where=str(target),
             hint="free some space, name a folder on another disk, or take a smaller --dtype",
         )

@@ -44,12 +44,13 @@ def json_line_records(path: Path, place: Place | None = None) -> Iterator[tuple[
 
 def _tolerant(line: bytes, where: str, offset: int) -> object:
     """What orjson refuses and other programs write: NaN, and halves of surrogate pairs."""
-    text = decode(line, where, offset)
+    # Without its end, behind which a line that is cut off would seem to be wrong in the next one.
+    text = decode(line, where, offset).rstrip()
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"the line is not valid JSON: {error.msg} at column {error.colno}",
+            f"the line is not valid JSON: {error.msg.removesuffix(' at')} at column {error.colno}",
             where=where,
             hint="each line is one complete record, its strings in double quotes",
         ) from None
