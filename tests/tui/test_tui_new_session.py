@@ -14,8 +14,8 @@ from workbench.store.preferences.database import Database
 from workbench.store.preferences.sessions import Session, create_session, find_session
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.playground.backstage import Backstage
+from workbench.tui.rank.completing_paths import complete
 from workbench.tui.rank.new_session import NewSessionScreen
-from workbench.tui.rank.new_session_paths import complete
 
 
 @pytest.fixture

@@ -98,12 +98,14 @@ class FormList(ScrollView, can_focus=True):
         self._fields = [
             field
             for field in (form_fields() if fields is None else fields)
-            if all(word in f"{field.key} {field.help}".lower() for word in words)
+            if all(word in f"{field.key} {field.label} {field.help}".lower() for word in words)
             and (not only_changed or draft.changed(field) or field.key in draft.problems)
         ]
         # Fields whose name matches come before those whose help does.
         if words:
-            self._fields.sort(key=lambda field: not all(word in field.key for word in words))
+            self._fields.sort(
+                key=lambda field: not all(word in f"{field.key} {field.label}".lower() for word in words)
+            )
         self._lines = []
         for index, field in enumerate(self._fields):
             heading = self._group(field)
@@ -115,6 +117,8 @@ class FormList(ScrollView, can_focus=True):
         self.virtual_size = Size(self.size.width, len(self._lines))
         self.refresh()
         self._show_cursor()
+        # Once more when the list has its bar: without one it does not scroll.
+        self.call_after_refresh(self._show_cursor)
 
     def on_resize(self, event: Resize) -> None:
         self.virtual_size = Size(self.size.width, len(self._lines))

@@ -26,6 +26,7 @@ TAB_COMMANDS = (
     Command("rank.score", "r", "score", "reward model", "Have a reward model say what to rank first.", False),
     Command("rank.annotator", "a", "annotator", "annotator", "Say under whose name you rank."),
     Command("rank.delete", "D", "delete", "delete", "Delete the session, after asking."),
+    Command("rank.complete", "tab", "complete", "complete", "Complete the path that is typed.", False),
     Command("rank.cancel", "escape", "cancel", "back", "Leave the question."),
 )
 

@@ -18,7 +18,7 @@ from workbench.tui.commands import Command, bindings
 from workbench.tui.form.editor import FormEditor
 from workbench.tui.notices import notify, notify_error
 from workbench.tui.playground.backstage import Backstage
-from workbench.tui.rank.new_session_paths import FIELD, complete
+from workbench.tui.rank.completing_paths import complete
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.key_bar import KeyBar
 from workbench.tui.widgets.prompt import Prompt
@@ -33,6 +33,7 @@ COMMANDS = (
     Command("form.help", "question_mark,f1", "app.help", "help", "Show every key.", footer=False),
     Command("form.complete", "tab", "complete", "complete", "Complete the path.", priority=True),
 )
+PROMPTS = "session.prompts"
 SETTLE_SECONDS = 0.25
 PREVIEW = 20_000
 """Prompts that are read to see whether the file is right; all of them are when the session is made."""
@@ -115,7 +116,7 @@ class NewSessionScreen(ModalScreen[str | None]):
         self._draft = draft
         self.form.show(draft)
         self.form.fields.focus()
-        self.form.fields.current = FIELD
+        self.form.fields.current = PROMPTS
         catalog = self._backstage.catalog
         self._listing = self._backstage.run(
             catalog.listing(lambda listed: self.call_later(self._take_models, list(listed)))
@@ -197,7 +198,7 @@ class NewSessionScreen(ModalScreen[str | None]):
     @property
     def _typing_path(self) -> bool:
         field = self.form.fields.field
-        return self.form.editing and field is not None and field.key == FIELD
+        return self.form.editing and field is not None and field.key == PROMPTS
 
     def action_complete(self) -> None:
         """Complete the path as far as it is clear, and show what it may be."""

@@ -21,8 +21,8 @@ from workbench.tui.form.schema import FormField, section_fields
 from workbench.tui.playground.catalog import Listed, choice_of
 from workbench.tui.playground.settings_draft import SettingsDraft
 from workbench.tui.playground.setup import ModelChoice
-from workbench.tui.rank.new_session_paths import FIELD
 
+PROMPTS = "session.prompts"
 MODELS = "models"
 OTHER = "other"
 HEADINGS = {
@@ -46,11 +46,11 @@ class SessionSection(Section):
         "ranking", description="What the session is called."
     )
     prompts: str = Field(
-        "", description="A file of texts or conversations (.jsonl .json .csv .parquet .txt); tab completes."
+        "", description="Texts or conversations: .jsonl .json .csv .parquet .txt; tab completes."
     )
     limit: int | None = Field(None, ge=1, description="Only the first so many prompts; all if empty.")
     column: str | None = Field(
-        None, description="The one with the prompts. Empty: prompt, messages, conversations or instruction."
+        None, description="Holds the prompts. Empty: prompt, messages, conversations or instruction."
     )
     system: str | None = Field(None, description="The system message of prompts that have none.")
     criteria: str | None = Field(None, description="What annotators are told is better.")
@@ -78,7 +78,7 @@ class OrderSection(Section):
         REPEATED_SHARE,
         ge=0,
         le=0.5,
-        description="Share of the prompts shown twice, sides swapped, to see who agrees with themselves.",
+        description="Share shown twice, sides swapped, to see who agrees with themselves.",
     )
     seed: int | None = Field(None, ge=0, description="Of the order and the answers; drawn if empty.")
 
@@ -92,7 +92,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 @dataclass(frozen=True)
 class Tick(FormField):
-    """A model to take or not; `limits` says where it is."""
+    """A model to take or not; `limits` says what it is."""
 
     @property
     def type_words(self) -> str:
@@ -126,7 +126,7 @@ class NewSessionDraft(SettingsDraft):
                 continue
             label = _label(one.choice)
             if label in self._models or label == OTHER:
-                label = f"{label} ({one.choice.options_words or one.choice.where or one.choice.model})"
+                label = f"{label} ({one.choice.options_words or one.choice.server or one.choice.model})"
             self._models.setdefault(label, one)
             self._base[MODELS].setdefault(label, False)
         self._problems = None
@@ -137,14 +137,14 @@ class NewSessionDraft(SettingsDraft):
 
     def fields(self) -> Sequence[FormField]:
         """Prompts first, then models, then how they answer."""
-        about = "By name, folder, hub name, or address (http://host/v1 NAME); several with commas between."
+        about = "Name, folder, hub name or address (http://host/v1 NAME), commas between them."
         if self._silent:
             silent = "; ".join(f"{server}: {problem}" for server, problem in self._silent.items())
             about = f"By name, folder, hub name, address. {silent}"
         return [
             *section_fields("session", SessionSection),
             *(
-                Tick(MODELS, label, "bool", False, (), False, one.group, one.about or one.group, label=label)
+                Tick(MODELS, label, "bool", False, (), False, _about(one), one.choice.model, label=label)
                 for label, one in self._models.items()
             ),
             FormField(MODELS, OTHER, "list", True, (), [], "", about, label="others"),
@@ -158,7 +158,7 @@ class NewSessionDraft(SettingsDraft):
 
     def unchanged_words(self, field: FormField) -> str:
         """See `Draft`."""
-        if field.key == FIELD:
+        if field.key == PROMPTS:
             return "needed"
         return "" if isinstance(field, Tick) else super().unchanged_words(field)
 
@@ -217,7 +217,7 @@ class NewSessionDraft(SettingsDraft):
         if self.section("session")["name"] in self._taken:
             found.setdefault("session.name", "there is a session of that name")
         if problem := self._wrong_prompts():
-            found.setdefault(FIELD, problem)
+            found.setdefault(PROMPTS, problem)
         if not found:
             found.update(self._wrong_models())
         return found
@@ -248,6 +248,11 @@ class NewSessionDraft(SettingsDraft):
             count = f"{answers} answer{'s' * (answers != 1)} to a prompt"
             return {"answers.samples": f"{count}: {FEWEST_ANSWERS} to {MOST_ANSWERS} can be ranked"}
         return {}
+
+
+def _about(one: Listed) -> str:
+    """Where a model is, and what is known of it."""
+    return f"{one.group} · {one.about}" if one.about else one.group
 
 
 def _label(choice: ModelChoice) -> str:

@@ -7,9 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from textual.containers import Container
-from textual.widgets import Static
-
 from workbench.errors import WorkbenchError
 from workbench.store.preferences.database import Database
 from workbench.store.preferences.sessions import find_session
@@ -23,29 +20,24 @@ from workbench.tui.rank.handing_over import (
     export_session,
     training_file,
 )
+from workbench.tui.rank.questions import Questions
 from workbench.tui.rank.ranking_view import RankingView
 from workbench.tui.rank.session_rows import SessionRow
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.confirm import Confirm
-from workbench.tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
     from workbench.store.preferences.exchange.exporting import Format
 
 R = TypeVar("R")
-Answered = Callable[[str], None]
 
 
-class SessionActions(Container):
+class SessionActions(Questions):
     """The part of the tab that changes something."""
 
     desk: Desk
     annotator: str
     open_session: object
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._answered_by: Answered = lambda text: None
 
     @property
     def session(self) -> str:
@@ -58,45 +50,13 @@ class SessionActions(Container):
         raise NotImplementedError
 
     @property
-    def question(self) -> Prompt:
-        """Where names and files are typed."""
-        raise NotImplementedError
-
-    @property
     def ranking(self) -> RankingView:
         """The ranking screen."""
-        raise NotImplementedError
-
-    def take_keys(self) -> None:
-        """Give the keys to what is on screen."""
         raise NotImplementedError
 
     def read(self, select: str = "") -> None:
         """Read the sessions again."""
         raise NotImplementedError
-
-    # Questions of one line.
-
-    def ask(self, words: str, then: Answered, value: str = "", *, placeholder: str = "") -> None:
-        """Ask for a line, and do something with it; `value` stands there to be changed, a `placeholder` only
-        while nothing is typed."""
-        self._answered_by = then
-        asked = self.query_one("#rank-asked", Static)
-        asked.update(reveal_control(words))
-        asked.display = True
-        self.question.ask(value, reveal_control(placeholder))
-
-    def put_question_away(self) -> None:
-        """Ask no more."""
-        self.query_one("#rank-asked").display = False
-        self.question.put_away()
-        self.take_keys()
-
-    def answered(self, text: str) -> None:
-        """The line is there; an empty one is none."""
-        self.put_question_away()
-        if text:
-            self._answered_by(text)
 
     def _at_desk(self, work: Callable[[Database], R], then: Callable[[R], None]) -> None:
         """Have work done at the desk, then something with its result; errors are shown."""
@@ -126,7 +86,11 @@ class SessionActions(Container):
         self.app.push_screen(NewSessionScreen(), made)
 
     def action_import(self) -> None:
-        self.ask("A JSONL file of rankings, pairs, Argilla's or Arena's, or of answers:", self._import)
+        self.ask(
+            "A JSONL file of rankings, pairs, answers, Argilla's or Arena's (tab completes):",
+            self._import,
+            path=True,
+        )
 
     def _import(self, text: str) -> None:
         path = Path(text).expanduser().absolute()
@@ -154,7 +118,7 @@ class SessionActions(Container):
             if format is not None:
                 path = Path.cwd() / f"{name}-{format}.jsonl"
                 then = partial(self._export, name, cast("Format", format))
-                self.ask(f"Write {format} of {name} to:", then, str(path))
+                self.ask(f"Write {format} of {name} to (tab completes):", then, str(path), path=True)
 
         self.app.push_screen(ChoiceScreen(f"Export {name} as", FORMATS), chosen)
 
@@ -251,10 +215,11 @@ class SessionActions(Container):
         self.annotator = name
         self.run_worker(lambda: self._save_name(name), thread=True, group="settings")
         if isinstance(self.open_session, str) and self.open_session:
+            # Its first line has the name.
             self.ranking.begin(self.open_session, name)
         else:
             self.read()
-        notify(self.app, f"You rank as {reveal_control(name)}")
+            notify(self.app, f"You rank as {reveal_control(name)}")
 
     def _save_name(self, name: str) -> None:
         from workbench.tui.settings import save_settings

@@ -85,11 +85,6 @@ class RankTab(ScoringActions):
         return self.query_one(RankingView)
 
     @property
-    def question(self) -> Prompt:
-        """Where names and files are typed."""
-        return self.query_one("#rank-question", Prompt)
-
-    @property
     def session(self) -> str:
         """The session that is ranked, or the one under the cursor; empty where there is none."""
         return self.open_session or self.table.selected
@@ -198,8 +193,8 @@ class RankTab(ScoringActions):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if isinstance(self.app.focused, Input):
-            return action == "cancel"
-        if action == "cancel":
+            return action in ("cancel", "complete")
+        if action in ("cancel", "complete"):
             return False
         if action in ("new", "import"):
             return not self.open_session
@@ -214,11 +209,3 @@ class RankTab(ScoringActions):
     def action_open(self) -> None:
         if self.table.selected:
             self.open_session = self.table.selected
-
-    @on(Input.Submitted, "#rank-question")
-    def _answered(self, message: Input.Submitted) -> None:
-        message.stop()
-        self.answered(message.value.strip())
-
-    def action_cancel(self) -> None:
-        self.put_question_away()

@@ -1,4 +1,4 @@
-"""Completing the path of a file of prompts."""
+"""Completing the path of a file of prompts, or of records."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from pathlib import Path
 
 from workbench.prompting.ranking.prompts import FILES
 
-FIELD = "session.prompts"
-"""Where the form has it."""
 MOST = 200
 """Names that are looked at in a folder."""
 
 
 def complete(text: str) -> tuple[str, list[str]]:
-    """What a text can be completed to, and the names that it may mean: folders, and files of prompts.
+    """What a text can be completed to, and the names that it may mean: folders, and files of records.
 
     The text itself where nothing fits. A `~` stays as it was typed.
     """
