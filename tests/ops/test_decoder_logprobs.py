@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from workbench.ops.decoder_training import logprobs
+from workbench.ops.decoder_training import blocks
 from workbench.ops.decoder_training.logprobs import target_logprobs
 
 PLACES, SIZE, VOCABULARY = 40, 48, 4099
@@ -42,8 +42,8 @@ def plain(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 def test_they_are_those_of_all_logits(
     dtype: torch.dtype, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logprobs, "CHUNK", chunk)
-    monkeypatch.setattr(logprobs, "LEAST_ROWS", 13)
+    monkeypatch.setattr(blocks, "CHUNK", chunk)
+    monkeypatch.setattr(blocks, "LEAST_ROWS", 13)
     hidden, weight, targets, _ = inputs()
     exact = found_of(plain, hidden.double(), weight.double())
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):

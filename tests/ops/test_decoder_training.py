@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
-from workbench.ops.decoder_training import head, native, products
+from workbench.ops.decoder_training import blocks, native, products
 from workbench.ops.decoder_training.attention import Documents
 from workbench.ops.decoder_training.head import summed_cross_entropy
 from workbench.ops.decoder_training.layer import LayerShape, LayerWeights, layer
@@ -52,8 +52,8 @@ def errors(found: Found, exact: Found) -> list[float]:
 def test_the_loss_of_a_trained_head_and_its_gradients(
     dtype: torch.dtype, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(head, "CHUNK", chunk)
-    monkeypatch.setattr(head, "LEAST_ROWS", 13)
+    monkeypatch.setattr(blocks, "CHUNK", chunk)
+    monkeypatch.setattr(blocks, "LEAST_ROWS", 13)
     hidden, weight, targets = inputs()
     exact = plain(hidden.double(), weight.double(), targets)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):

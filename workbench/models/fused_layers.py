@@ -7,6 +7,7 @@ SmolLM and their like. Every other layer, and every call that asks for something
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -177,7 +178,14 @@ class _FusedLayer:
                 can = self.packed.read(attention_mask, others.get("position_ids"))
                 documents = self.packed.documents
             if can:
-                return layer(hidden_states, *position_embeddings, self._weights(), self.shape, documents)
+                cos, sin = position_embeddings
+                compute = partial(
+                    layer, cos=cos, sin=sin, weights=self._weights(), shape=self.shape, documents=documents
+                )
+                if self.module.training and getattr(self.module, "gradient_checkpointing", False):
+                    # transformers does so in the forward of the class, which this one stands in for.
+                    return self.module._gradient_checkpointing_func(compute, hidden_states)
+                return compute(hidden_states)
         if row_plan is not None:
             others["row_plan"] = row_plan
         return self.plain(

@@ -13,16 +13,11 @@ import torch
 from torch import Tensor
 
 from workbench.ops.decoder_training import native
-from workbench.ops.decoder_training.products import times, times_transposed, transposed_times
+from workbench.ops.decoder_training.blocks import add_product, chunks
+from workbench.ops.decoder_training.products import times, times_transposed
 
-CHUNK = 128 << 20
-"""Bytes of logits at a time: products of fewer rows are slower, and the weight's gradient is added up once
-for each chunk."""
-LEAST_ROWS = 256
 LEAST_VOCABULARY = 4096
 """The logits of a smaller one are no burden, and not worth the compilation."""
-SLICE = 4096
-"""Rows of the weight whose gradients are added up at a time."""
 
 
 def why_not(head: Any) -> str | None:
@@ -63,14 +58,10 @@ class _Summed(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         states, head = hidden.to(dtype).contiguous(), weight.to(dtype)
-        most = max(LEAST_ROWS, CHUNK // (len(weight) * states.element_size()))
-        chunks = max(1, -(-len(targets) // most))
-        rows = max(1, -(-len(targets) // chunks))
         of_hidden = torch.empty_like(states) if wants_hidden else None
-        of_weight: Tensor | None = None
+        of_weight = torch.zeros_like(weight) if wants_weight else None
         loss, correct = 0.0, 0
-        for start in range(0, len(targets), rows):
-            here = slice(start, start + rows)
+        for here in chunks(len(targets), head):
             logits = times_transposed(states[here], head)
             losses, is_best = native.cross_entropy_(
                 logits, targets[here], gradient=wants_hidden or wants_weight
@@ -78,10 +69,8 @@ class _Summed(torch.autograd.Function):
             loss, correct = loss + float(losses.sum(dtype=torch.float64)), correct + int(is_best.sum())
             if of_hidden is not None:
                 of_hidden[here] = times(logits, head)
-            if wants_weight:
-                of_weight = _add_product(of_weight, logits, states[here])
-        if wants_weight and of_weight is None:
-            of_weight = torch.zeros_like(weight)
+            if of_weight is not None:
+                add_product(of_weight, logits, states[here])
         ctx.gradients = of_hidden, of_weight
         total, count = hidden.new_tensor(loss), targets.new_tensor(correct)
         ctx.mark_non_differentiable(count)
@@ -101,13 +90,3 @@ class _Summed(torch.autograd.Function):
             None,
             None,
         )
-
-
-def _add_product(total: Tensor | None, logits: Tensor, states: Tensor) -> Tensor:
-    """total [V, D] + logitsᵀ states, in fp32."""
-    if total is None:
-        return transposed_times(logits, states).to(torch.float32)
-    for start in range(0, len(total), SLICE):
-        part = slice(start, start + SLICE)
-        total[part] += transposed_times(logits[:, part], states)
-    return total

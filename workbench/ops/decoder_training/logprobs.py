@@ -12,13 +12,8 @@ import torch
 from torch import Tensor
 
 from workbench.ops.decoder_training import native
-from workbench.ops.decoder_training.products import times, times_transposed, transposed_times
-
-CHUNK = 128 << 20
-"""Bytes of logits at a time; see `head.CHUNK`."""
-LEAST_ROWS = 256
-SLICE = 4096
-"""Rows of the weight whose gradients are added up at a time."""
+from workbench.ops.decoder_training.blocks import add_product, chunks
+from workbench.ops.decoder_training.products import times, times_transposed
 
 
 def target_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -39,7 +34,7 @@ class _Logprobs(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
         states, head = hidden.to(dtype).contiguous(), weight.to(dtype)
         found = hidden.new_empty(len(targets), dtype=torch.float32)
-        for here in _chunks(len(targets), head):
+        for here in chunks(len(targets), head):
             logits = times_transposed(states[here], head)
             found[here] = native.cross_entropy_(logits, targets[here], gradient=False)[0].neg_()
         ctx.save_for_backward(states, weight, targets)
@@ -56,22 +51,12 @@ class _Logprobs(torch.autograd.Function):
         factors = -grad[:, None]
         of_hidden = torch.empty_like(states) if wants_hidden else None
         of_weight = torch.zeros_like(weight) if wants_weight else None
-        for here in _chunks(len(targets), head):
+        for here in chunks(len(targets), head):
             slopes = times_transposed(states[here], head)
             # The gradient of each loss is where its logits were; each log-probability has its own factor.
             native.cross_entropy_(slopes, targets[here], gradient=True)
             if of_hidden is not None:
                 of_hidden[here] = times(slopes, head) * factors[here]
             if of_weight is not None:
-                scaled = (states[here] * factors[here]).to(dtype)
-                for start in range(0, len(weight), SLICE):
-                    part = slice(start, start + SLICE)
-                    of_weight[part] += transposed_times(slopes[:, part], scaled)
+                add_product(of_weight, slopes, (states[here] * factors[here]).to(dtype))
         return None if of_hidden is None else of_hidden.to(of_type), of_weight, None, None
-
-
-def _chunks(count: int, head: Tensor) -> list[slice]:
-    most = max(LEAST_ROWS, CHUNK // (len(head) * head.element_size()))
-    chunks = max(1, -(-count // most))
-    rows = max(1, -(-count // chunks))
-    return [slice(start, start + rows) for start in range(0, count, rows)]
