@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from workbench.objectives.places import bare
+from workbench.objectives.places import bare, instead
 from workbench.ops.decoder_training.head import summed_cross_entropy
 from workbench.ops.selected_logprobs.logprobs import Selected, selected_logprobs
 
@@ -34,7 +34,7 @@ def can_fuse(model: nn.Module) -> bool:
     training = [part for part in model.modules() if part.training]
     model.eval()
     try:
-        with torch.no_grad(), _instead(head, lambda states: said):
+        with torch.no_grad(), instead(head, lambda states: said):
             heard = model(input_ids=ids, use_cache=False).logits
     finally:
         for part in training:
@@ -63,7 +63,7 @@ def logprobs_for_logits(head: Any, targets: torch.Tensor) -> Iterator[list[Selec
         found.append(selected_logprobs(states, head.weight, targets, head.bias))
         return found[0].logprobs.unsqueeze(-1)
 
-    with _instead(head, forward):
+    with instead(head, forward):
         yield found
 
 
@@ -84,18 +84,5 @@ def loss_for_logits(head: Any, targets: torch.Tensor) -> Iterator[list[torch.Ten
         found.append(correct)
         return loss.view(1, 1, 1)
 
-    with _instead(head, forward):
+    with instead(head, forward):
         yield found
-
-
-@contextmanager
-def _instead(head: nn.Module, forward: Any) -> Iterator[None]:
-    before = vars(head).get("forward")
-    head.forward = forward
-    try:
-        yield
-    finally:
-        if before is None:
-            del head.forward
-        else:
-            head.forward = before

@@ -1,8 +1,8 @@
-"""Logits only where something is to be predicted."""
+"""Heads that are made to do otherwise for a while: logits only at some places, or something else instead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,3 +36,18 @@ def only_at(head: nn.Module, places: torch.Tensor, length: int | None = None) ->
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def instead(head: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """Within, a head computes `forward` of the hidden states [B, T, H]; afterwards what it did before, be
+    that its class's own or another that it was given (see `use_fast_products`)."""
+    before = vars(head).get("forward")
+    head.forward = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del head.forward
+        else:
+            head.forward = before

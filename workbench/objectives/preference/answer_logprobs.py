@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from workbench.objectives.base import Batch
-from workbench.objectives.places import bare, only_at
+from workbench.objectives.places import bare, instead, only_at
 from workbench.objectives.preference.sequence_logprobs import SequenceLogprobs, completion_logprobs
 from workbench.ops.decoder_training.head import why_not
 from workbench.ops.decoder_training.logprobs import target_logprobs
@@ -42,7 +41,7 @@ def answer_logprobs(
     head = bare(model).get_output_embeddings()
     places, targets = tensors["places"], tensors["targets"]
     if is_fused:
-        with _logprobs_instead(head, places, targets):
+        with instead(head, _logprobs_of(head, places, targets)):
             found = model(input_ids=tensors["input_ids"], use_cache=False, **given).logits
     else:
         with only_at(head, places):
@@ -65,10 +64,9 @@ def _of_targets(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-@contextmanager
-def _logprobs_instead(head: Any, places: Tensor, targets: Tensor) -> Iterator[None]:
-    """Within, the model's logits are the log-probabilities [M] of `targets`, each predicted at its place of
-    the flattened batch: they go the way of the logits, through the model's own forward."""
+def _logprobs_of(head: Any, places: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
+    """What the head gives instead of logits: the log-probabilities [M] of `targets`, each predicted at its
+    place of the flattened batch. They go the way of the logits, through the model's own forward."""
 
     def forward(states: Tensor) -> Tensor:
         states = states.flatten(0, 1).index_select(0, places)
@@ -83,8 +81,4 @@ def _logprobs_instead(head: Any, places: Tensor, targets: Tensor) -> Iterator[No
             ).logprobs
         return found if torch.is_grad_enabled() else found.detach()
 
-    head.forward = forward
-    try:
-        yield
-    finally:
-        del head.forward
+    return forward

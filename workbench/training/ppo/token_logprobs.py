@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,12 +11,10 @@ from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
 from workbench.objectives.fused_head import can_fuse
-from workbench.objectives.places import bare, only_at
+from workbench.objectives.places import bare, instead, only_at
 from workbench.objectives.ppo.losses import token_entropy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from workbench.training.ppo.rows import Rows
 
 CHUNK = {"cpu": 1 << 22}
@@ -46,12 +43,12 @@ class TokenLogprobs:
             return self._chunked(rows, logits, lambda some: some)
         found: list[tuple[Tensor, Tensor]] = []
 
-        def instead(states: Tensor) -> Tensor:
+        def forward(states: Tensor) -> Tensor:
             wanted = states.flatten(0, 1)[rows.places]
             found.append(self._chunked(rows, wanted, lambda some: linear(some, head.weight, head.bias)))
             return found[0][0].detach()[None, :1, None]
 
-        with _forward_of(head, instead):
+        with instead(head, forward):
             self._run(rows)
         return found[0]
 
@@ -83,17 +80,3 @@ class TokenLogprobs:
             else:
                 parts.append(numbers(some, targets))
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-
-
-@contextmanager
-def _forward_of(head: Any, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    # A layer may have been given a forward of its own already.
-    before = vars(head).get("forward")
-    head.forward = forward
-    try:
-        yield
-    finally:
-        if before is None:
-            del head.forward
-        else:
-            head.forward = before
