@@ -39,8 +39,10 @@ def known(tmp_path: Path) -> Any:
 def test_two_answers_a_prompt_and_few_logits_at_a_time(known: Any) -> None:
     pairs, talks = known(), known("sft")
     assert pairs.load.tokens == 2 * talks.load.tokens
-    assert pairs.memory.logits == 3 * 4 * 50_000 * ((1 << 24) // 50_000)
-    assert pairs.memory.logits < talks.memory.logits
+    # Where no operator makes them a few at a time, as one does on this CPU.
+    assert pairs.gpu_memory.logits == 3 * 4 * 50_000 * ((1 << 24) // 50_000)
+    assert pairs.gpu_memory.logits < talks.gpu_memory.logits
+    assert pairs.memory.logits < pairs.gpu_memory.logits
 
 
 def test_a_reference_is_held_unless_it_was_asked_before_or_is_the_policy_without_adapters(known: Any) -> None:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.models.estimate import reference
@@ -16,6 +17,7 @@ from workbench.models.estimate.cache import KeyValueCache, key_value_cache
 from workbench.models.estimate.compute_optimal import ComputeOptimal, compute_optimal
 from workbench.models.estimate.devices import GPUS, MFU, Cost, Gpu, cost_here, cost_on_gpu, find_gpu
 from workbench.models.estimate.flops import Flops, flops
+from workbench.models.estimate.fused import fused_on_cpu
 from workbench.models.estimate.load import ANSWERS, Load, load_for, load_of
 from workbench.models.estimate.matrices import matrices
 from workbench.models.estimate.memory import CUDA_CONTEXT, Memory, memory
@@ -71,8 +73,8 @@ class Plan:
 class Known:
     """All that follows from the shape of a model and the recipe of its training.
 
-    `memory` is that of a CPU process; `gpu_memory` the same on a GPU, where there is room for the context
-    of the device instead of libraries.
+    `memory` is that of a CPU process; `gpu_memory` that on a GPU, where there is room for the context of the
+    device instead of libraries, and all layers are transformers' own.
     """
 
     shape: Shape
@@ -107,14 +109,13 @@ def estimate(recipe: Recipe, *, labels: int = 2) -> Estimate:
     parameters = count(shape, tuning)
     checkpointing = training.gradient_checkpointing and shape.family != "xlnet"
     operations = flops(shape, parts, load, tuning=tuning.method, checkpointing=checkpointing)
-    in_ram = memory(shape, parts, parameters, load, training, frozen=tuning.method == "frozen")
-    cache = key_value_cache(shape)
+    reckoned = partial(memory, shape, parts, parameters, load, training, frozen=tuning.method == "frozen")
+    cache, others = key_value_cache(shape), dict[str, int]()
     if recipe.objective.name == "ppo":
         others = beside_policy(recipe, parameters, cache)
-        in_ram = with_others(in_ram, others)
         notes = (*notes, note(others))
     if recipe.objective.name == "dpo":
-        in_ram = with_others(in_ram, reference.reference_in_memory(recipe, parameters))
+        others = reference.reference_in_memory(recipe, parameters)
         notes = (*notes, reference.note(recipe))
     plan = _plan(recipe, load, operations)
     known = Known(
@@ -122,8 +123,8 @@ def estimate(recipe: Recipe, *, labels: int = 2) -> Estimate:
         parameters=parameters,
         load=load,
         flops=operations,
-        memory=in_ram,
-        gpu_memory=_on_a_gpu(in_ram),
+        memory=with_others(reckoned(fused=fused_on_cpu(recipe, shape)), others),
+        gpu_memory=with_others(_on_a_gpu(reckoned()), others),
         cache=cache,
         optimal=compute_optimal(parameters.total, plan.tokens, decoder=shape.family == "llama"),
         plan=plan,

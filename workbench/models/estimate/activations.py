@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workbench.models.estimate.fused import PLAIN, Fused
 from workbench.models.estimate.load import Load
 from workbench.models.estimate.matrices import Matrix
 from workbench.models.estimate.shape import Shape, Stack
@@ -23,7 +24,7 @@ class Growth:
 
     Multiplied by the width of the layer (`hidden`), of all queries (`queries`), of the feed-forward layer,
     by the heads, by the length of the row that is attended to (`mask`: a float mask a pair), by heads and
-    length (`scores`: probabilities of attention), and by one.
+    length (`scores`: probabilities of attention), by the width of all keys (`keys`), and by one.
     """
 
     hidden: tuple[int, int]
@@ -33,6 +34,7 @@ class Growth:
     heads: int = 4
     mask: tuple[int, int] = (4, 2)
     scores: tuple[int, int] = (0, 0)
+    keys: tuple[int, int] = (0, 0)
 
     def bytes(self, stack: Stack, length: int, half: bool) -> int:
         """Bytes for one vector in one layer."""
@@ -40,6 +42,7 @@ class Growth:
         return (
             self.hidden[precision] * stack.hidden
             + self.queries[precision] * stack.queries
+            + self.keys[precision] * stack.keys
             + self.feed_forward[precision] * stack.feed_forward
             + self.heads * stack.heads
             + self.mask[precision] * length
@@ -51,6 +54,8 @@ class Growth:
 # Under autocast what norms and residual sums keep stays in fp32, and each matrix has a cast of its own of
 # what it multiplies.
 LLAMA = Growth(hidden=(24, 26), queries=(16, 8), feed_forward=(16, 8), one=8)
+# Of one operator: its input, the sum in its middle, queries, keys, values, what attention gives, gate and up.
+FUSED_LLAMA = Growth(hidden=(8, 8), queries=(8, 4), keys=(8, 4), feed_forward=(8, 4), one=0, mask=(0, 0))
 BERT = Growth(hidden=(32, 24), feed_forward=(8, 4), one=16)
 MODERNBERT = Growth(hidden=(40, 24), feed_forward=(16, 8), one=16)
 # Its masks are given in fp32 and kept once; autocast makes each layer a copy.
@@ -100,20 +105,27 @@ class Activations:
         return layers + self.ends + self.logits
 
 
-def activations(shape: Shape, parts: list[Matrix], load: Load, *, half: bool) -> Activations:
+def activations(
+    shape: Shape, parts: list[Matrix], load: Load, *, half: bool, fused: Fused = PLAIN
+) -> Activations:
     """What a micro-batch keeps, in fp32 or under autocast to half precision."""
-    each = _layers(shape, load, half)
+    each = _layers(shape, load, half, fused)
     layers = sum(count * size for count, size, _ in each)
     if shape.family == "modernbert":
         # The first layer lacks the norm before its attention.
         layers -= load.tokens * (FLOAT * shape.main.hidden + 2 * FLOAT)
-    casts = [(m, HALF * m.products) for m in parts if half]
+    # What is fused makes its casts again, or has made all gradients when it is through.
+    casts = [
+        (m, HALF * m.products)
+        for m in parts
+        if half and not (fused.head if m.part == "head" else fused.layers)
+    ]
     return Activations(
         layers=layers,
         inputs=sum(count * size for count, _, size in each) + _masks(shape, load, half),
         largest_layer=max(size for _, size, _ in each),
         ends=_ends(shape, load, half),
-        logits=FLOAT * load.places * shape.vocabulary,
+        logits=0 if fused.head else FLOAT * load.places * shape.vocabulary,
         casts=sum(size for _, size in casts),
         head_casts=sum(size for m, size in casts if m.part in ("head", "projection") or m.count == 1),
     )
@@ -138,7 +150,7 @@ def _pair_masks(load: Load) -> int:
     return FLOAT * load.rows * (load.length**2 + load.targets**2 + load.length * load.targets)
 
 
-def _layers(shape: Shape, load: Load, half: bool) -> list[tuple[int, int, int]]:
+def _layers(shape: Shape, load: Load, half: bool, fused: Fused) -> list[tuple[int, int, int]]:
     """For each kind of layer: how many, bytes that one saves, bytes of its input."""
     main, length, tokens = shape.main, load.length, load.tokens
 
@@ -149,6 +161,8 @@ def _layers(shape: Shape, load: Load, half: bool) -> list[tuple[int, int, int]]:
         kept = HALF if growth is ELECTRA_NARROW and half else FLOAT
         return stack.layers, size, kept * vectors * stack.hidden
 
+    if fused.layers:
+        return [kind(main, FUSED_LLAMA)]
     if shape.family == "llama":
         layers, size, inputs = kind(main, LLAMA)
         if main.key_value_heads == 1:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.models.estimate.activations import FLOAT, activations
+from workbench.models.estimate.activations import FLOAT, HALF, activations
+from workbench.models.estimate.fused import PLAIN, Fused, logits_at_once
 from workbench.models.estimate.load import Load
 from workbench.models.estimate.matrices import Matrix
 from workbench.models.estimate.parameters import Parameters
@@ -36,7 +37,8 @@ class Memory:
     """Bytes of one process; `other_models` is what is held beside the model that is reckoned.
 
     `weights` in fp32, `gradients` and the two moments of AdamW (`optimizer`) for what learns; `activations`
-    kept for the backward pass; `logits` of predictions with their log-probabilities and gradients;
+    kept for the backward pass; `logits` of predictions with their log-probabilities and gradients, as far as
+    they exist at once;
     `overhead` of libraries, or of the device's context; `fragments` what the C library's allocator holds
     beside what is asked of it. They are not all held at once: gradients grow while
     activations are let go. `peak` is the most at any moment, `moment` says which that is.
@@ -69,25 +71,34 @@ def memory(
     *,
     overhead: int = LIBRARIES,
     frozen: bool = False,
+    fused: Fused = PLAIN,
 ) -> Memory:
     """What a process of training holds, in a micro-batch and between two.
 
-    `frozen`: only a new last layer learns, so that nothing before it is kept for a backward pass.
+    `frozen`: only a new last layer learns, so that nothing before it is kept for a backward pass. `fused`:
+    what is computed by operators that keep less.
     """
     half, checkpointing = training.bf16 or training.fp16, training.gradient_checkpointing
     checkpointing = checkpointing and shape.family != "xlnet"
-    saved = activations(shape, parts, load, half=half)
+    saved = activations(shape, parts, load, half=half, fused=fused)
     weights, gradients = FLOAT * parameters.total, FLOAT * parameters.trainable
     optimizer = 2 * FLOAT * parameters.trainable
-    predictions = FLOAT * load.places * shape.vocabulary
     kept = saved.ends + (0 if frozen else saved.kept(checkpointing) - saved.ends - saved.logits)
     # The gradient of the last matrix. Where the embeddings are the same weights, theirs is another, and the
     # sum of both a third.
     matrix = FLOAT * shape.vocabulary * shape.embedding if load.places and not frozen else 0
     waiting = gradients if training.gradient_accumulation_steps > 1 else 0
-    # Log-probabilities, their gradient and the logits' gradient.
+    if fused.head:
+        # Some logits, their gradient in their place, and the matrix in half precision beside it.
+        width = HALF if half else FLOAT
+        logits = logits_at_once(shape, load, width) * shape.vocabulary * width
+        loss = logits + matrix + (matrix // 2 if half else 0)
+    else:
+        # Log-probabilities, their gradient and the logits' gradient.
+        predictions = FLOAT * load.places * shape.vocabulary
+        logits, loss = 3 * predictions, max(3 * predictions, 2 * predictions + matrix)
     moments = {
-        "loss": kept + max(3 * predictions, 2 * predictions + matrix) + waiting,
+        "loss": kept + loss + waiting,
         "end of the backward pass": gradients + (2 * matrix if shape.tied else 0),
     }
     if checkpointing and not frozen:
@@ -102,7 +113,7 @@ def memory(
         gradients=gradients,
         optimizer=optimizer,
         activations=kept + again,
-        logits=3 * predictions,
+        logits=logits,
         overhead=overhead,
         fragments=fragments,
         peak=overhead + weights + optimizer + moments[moment] + fragments,
