@@ -151,6 +151,12 @@ def test_the_reference_is_never_a_policy_that_has_moved(
     assert work(own) == 1
     error = own.status().error
     assert error is not None and "its weights have changed" in error["message"]
+    shutil.copytree(policy, other, dirs_exist_ok=True)
+    config = orjson.loads((other / "config.json").read_bytes()) | {"rms_norm_eps": 1e-3}
+    (other / "config.json").write_bytes(orjson.dumps(config))
+    assert work(own) == 1
+    error = own.status().error
+    assert error is not None and "its settings have changed" in error["message"]
     shutil.rmtree(other)
     assert work(named) == 1
     error = named.status().error

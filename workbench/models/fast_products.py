@@ -34,6 +34,11 @@ def use_fast_products(model: nn.Module) -> int:
     return count
 
 
+def has_fast_products(model: nn.Module) -> bool:
+    """Whether `use_fast_products` found any layers in a model."""
+    return any(isinstance(vars(module).get("forward"), _FastLinear) for module in model.modules())
+
+
 class _FastLinear:
     """A linear layer's forward."""
 

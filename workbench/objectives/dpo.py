@@ -11,6 +11,7 @@ from workbench.data.records import PreferenceStore, RowOrder
 from workbench.data.records.answers import prompt_text
 from workbench.data.tokenizer import load_tokenizer
 from workbench.errors import ModelError
+from workbench.models.fast_products import has_fast_products, use_fast_products
 from workbench.models.fused_layers import fuse_layers, has_fused_layers
 from workbench.models.shared_prompt.support import share_prompts
 from workbench.objectives.base import Batch, LossOutput, Rows, Totals
@@ -92,11 +93,14 @@ class DirectPreferenceOptimization(CausalLanguageModeling):
         if section.precompute_ref_log_probs:
             template = str(self.tokenizer.chat_template or "")
             seed, shuffle = recipe.training.seed, recipe.data.shuffle
-            ways = [self.form.is_shared, self.is_fused, recipe.training.gradient_checkpointing]
+            ways = [
+                *(self.form.is_shared, self.is_fused, recipe.training.torch_compile),
+                *(has_fused_layers(start.model), has_fast_products(start.model)),
+            ]
             parts = [template, recipe.data.max_length, section.pairs, seed, shuffle, *ways]
-            reference.precompute(self._score, noted["weights"], parts)
+            reference.precompute(self._score, noted, parts)
         elif start.has_moved:
-            reference.check(noted["weights"])
+            reference.check(noted)
 
     def _score(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> torch.Tensor:
         return answer_logprobs(model, tensors, batch, is_fused=self.is_fused).sums
@@ -120,8 +124,11 @@ class DirectPreferenceOptimization(CausalLanguageModeling):
             self.form.is_shared = False
         self.is_fused = self.is_fused and can_fuse(model)
         assert self.reference is not None
-        if has_fused_layers(self.reference.start.model):
+        policy = self.reference.start.model
+        if has_fused_layers(policy):
             fuse_layers(model)
+        if has_fast_products(policy):
+            use_fast_products(model)
 
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
         """Summed over prompts; rewards and log-probabilities likewise, each prompt the mean of its pairs."""

@@ -27,6 +27,7 @@ from workbench.objectives.preference.reference_cache import (
     Values,
     record,
     recorded,
+    settings_digest,
     weights_digest,
 )
 
@@ -87,32 +88,34 @@ class Reference:
         return self._model
 
     def note(self, **more: Any) -> dict[str, Any]:
-        """What is noted of the reference in the run's folder: the digest of its `weights`, and `more`, as
-        they were before the first step."""
+        """What is noted of the reference in the run's folder: the digests of its `weights` and `settings`,
+        and `more`, as they were before the first step."""
         folder = self.start.folder
         known = recorded(folder) if self.start.has_moved and folder is not None else None
         if known is not None:
             return known
         with self.model() as model:
-            noted = {"weights": weights_digest(model), "model": self.named or "as the run began", **more}
+            digests = {"weights": weights_digest(model), "settings": settings_digest(model)}
+            noted = {**digests, "model": self.named or "as the run began", **more}
         if self.start.accelerator.is_main_process and folder is not None:
             record(folder, noted)
         return noted
 
-    def check(self, digest: str) -> None:
-        """Raise `ModelError` unless the weights that are here now are those that were noted."""
-        with self.model() as model:
-            if weights_digest(model) != digest:
-                raise ModelError(
-                    "the reference is not the model that this run began with: its weights have changed",
-                    where=self.named or "model.model_name_or_path",
-                    hint="put the old weights back, or start a new run",
-                )
+    def check(self, noted: dict[str, Any]) -> None:
+        """Raise `ModelError` unless weights and settings that are here now are those that were noted."""
+        for name, digest in (("weights", weights_digest), ("settings", settings_digest)):
+            with self.model() as model:
+                if noted.get(name) not in (None, digest(model)):
+                    raise ModelError(
+                        f"the reference is not the model that this run began with: its {name} have changed",
+                        where=self.named or "model.model_name_or_path",
+                        hint=f"put the old {name} back, or start a new run",
+                    )
 
-    def precompute(self, score: Score, digest: str, parts: list[Any]) -> None:
+    def precompute(self, score: Score, noted: dict[str, Any], parts: list[Any]) -> None:
         """Give `rows` and `held_out` what the reference says of every answer that they will need: from the
-        cache, or computed now. `digest` is that of its weights, `parts` what else it depends on beside data
-        and batches."""
+        cache, or computed now. `noted` has the digests of its weights and settings, `parts` is what else it
+        depends on beside data and batches."""
         start = self.start
         rows: Any = start.rows
         held_out: Any = start.held_out
@@ -121,15 +124,17 @@ class Reference:
             EVAL: _Side(held_out, start.num_held_out, start.held_out_batch_size, is_whole=False),
         }
         sizes = {name: side.rows.store.num_answers for name, side in sides.items()}
-        shapes = [start.batch_size, start.held_out_batch_size, start.accelerator.mixed_precision]
-        cache = ReferenceCache(key_of(start.data_key, digest, shapes, parts, sizes), sizes)
+        shapes = [start.batch_size, start.held_out_batch_size]
+        kind = [start.accelerator.mixed_precision, start.accelerator.device.type]
+        digests = [noted["weights"], noted.get("settings")]
+        cache = ReferenceCache(key_of(start.data_key, digests, shapes, kind, parts, sizes), sizes)
         values = cache.read()
         work = self._agreed(
             [(name, first) for name, side in sides.items() for first in side.missing(values[name])]
         )
         if work:
             if start.has_moved:
-                self.check(digest)
+                self.check(noted)
             self._compute(score, cache, values, sides, work)
         for name, side in sides.items():
             side.rows.reference = values[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 FOLDER = "reference-logprobs"
 RECORD = "reference.json"
 TRAIN, EVAL = "train", "eval"
+
+UNSAID = {"architectures", "dtype", "torch_dtype", "transformers_version", "use_cache", "name_or_path"}
+"""Keys of a configuration that say nothing of what comes out, or that the weights say."""
 
 Values = dict[str, NDArray[np.float32]]
 """Of each side, one number an answer of its store; NaN where it is not known."""
@@ -69,6 +73,14 @@ def weights_digest(model: nn.Module) -> str:
         found.update(name.replace("base_model.model.", "").replace(".base_layer", "").encode())
         found.update(weights.detach().contiguous().view(-1).view(torch.uint8).cpu().numpy().data)
     return found.hexdigest()
+
+
+def settings_digest(model: Any) -> str:
+    """Stands for what a model computes with its weights: all of its configuration but names, and what is of
+    this process or of generating."""
+    config = model.config.get_text_config().to_dict()
+    told = {name: value for name, value in config.items() if not name.startswith("_") and name not in UNSAID}
+    return blake2b(json.dumps(told, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 
 def recorded(folder: Path) -> dict[str, Any] | None:
