@@ -43,14 +43,18 @@ class TrainingSection(Section):
     torch_compile: bool = Field(False, description="Compile the model with torch.compile.")
     logging_steps: int = Field(1, ge=1, description="Steps between two lines of metrics.")
     eval_steps: int | None = Field(
-        None, ge=1, description="Steps between evaluations. Empty: twenty in a run. At the end always."
+        None,
+        ge=1,
+        description="Steps between evaluations. Empty: twenty a run, fewer in a short one. One at the end.",
     )
     eval_on_start: bool = Field(False, description="Evaluate once before the first step.")
     max_eval_batches: int | None = Field(
         64, ge=1, description="Batches in an evaluation. Empty: all of them."
     )
     save_steps: int | None = Field(
-        None, ge=1, description="Steps between checkpoints. Empty: ten in a run. At the end always."
+        None,
+        ge=1,
+        description="Steps between checkpoints. Empty: ten in a run, a minute apart. One at the end.",
     )
     save_total_limit: int | None = Field(
         2, ge=1, description="Checkpoints kept; the best and the newest always are. Empty: all."

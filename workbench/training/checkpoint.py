@@ -65,10 +65,12 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
             _sync(path)
         for folder in [temporary, *(path for path in temporary.rglob("*") if path.is_dir())]:
             sync_folder(folder)
-        if target.exists():
-            shutil.rmtree(target)
+        # What has the name already goes once the new one has it: a kill while it is deleted would leave none.
+        aside = _aside(target) if target.exists() else None
         temporary.rename(target)
         sync_folder(target.parent)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise disk_error(error, target) from error
@@ -83,6 +85,13 @@ def disk_error(error: OSError | SafetensorError, where: Path) -> StorageError:
         if f"os error {number}" in text:
             return storage_error(OSError(number, os.strerror(number)), where)
     return StorageError(text, where=str(where))
+
+
+def _aside(path: Path) -> Path:
+    """Rename a folder that is to be deleted, so that a deletion cut short leaves nothing that looks whole."""
+    doomed = path.with_name(f"{TEMPORARY}deleting-{path.name}")
+    shutil.rmtree(doomed, ignore_errors=True)
+    return path.rename(doomed)
 
 
 def _sync(path: Path) -> None:
@@ -204,10 +213,7 @@ def prune(folders: list[Path], limit: int | None, keep: set[Path]) -> None:
     spare = [path for path in folders if path not in keep]
     surplus = len(folders) - max(limit, len(keep))
     for path in spare[: max(0, surplus)]:
-        # Renamed first, so that a deletion cut short leaves nothing that looks like a checkpoint.
-        doomed = path.with_name(f"{TEMPORARY}deleting-{path.name}")
-        path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        shutil.rmtree(_aside(path), ignore_errors=True)
 
 
 def clean(run: Path) -> None:

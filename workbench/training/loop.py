@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list
 
 from workbench.errors import TrainingError
 from workbench.store.metrics import MetricsWriter
-from workbench.training import checkpoint, random_state
+from workbench.training import saving
+from workbench.training.pace import SaveTimes, steps_between_evaluations
 from workbench.training.samples import append_line, drop_later
 from workbench.training.schedule import learning_rate
 from workbench.training.tally import Tally, over_processes
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from workbench.training.samples import SampleWriter
     from workbench.training.state import TrainState
     from workbench.training.stop import StopRequest
-
-DEFAULT_EVALUATIONS = 20
-DEFAULT_CHECKPOINTS = 10
 
 
 @dataclass
@@ -74,8 +72,8 @@ class Trainer:
         self.max_steps = section.max_steps or math.ceil(
             self.rows_per_epoch * section.num_train_epochs / self.rows_per_step
         )
-        self.eval_steps = section.eval_steps or max(1, self.max_steps // DEFAULT_EVALUATIONS)
-        self.save_steps = section.save_steps or max(1, self.max_steps // DEFAULT_CHECKPOINTS)
+        self.eval_steps = steps_between_evaluations(section, self.max_steps)
+        self.save_times = SaveTimes(section, self.max_steps)
         self.sample_steps = section.sample_steps or self.eval_steps
         # What was added up since the last line of metrics, over all processes.
         self.window = Tally(self.objective, self.state.window)
@@ -109,7 +107,7 @@ class Trainer:
                 if step % self.sample_steps == 0 or last:
                     self.sample()
                 keep_best = improved and self.recipe.training.load_best_model_at_end
-                if step % self.save_steps == 0 or last or stopping or keep_best:
+                if last or stopping or keep_best or self.is_save_due():
                     self.save()
                 if stopping and not last:
                     return False
@@ -265,7 +263,7 @@ class Trainer:
         """What decides which checkpoint is best, greater being better; the same on all processes."""
         wanted = self.recipe.training.metric_for_best_model
         name = wanted if wanted in values else f"eval_{wanted}"
-        found = broadcast_object_list([values.get(name)])[0]
+        found = self.agreed(values.get(name))
         if found is None:
             raise TrainingError(
                 f"training.metric_for_best_model is {wanted}, which an evaluation does not have",
@@ -275,6 +273,15 @@ class Trainer:
         lower = "loss" in name or "perplexity" in name or name == "bits_per_byte"
         return -float(found) if lower else float(found)
 
+    def is_save_due(self) -> bool:
+        """See `SaveTimes`; processes have clocks of their own."""
+        step, times = self.state.step, self.save_times
+        return step % times.steps == 0 and bool(self.agreed(times.due(step)))
+
+    def agreed(self, value: Any) -> Any:
+        """What the main process says, on all of them."""
+        return broadcast_object_list([value])[0]
+
     def sample(self) -> None:
         """What the model makes of the fixed prompts, on the main process only."""
         if self.accelerator.is_main_process:
@@ -283,44 +290,11 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint and delete the ones that are too many."""
-        state, accelerator = self.state, self.accelerator
-        state.window = self.window.values.tolist()
-        random_states = [random_state.capture()]
-        if accelerator.num_processes > 1:
-            random_states = gather_object(random_states)
-        if accelerator.is_main_process:
-            doing = self.reporter.status.state
-            self.reporter.update(state="saving")
-            self.objective.before_saving(self.model)
-            if self.metrics is not None:
-                # What was logged up to here must be on disk before the step it will be resumed from.
-                self.metrics.sync()
-            extra = {"scaler": accelerator.scaler.state_dict()} if accelerator.scaler is not None else {}
-            target = self.run.path / f"checkpoint-{state.step}"
-            checkpoint.save(
-                target,
-                model=self.model,
-                tokenizer=self.tokenizer,
-                optimizer=self.raw_optimizer,
-                state=state,
-                random_states=random_states,
-                extra=extra,
-            )
-            keep = {target, self.run.path / f"checkpoint-{state.best_step}"}
-            checkpoint.prune(self.run.checkpoints(), self.recipe.training.save_total_limit, keep)
-            self.reporter.update(state=doing)
-        accelerator.wait_for_everyone()
+        self.save_times.wrote()
+        saving.save(self)
 
     def write_final(self) -> None:
-        """Write `final/`: the best checkpoint's model, or the last one's."""
-        if not self.accelerator.is_main_process:
-            return
-        self.reporter.update(now=True, state="saving")
-        best = self.state.best_step if self.recipe.training.load_best_model_at_end else None
-        step = self.state.step if best is None else best
-        source = self.run.path / f"checkpoint-{step}"
-        if not source.is_dir():
-            # The best one can be missing when a person deleted it; the newest is what there is.
-            source = self.run.checkpoints()[-1]
-        checkpoint.copy_model(source, self.run.final_path)
-        print(f"final/ is the model of step {source.name.rpartition('-')[2]}", flush=True)
+        """Write `final/`, on the main process."""
+        if self.accelerator.is_main_process:
+            self.reporter.update(now=True, state="saving")
+            saving.write_final(self.run, self.state, self.recipe)

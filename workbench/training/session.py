@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from transformers.utils.logging import disable_progress_bar
 
-from workbench.errors import CheckpointError, DataError, ModelError, TrainingError
+from workbench.errors import ModelError, TrainingError
 from workbench.models.context import context_of
 from workbench.models.fast_products import use_fast_products
 from workbench.models.fused_layers import fuse_layers
@@ -21,6 +21,7 @@ from workbench.training.evaluate import Evaluator
 from workbench.training.loop import Trainer
 from workbench.training.optimizer import build_optimizer
 from workbench.training.prepare import prepare_data
+from workbench.training.resume import resume
 from workbench.training.samples import SampleWriter
 from workbench.training.starting_model import purpose_of, row_length, starting_model
 from workbench.training.state import TrainState
@@ -52,7 +53,7 @@ def train(run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest) -> bo
         if recipe.objective.name == "ppo":
             from workbench.training.ppo import session as ppo_session
 
-            trainer = ppo_session.set_up(run, recipe, reporter, stop, accelerator, warn)
+            trainer = ppo_session.set_up(run, recipe, reporter, stop, accelerator)
         else:
             trainer = set_up(run, recipe, reporter, stop, accelerator)
         start_trackers(accelerator, recipe)
@@ -127,7 +128,7 @@ def set_up(
     optimizer = build_optimizer(model, recipe.training)
     state = TrainState(data_key=prepared.key)
     if found is not None:
-        state = _resume(found, optimizer, prepared, accelerator, reporter)
+        state = resume(found, optimizer, prepared.key, reporter, rank=accelerator.process_index)
     else:
         random_state.seed_everything(recipe.training.seed + accelerator.process_index)
     wrapped, prepared_optimizer = accelerator.prepare(model, optimizer)
@@ -209,36 +210,6 @@ def evaluator_of(
         batch_size=section.per_device_eval_batch_size or section.per_device_train_batch_size,
         max_batches=section.max_eval_batches,
     )
-
-
-def _resume(
-    found: checkpoint.Checkpoint,
-    optimizer: torch.optim.Optimizer,
-    prepared: Prepared | PreparedRecords,
-    accelerator: Accelerator,
-    reporter: Reporter,
-) -> TrainState:
-    if found.state.data_key != prepared.key:
-        raise DataError(
-            "the data is not what this run began with, so it cannot go on exactly",
-            where=str(found.path),
-            hint="put the old files back, or start a new run from this checkpoint: "
-            f"model.model_name_or_path={found.path}",
-        )
-    try:
-        checkpoint.restore_optimizer(optimizer, found.optimizer_state())
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"its optimiser state does not fit the model: {error}", where=str(found.path)
-        ) from None
-    own = found.random_state(accelerator.process_index)
-    if own is not None:
-        random_state.restore(own)
-    else:
-        random_state.seed_everything(found.step * 1000 + accelerator.process_index)
-    print(f"resuming from {found.path.name}", flush=True)
-    reporter.update(step=found.step)
-    return found.state
 
 
 def _announce(trainer: Trainer, prepared: Prepared | PreparedRecords) -> None:

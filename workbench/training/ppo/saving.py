@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import CheckpointError, TrainingError
 from workbench.training import checkpoint, random_state
 from workbench.training.ppo.critic import save_critic
+from workbench.training.saving import prune as delete_old
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workbench.recipe import Recipe
-    from workbench.store.runs import Run
     from workbench.training.ppo.trainer import PPOTrainer
-    from workbench.training.state import TrainState
 
 KEY = "ppo"
 LOWER = ("eval_kl", "eval_length")
@@ -43,8 +42,7 @@ def save(trainer: PPOTrainer, *, prune: bool) -> str:
         more=critic,
     )
     if prune:
-        keep = {target, run.path / f"checkpoint-{state.best_step}"}
-        checkpoint.prune(run.checkpoints(), trainer.recipe.training.save_total_limit, keep)
+        delete_old(run, state, trainer.recipe, target)
     return target.name
 
 
@@ -69,13 +67,3 @@ def score_of(values: dict[str, float], recipe: Recipe) -> float:
             hint=f"one of: {', '.join(sorted(values))}",
         )
     return -values[name] if name in LOWER else values[name]
-
-
-def write_final(run: Run, state: TrainState, recipe: Recipe) -> None:
-    """The policy of the best checkpoint, if the recipe asks for that one, or of the last, as `final/`."""
-    best = state.best_step if recipe.training.load_best_model_at_end else None
-    source = run.path / f"checkpoint-{state.step if best is None else best}"
-    if not source.is_dir():
-        source = run.checkpoints()[-1]
-    checkpoint.copy_model(source, run.final_path)
-    print(f"final/ is the policy of iteration {source.name.rpartition('-')[2]}", flush=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import TYPE_CHECKING
 
 from workbench.data.artifact import key_of
 from workbench.data.records import ExampleStore, TaskRows
-from workbench.errors import CheckpointError, DataError, RecipeError
+from workbench.errors import RecipeError
 from workbench.models.context import context_of
 from workbench.objectives import OBJECTIVES
 from workbench.objectives.ppo.kl_controller import AdaptiveKL, FixedKL, KLController
 from workbench.training import checkpoint, random_state
+from workbench.training.optimizer import adamw, groups_of
 from workbench.training.ppo import announce, saving
 from workbench.training.ppo.answers import Manner
 from workbench.training.ppo.held_out import HeldOut
@@ -25,13 +24,14 @@ from workbench.training.ppo.trainer import PPOTrainer
 from workbench.training.ppo.watch import Watch
 from workbench.training.ppo.writing import writer_of
 from workbench.training.prepare import prepare_data
+from workbench.training.resume import resume
 from workbench.training.samples import SampleWriter
+from workbench.training.session import describe_device, enable_checkpointing, warn
 from workbench.training.starting_model import row_length
 from workbench.training.state import TrainState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    import torch
     from accelerate import Accelerator
 
     from workbench.recipe import Recipe
@@ -42,17 +42,12 @@ if TYPE_CHECKING:
 
 
 def set_up(
-    run: Run,
-    recipe: Recipe,
-    reporter: Reporter,
-    stop: StopRequest,
-    accelerator: Accelerator,
-    warn: Callable[[str], None],
+    run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest, accelerator: Accelerator
 ) -> PPOTrainer:
     """Everything of a run, made or resumed, ready for the first iteration."""
     checkpoint.clean(run.path)
     device = accelerator.device
-    reporter.update(now=True, state="preparing", device=announce.device_name(device))
+    reporter.update(now=True, state="preparing", device=describe_device(accelerator))
     found = checkpoint.newest(run.checkpoints(), warn=warn)
     length = row_length(recipe, context_of(recipe.model))
     prepared = prepare_data(recipe, length, reporter, stop)
@@ -80,7 +75,8 @@ def set_up(
     learner = Learner(recipe, models, build_optimizer(models, recipe))
     controller, watch, state = controller_of(section), Watch(section), TrainState(data_key=key)
     if found is not None:
-        state = _resume(found, learner.optimizer, key, reporter)
+        needs = "the prompts, or the models beside the policy, are"
+        state = resume(found, learner.optimizer, key, reporter, needs=needs)
         own = saving.own_state(found)
         controller.load_state_dict(own["controller"])
         watch.load_state_dict(own["watch"])
@@ -128,56 +124,17 @@ def controller_of(section: PPOSection) -> KLController:
 
 
 def build_optimizer(models: Models, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over policy and critic, each in groups of its own; norms and biases are not decayed."""
+    """AdamW over policy and critic, each in groups of its own."""
     section = recipe.training
-    groups: list[dict[str, Any]] = []
-    for model, is_critic in ((models.policy, False), (models.critic, True)):
-        learning = [] if model is None else [p for p in model.parameters() if p.requires_grad]
-        for decay, some in (
-            (section.weight_decay, [p for p in learning if p.ndim >= 2]),
-            (0.0, [p for p in learning if p.ndim < 2]),
-        ):
-            if some:
-                groups.append({"params": some, "weight_decay": decay, "is_critic": is_critic})
-    return torch.optim.AdamW(
-        groups,
-        lr=section.learning_rate,
-        betas=(section.adam_beta1, section.adam_beta2),
-        eps=section.adam_epsilon,
-        fused=groups[0]["params"][0].device.type in ("cpu", "cuda"),
-    )
+    groups = groups_of(models.policy, section)
+    if models.critic is not None:
+        groups += [{**group, "is_critic": True} for group in groups_of(models.critic, section)]
+    return adamw(groups, section)
 
 
 def _checkpoint_activations(models: Models) -> None:
-    from workbench.training.session import enable_checkpointing
-
     enable_checkpointing(models.policy)
     models.policy.train()
     if models.critic is not None:
         enable_checkpointing(models.critic.body)
         models.critic.train()
-
-
-def _resume(
-    found: checkpoint.Checkpoint, optimizer: torch.optim.Optimizer, key: str, reporter: Reporter
-) -> TrainState:
-    if found.state.data_key != key:
-        raise DataError(
-            "the prompts, or the models beside the policy, are not those that this run began with, so it "
-            "cannot go on exactly",
-            where=str(found.path),
-            hint="put the old files back, or start a new run from this checkpoint: "
-            f"model.model_name_or_path={found.path}",
-        )
-    try:
-        checkpoint.restore_optimizer(optimizer, found.optimizer_state())
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"its optimiser state does not fit the models: {error}", where=str(found.path)
-        ) from None
-    own = found.random_state(0)
-    if own is not None:
-        random_state.restore(own)
-    print(f"resuming from {found.path.name}", flush=True)
-    reporter.update(step=found.step)
-    return found.state

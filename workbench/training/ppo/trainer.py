@@ -12,6 +12,7 @@ from workbench.data.records import TaskRows
 from workbench.objectives.ppo.kl_controller import KLController
 from workbench.recipe.ppo_section import answers_of
 from workbench.store.metrics import MetricsWriter
+from workbench.training.pace import SaveTimes, steps_between_evaluations
 from workbench.training.ppo import saving
 from workbench.training.ppo.drawing import ROLLOUT, uniforms
 from workbench.training.ppo.experience import Experience, Rollout, experience_of
@@ -20,6 +21,7 @@ from workbench.training.ppo.learner import Learner
 from workbench.training.ppo.rollout_log import RolloutLog
 from workbench.training.ppo.watch import Watch, collapsed
 from workbench.training.ppo.window import Window
+from workbench.training.saving import write_final
 from workbench.training.schedule import learning_rate
 from workbench.training.stop import Stopped
 from workbench.training.telemetry import memory
@@ -34,9 +36,6 @@ if TYPE_CHECKING:
     from workbench.training.samples import SampleWriter
     from workbench.training.state import TrainState
     from workbench.training.stop import StopRequest
-
-DEFAULT_EVALUATIONS = 20
-DEFAULT_CHECKPOINTS = 10
 
 
 @dataclass
@@ -74,8 +73,9 @@ class PPOTrainer:
             self.prompts_per_epoch * training.num_train_epochs * section.num_generations
         )
         self.max_steps = training.max_steps or math.ceil(wanted / self.answers)
-        self.eval_steps = training.eval_steps or max(1, self.max_steps // DEFAULT_EVALUATIONS)
-        self.save_steps = training.save_steps or max(1, self.max_steps // DEFAULT_CHECKPOINTS)
+        # An iteration is many steps.
+        self.eval_steps = steps_between_evaluations(training, self.max_steps, least=1)
+        self.save_times = SaveTimes(training, self.max_steps)
         self.sample_steps = training.sample_steps or self.eval_steps
         self.window = Window(self.state.window)
 
@@ -113,7 +113,7 @@ class PPOTrainer:
             if step % self.sample_steps == 0 or last:
                 self.samples.write(self.learner.models.policy, step)
             keep_best = improved and training.load_best_model_at_end
-            if step % self.save_steps == 0 or last or stopping or keep_best:
+            if last or stopping or keep_best or self.save_times.due(step):
                 self.save()
             if stopping and not last:
                 return False
@@ -258,6 +258,7 @@ class PPOTrainer:
     def save(self, *, prune: bool = True) -> str:
         """Write a checkpoint, delete those that are too many; the name of the new one."""
         self.state.window = self.window.values
+        self.save_times.wrote()
         doing = self.reporter.status.state
         self.reporter.update(state="saving")
         if self.metrics is not None:
@@ -270,4 +271,4 @@ class PPOTrainer:
     def write_final(self) -> None:
         """Write `final/`: the best checkpoint's policy, or the last one's."""
         self.reporter.update(now=True, state="saving")
-        saving.write_final(self.run, self.state, self.recipe)
+        write_final(self.run, self.state, self.recipe)
