@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ppo_setting import letter_tokenizer
+from ppo_setting import letter_tokenizer, save_reward_model
+from ranked_answers import chat_tokenizer, scorer
 
 from workbench.objectives.ppo.baselines import leave_one_out
+from workbench.objectives.reward.scoring import RewardScorer
 from workbench.recipe import Recipe
 from workbench.training.ppo.answers import Manner
 from workbench.training.ppo.drawing import uniforms
 from workbench.training.ppo.experience import Experience, experience_of
 from workbench.training.ppo.learner import Learner, Stats
-from workbench.training.ppo.models import models_of
+from workbench.training.ppo.models import fingerprint, models_of
 from workbench.training.ppo.reward_model import RewardModel
 from workbench.training.ppo.rewarding import Rewarder
 from workbench.training.ppo.roller import Roller
@@ -134,8 +136,6 @@ def test_scores_of_a_model_that_reads_tokens_and_of_one_that_reads_text(
         states = reward.model.model(input_ids=ids, use_cache=False)[0]
         assert float(said[number]) == pytest.approx(float(reward.model.score(states[:, -1])[0, 0]), abs=1e-5)
     assert not reward.cut
-    from ppo_setting import save_reward_model
-
     other = save_reward_model(tmp_path / "other", letters="zyxwvutsrqponmlkjihgfedcba .", labels=3)
     recipe = make_recipe(ppo__reward_model_path=str(other), ppo__reward_label="LABEL_2")
     reward = RewardModel(recipe, letter_tokenizer(), CPU)
@@ -144,6 +144,23 @@ def test_scores_of_a_model_that_reads_tokens_and_of_one_that_reads_text(
     chances = torch.softmax(reward.model(input_ids=ids).logits[0], -1)
     expected = torch.log(chances[2] / (1 - chances[2]))
     assert float(reward(["the "], ["cat"], [[1]], [[1]])[0]) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_of_a_conversation_a_reward_model_of_ours_reads_the_end_of_the_turn(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    tokenizer = chat_tokenizer()
+    scorer(tokenizer).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    reward = RewardModel(make_recipe(ppo__reward_model_path=str(tmp_path)), letter_tokenizer(), CPU)
+    assert not reward.reads_tokens
+    prompt = [{"role": "user", "content": "say one"}]
+    # As it was taught, and not to the new line that the template writes behind a turn.
+    record = {"prompt": prompt, "tools": [], "completions": [[{"role": "assistant", "content": "nine"}]]}
+    expected = RewardScorer(reward.model, tokenizer, 160).score(record)[0]
+    assert float(reward([prompt], ["nine"], [[1]], [[1]])[0]) == pytest.approx(expected, abs=1e-5)
+    assert reward._encoded(prompt, "nine")[-1] == tokenizer.eos_token_id
+    assert reward._encoded(prompt, "")[-1] != tokenizer.eos_token_id
 
 
 def test_an_encoder_scores_the_response_alone_by_the_probability_of_a_label(
@@ -253,3 +270,12 @@ def test_sums_of_rewards_and_a_penalty_for_what_never_ends(make_recipe: MakeReci
     found = rollout.scores.parts["pattern"]
     assert set(found.tolist()) <= {0.0, 1.0} and not rollout.ended.all() and rollout.ended.any()
     torch.testing.assert_close(experience.scores, 3 * found - 2.0 * (~rollout.ended).float())
+
+
+def test_another_reward_model_of_the_same_size_is_another(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe(ppo__reward_model_path=str(tmp_path / "reward"))
+    found = []
+    for seed in (1, 1, 2):
+        save_reward_model(tmp_path / "reward", seed=seed)
+        found.append(fingerprint(recipe))
+    assert found[0] == found[1] != found[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from workbench.recipe import Recipe
 
 PURPOSE = Purpose("clm")
+
+SAMPLES, SAMPLE_BYTES = 16, 1 << 16
+"""Of a file of weights, read to tell it from another of the same size."""
 
 
 def models_of(
@@ -110,12 +114,22 @@ def ends_of(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def fingerprint(recipe: Recipe) -> str:
-    """Stands for the models beside the policy, as far as their files' names and sizes say: with others a run
-    cannot go on exactly."""
+    """Stands for the models beside the policy that are in folders: with others a run cannot go on exactly."""
     told: list[Any] = []
     for name in (recipe.ppo.sft_model_path, recipe.ppo.reward_model_path, recipe.model.model_name_or_path):
         folder = Path(name or "").expanduser()
         if name and folder.is_dir():
             files = sorted(folder.glob("*.safetensors"))
-            told.append([[path.name, path.stat().st_size] for path in files])
+            told.append([[path.name, _sample(path)] for path in files])
     return key_of(told)
+
+
+def _sample(path: Path) -> str:
+    """Stands for a file of weights by its size and some of its bytes, for training moves all of them."""
+    size, found = path.stat().st_size, blake2b(digest_size=16)
+    found.update(str(size).encode())
+    with path.open("rb") as file:
+        for number in range(SAMPLES):
+            file.seek(size * number // SAMPLES)
+            found.update(file.read(SAMPLE_BYTES))
+    return found.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from workbench.data.records.preference_encoding import AnswerRenderer
 from workbench.data.tokenizer import load_tokenizer
-from workbench.errors import ModelError
+from workbench.errors import DataError, ModelError
 from workbench.models.load import ADAPTER
-from workbench.models.reward_head import reward_shift, score_in_fp32
+from workbench.models.reward_head import LABEL, reward_shift, score_in_fp32
 from workbench.objectives.preference.reward_head import at_last_real_token
 
 if TYPE_CHECKING:
@@ -113,6 +115,8 @@ class RewardModel:
             # Of another template the policy's tokens would be a conversation that it was not trained on.
             and self.tokenizer.chat_template == policy_tokenizer.chat_template
         )
+        labels = self.model.config.id2label
+        self._render = AnswerRenderer(self.tokenizer) if labels.get(0) == LABEL else None
         config = self.model.config.get_text_config()
         limits = (
             getattr(config, "max_position_embeddings", None),
@@ -158,6 +162,13 @@ class RewardModel:
         tokenizer = self.tokenizer
         if self.section.reward_input == "response":
             return list(tokenizer(completion, verbose=False)["input_ids"])
+        if self._render is not None and completion.strip():
+            # One that was trained here scores at the end of the turn, which is not always the last token that
+            # a template writes.
+            answer = completion if isinstance(prompt, str) else [{"role": "assistant", "content": completion}]
+            with suppress(DataError):
+                split = self._render({"prompt": prompt, "tools": []}, answer)
+                return [*split.prompt, *split.answer]
         if isinstance(prompt, str) and not tokenizer.chat_template:
             return list(tokenizer(prompt + completion, verbose=False)["input_ids"])
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
