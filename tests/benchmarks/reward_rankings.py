@@ -1,6 +1,6 @@
-"""A reward model from the answers of three real models: does it know the better one of prompts it has not seen?
+"""A reward model from the answers of three real models: does it know the better one where it has seen none?
 
-    python tests/benchmarks/reward_rankings.py DATA MODEL [--folds 5] [--seeds 0] [--recipe key=value …] > rankings.json
+    python tests/benchmarks/reward_rankings.py DATA MODEL [--folds 5] [--recipe key=value …] > rankings.json
 
 DATA has what three models of clearly different strength answered to the same instructions, in
 predictions.text-davinci-003.jsonl (the best), .text-davinci-001.jsonl and .davinci-self-instruct.jsonl (as
@@ -146,7 +146,7 @@ def measure(records: list[dict[str, Any]], seed: int, home: Path, args: argparse
         learnt_file = write(home / f"learnt-{seed}-{fold}.jsonl", learnt)
         asked_file = write(home / f"asked-{seed}-{fold}.jsonl", [records[number] for number in asked])
         for kind, own in KINDS.items():
-            # The same tokens in an update: an element of pairs has two answers and its prompt, one of rankings three.
+            # About as many tokens in an update: a pair is two answers and a prompt, a ranking mostly three.
             size = args.batch if kind == "k-wise" else 2 * args.batch
             overrides = [f"training.per_device_train_batch_size={size}", f"training.seed={seed}", *own]
             name = f"{kind}-{seed}-{fold}"

@@ -8,8 +8,10 @@ small pre-trained encoder, such as all-MiniLM-L6-v2. For each seed, by the produ
 * a small decoder is pre-trained on the sentences of train.tsv, without labels: all that follows begins with
   it ("sft"); "sft-chosen" goes on with the positive sentences alone;
 * rankings are made of the labels: sentences with a common first word, the positive ones above the others;
-* a reward model learns the rankings; PPO raises its scores; DPO learns the same rankings; "best-of-n" takes
-  of n answers of "sft" the one with the highest score.
+* a reward model learns the rankings; PPO raises its scores, less what `sentence_length` takes off for words
+  that are missing to a whole sentence (without it answers shrink to a few words of praise, and PPO's guard
+  ends the run); DPO learns the same rankings; "best-of-n" takes of n answers of "sft" the one with the
+  highest score.
 
 Each continues the first two words of sentences of test.tsv, which no model has seen. The judge is another
 model than all of these: the encoder, trained on labels of dev.tsv and half of test.tsv, tested on the other
@@ -159,9 +161,10 @@ def align(path: Seed) -> dict[str, Path]:
     sft = path.train(
         "sft", "models/nano", f"data.sources=[{texts}]", "data.max_length=64",
         "model.hidden_size=192", "model.num_hidden_layers=4", "model.num_attention_heads=6",
-        "model.num_key_value_heads=6", "model.max_position_embeddings=128", "model.dropout=0.1",
-        "training.max_steps=700", "training.per_device_train_batch_size=32", "training.learning_rate=3e-3",
-        "training.warmup_steps=30", "data.eval_fraction=0.05", "training.save_steps=700", *args.sft,
+        "model.num_key_value_heads=6", "model.max_position_embeddings=128", "model.dropout=0.2",
+        "model.vocab_size=8192", "training.max_steps=700", "training.per_device_train_batch_size=32",
+        "training.learning_rate=2e-3", "training.warmup_steps=30", "data.eval_fraction=0.05",
+        "training.eval_steps=100", "training.save_steps=100", *args.sft,
     )  # fmt: skip
     start = f"model.model_name_or_path={sft}"
     rest = ("training.gradient_accumulation_steps=1", "data.max_length=64", "training.save_steps=1000")
@@ -179,7 +182,7 @@ def align(path: Seed) -> dict[str, Path]:
         "training.metric_for_best_model=accuracy", *args.reward,
     )  # fmt: skip
     found["dpo"] = path.train(
-        "dpo", "dpo", start, *ranked, *rest, "training.learning_rate=1e-4", "training.num_train_epochs=3",
+        "dpo", "dpo", start, *ranked, *rest, "training.learning_rate=2e-4", "training.num_train_epochs=3",
         "training.per_device_eval_batch_size=32", "training.eval_steps=50", "data.eval_fraction=0.05",
         *args.dpo,
     )  # fmt: skip
@@ -187,8 +190,9 @@ def align(path: Seed) -> dict[str, Path]:
         "ppo", "ppo", start, f"ppo.reward_model_path={reward}", f"data.sources=[{asked}]",
         "data.max_length=64", f"ppo.response_length={NEW_TOKENS}", "ppo.local_rollout_forward_batch_size=128",
         "training.per_device_train_batch_size=32", "training.gradient_accumulation_steps=1",
-        "training.max_steps=60", "training.learning_rate=1e-4", "training.save_steps=1000",
-        "ppo.kl_target=4.0", "ppo.kl_horizon=500", "training.eval_steps=20", *args.ppo,
+        "training.max_steps=80", "training.learning_rate=1e-4", "training.save_steps=1000",
+        "ppo.reward_function=sentence_length:long_enough", f"ppo.reward_path={Path(__file__).parent}",
+        "ppo.kl_coef=0.6", "ppo.kl_target=6.0", "ppo.kl_horizon=2000", "training.eval_steps=20", *args.ppo,
     )  # fmt: skip
     return {**found, "reward": reward}
 
@@ -284,6 +288,18 @@ def rewards(folder: Path, texts: list[str]) -> list[float]:
     return found
 
 
+def in_order(folder: Path, labelled: Sequence[Labelled]) -> float:
+    """Pairs of a positive and a negative sentence in which the positive one has the higher score."""
+    from scipy.stats import mannwhitneyu
+
+    scores = rewards(folder, [sentence for sentence, _ in labelled])
+    good, bad = (
+        [score for score, (_, label) in zip(scores, labelled, strict=True) if label == kind]
+        for kind in (1, 0)
+    )
+    return float(mannwhitneyu(good, bad).statistic) / (len(good) * len(bad))
+
+
 def likelihood(folder: Path, texts: list[str]) -> float:
     """Nats per token of texts under a model."""
     import torch
@@ -321,7 +337,12 @@ def main() -> None:
         for seed in map(int, args.seeds.split(",")):
             path = Seed(args, home, seed)
             models = align(path)
-            result["seeds"][seed] = {"models": measure(path, models, judge), "seconds": path.seconds}
+            result["seeds"][seed] = {
+                "models": measure(path, models, judge),
+                "ppo": path.last("ppo", "eval_kl", "objective/kl", "objective/kl_coef"),
+                "reward_accuracy": in_order(models["reward"], read(Path(args.data) / "dev.tsv")),
+                "seconds": path.seconds,
+            }
         print(json.dumps(result, indent=1))
 
 
