@@ -97,6 +97,8 @@ class RankingView(LookingActions, can_focus=True):
         self._steps.drop()
         self.ranker, self.error, self._shown = Ranker(self._desk, session, annotator), None, None
         self.prompt.amount = "some"
+        # Until it is read, what stands there is of another session.
+        self.draw()
         self.do("open")
 
     def pause(self) -> None:
@@ -233,7 +235,7 @@ class RankingView(LookingActions, can_focus=True):
             return False
         there = ranker.task is not None
         if action == "put":
-            return True
+            return there or str(parameters[0]).isdecimal()
         if action == "do":
             return there or parameters[0] in ("undo", "redo", "back", "forward")
         if action == "more":
