@@ -69,7 +69,7 @@ def _align(args: argparse.Namespace) -> int:
 
     if args.overrides:
         raise UsageError(
-            "--align has no recipe to change: it walks through seven",
+            "--align has no recipe to change: it walks through five",
             where=args.overrides[0],
             hint="run its steps one by one; their recipes are in runs/align-*/recipe.yaml",
         )

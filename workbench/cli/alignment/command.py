@@ -30,14 +30,16 @@ def page(facts: dict[str, Any]) -> str:
     """The result for a person: how each model fared, and what to do next."""
     name = facts["name"]
     rows = [[row["model"], f"{row['quality']:.2f}", *_against(row)] for row in facts["models"]]
-    table = render.table(
-        ["model", "of 5 points", "wins", "ties", "losses", "against sft"], rows, right=(1, 2, 3, 4, 5)
-    )
+    table = render.table(["model", "points", "wins", "ties", "losses", "win rate"], rows, right=(1, 2, 3, 4, 5))
     total = sum(facts["seconds"].values())
-    session = facts["session"]
+    session, prompts = facts["session"], max(row["prompts"] for row in facts["models"])
     return (
-        f"{table}\n\n{total / 60:.1f} minutes. See the runs {name}-* in the Train tab; rank the three models "
-        f"yourself:\n  workbench, Rank tab, {session}\n  workbench rank leaderboard {session}"
+        f"\nOne answer of each model for {prompts:,} functions that none has seen, judged by the rule.\n"
+        f"Points are of 5; wins, ties and losses against {name}-sft, with which PPO and\n"
+        f"DPO began. In the win rate a tie is half a win.\n\n{table}\n\n"
+        f"{total / 60:.1f} minutes this time. The runs {name}-* are in the Train tab. To rank the three\n"
+        f"models yourself, or see how they were ranked:\n"
+        f"  workbench, Rank tab, {session}\n  workbench rank leaderboard {session}"
     )
 
 

@@ -148,6 +148,8 @@ class AlignmentPath:
                 status = attend(start(run))
                 if status.state != "finished":
                     raise failure(run, status)
+            else:
+                render.talk("  it is there already")
 
         self._step(step, words, work)
         return Run(paths.runs_dir() / name).final_path
