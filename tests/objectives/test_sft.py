@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from family_templates import OWN, tokenizer_of
-from transformers import LlamaConfig, LlamaForCausalLM
+from ranked_answers import WORDS, small_config
+from transformers import LlamaForCausalLM
 
 from workbench.data.records.encoding import encode_records
 from workbench.data.records.reading import Record
@@ -18,7 +19,6 @@ from workbench.objectives.sft import SupervisedFineTuning
 from workbench.recipe import Recipe
 
 LENGTH = 128
-WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
 def talks(count: int) -> list[dict[str, Any]]:
@@ -56,15 +56,7 @@ def objective_of(**data: Any) -> SupervisedFineTuning:
 
 def model_of() -> Any:
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(TOKENIZER),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-    )
-    return LlamaForCausalLM(config).eval()
+    return LlamaForCausalLM(small_config(TOKENIZER)).eval()
 
 
 def loss_of(objective: SupervisedFineTuning, model: Any, batches: list[Batch]) -> tuple[Any, int]:

@@ -48,18 +48,21 @@ def chat_tokenizer() -> Any:
     return tokenizer
 
 
+def small_config(tokenizer: Any, **changes: Any) -> LlamaConfig:
+    """Two layers of 32."""
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+    }
+    return LlamaConfig(**(sizes | changes))
+
+
 def scorer(tokenizer: Any, **changes: Any) -> Any:
-    """Two layers of 32 with one score."""
+    """A model of `small_config` with one score."""
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        id2label={0: "reward"},
-        **changes,
-    )
-    return LlamaForSequenceClassification(config).eval()
+    return LlamaForSequenceClassification(small_config(tokenizer, id2label={0: "reward"}, **changes)).eval()

@@ -15,8 +15,9 @@ import orjson
 import pytest
 import torch
 from family_templates import OWN, tokenizer_of
+from ranked_answers import small_config
 from tiny_run import curve, mapping, text_of
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from workbench import paths
 from workbench.objectives.preference import reference as reference_module
@@ -43,17 +44,8 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = tokenizer_of("smollm2", OWN["smollm2"])
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=192,
-        # Off in a run, whatever the model says.
-        attention_dropout=0.1,
-    )
+    # Dropout is off in a run, whatever the model says.
+    config = small_config(tokenizer, max_position_embeddings=192, attention_dropout=0.1)
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 

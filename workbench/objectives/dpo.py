@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from workbench.data.records import PreferenceStore, RowOrder
-from workbench.data.records.answers import prompt_text
 from workbench.data.tokenizer import load_tokenizer
 from workbench.errors import ModelError
 from workbench.models.fast_products import has_fast_products, use_fast_products
@@ -16,7 +15,6 @@ from workbench.models.fused_layers import fuse_layers, has_fused_layers
 from workbench.models.shared_prompt.support import share_prompts
 from workbench.objectives.base import Batch, LossOutput, Rows, Totals
 from workbench.objectives.beginning import Beginning
-from workbench.objectives.clm import CausalLanguageModeling
 from workbench.objectives.fused_head import can_fuse
 from workbench.objectives.preference.answer_logprobs import answer_logprobs
 from workbench.objectives.preference.dpo_losses import DPOOptions, PairLogprobs, dpo_loss
@@ -24,6 +22,7 @@ from workbench.objectives.preference.pair_rows import PairRows, RowForm
 from workbench.objectives.preference.pair_view import pair_views
 from workbench.objectives.preference.reference import Reference
 from workbench.objectives.preference.sequence_logprobs import SequenceLogprobs
+from workbench.objectives.sft import SupervisedFineTuning
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,11 +30,8 @@ if TYPE_CHECKING:
     from workbench.objectives.view import RowView
     from workbench.recipe import Recipe
 
-PROMPTS = 3
-"""Held-out questions that samples answer where the recipe names none."""
 
-
-class DirectPreferenceOptimization(CausalLanguageModeling):
+class DirectPreferenceOptimization(SupervisedFineTuning):
     """The loss of pairs of answers, one prompt with all its compared answers a row; a prompt's loss is the
     mean over its pairs, so that nine answers do not outweigh two."""
 
@@ -157,23 +153,10 @@ class DirectPreferenceOptimization(CausalLanguageModeling):
         """Each prompt once with its answers behind it, whichever way the model reads them."""
         return pair_views(batch, set(self.tokenizer.all_special_ids))
 
-    def default_prompts(self, store: Any) -> list[str]:
-        """The first prompts that are held out, where the user alone says them."""
-        found = dict.fromkeys(_question(record) for record in store.records)
-        return [question for question in found if question][:PROMPTS]
-
-    def sample(self, model: nn.Module, prompt: str) -> dict[str, Any]:
-        """What the model answers; not a continuation, so it begins a line."""
-        return {"prompt": f"{prompt}\n", **super().sample(model, prompt)}
-
-    def prompt_of(self, prompt: str) -> str:
-        """Through the chat template, as the records are, where there is one."""
-        return prompt_text(prompt, self.tokenizer)
-
-
-def _question(record: dict[str, Any]) -> str:
-    prompt = record["prompt"]
-    if isinstance(prompt, str):
-        return prompt
-    is_alone = len(prompt) == 1 and prompt[0]["role"] == "user"
-    return str(prompt[0]["content"]) if is_alone else ""
+    def question(self, record: dict[str, Any]) -> str:
+        """A record's prompt, where the user alone says it; else nothing."""
+        prompt = record["prompt"]
+        if isinstance(prompt, str):
+            return prompt
+        is_alone = len(prompt) == 1 and prompt[0]["role"] == "user"
+        return str(prompt[0]["content"]) if is_alone else ""

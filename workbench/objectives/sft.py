@@ -46,8 +46,15 @@ class SupervisedFineTuning(CausalLanguageModeling):
 
     def default_prompts(self, store: Any) -> list[str]:
         """The first questions that are held out."""
-        found = dict.fromkeys(_question(record) for record in store.records)
+        found = dict.fromkeys(self.question(record) for record in store.records)
         return [question for question in found if question][:PROMPTS]
+
+    def question(self, record: dict[str, Any]) -> str:
+        """What a record begins with, where that is the user alone; else nothing."""
+        if "messages" not in record:
+            return str(record["prompt"])
+        first = record["messages"][0]
+        return str(first["content"]) if first["role"] == "user" else ""
 
     def sample(self, model: nn.Module, prompt: str) -> dict[str, Any]:
         """What the model answers; not a continuation, so it begins a line."""
@@ -56,11 +63,3 @@ class SupervisedFineTuning(CausalLanguageModeling):
     def prompt_of(self, prompt: str) -> str:
         """Through the chat template, as the records are, where there is one."""
         return prompt_text(prompt, self.tokenizer)
-
-
-def _question(record: dict[str, Any]) -> str:
-    """What a conversation begins with, where that is the user alone."""
-    if "messages" not in record:
-        return str(record["prompt"])
-    first = record["messages"][0]
-    return str(first["content"]) if first["role"] == "user" else ""

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench.objectives.ppo.losses import mean_entropy, policy_loss, token_entropy, value_loss
+from workbench.objectives.ppo.losses import policy_loss, token_entropy, value_loss
+from workbench.objectives.reductions import masked_mean
 
 EXACT = 1e-12
 
@@ -100,7 +101,7 @@ def everything(rows: slice, pad: tuple[int, int] = (0, 0), count: int | None = N
     p = policy_loss(new, old, third, mask, denominator=count)
     v = value_loss(new, old, third, mask, denominator=count)
     found = (p.loss, p.approxkl, p.policykl, p.clipfrac, p.ratio, v.loss, v.clipfrac, v.error)
-    return [value.item() for value in (*found, mean_entropy(entropy, mask, count))]
+    return [value.item() for value in (*found, masked_mean(entropy, mask, count))]
 
 
 def test_padding_never_dilutes_a_mean() -> None:

@@ -70,7 +70,6 @@ def test_regular_expressions() -> None:
     completions = ["The answer is 42.", "42", "answer: none"]
     found: Reward = RegexReward(r"\d+")
     assert found([""] * 3, completions) == [1, 1, 0]
-    assert RegexReward(r"\d+", match=2, no_match=-1, whole=True)([""] * 3, completions) == [-1, 2, -1]
     with pytest.raises(RecipeError, match="at character 5") as raised:
         RegexReward("good(")
     assert raised.value.where == "good("

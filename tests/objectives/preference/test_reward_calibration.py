@@ -8,7 +8,7 @@ from dataclasses import astuple
 import pytest
 import torch
 
-from workbench.objectives.preference.calibration import calibration, untied_differences
+from workbench.objectives.preference.calibration import calibration
 
 
 def test_by_hand() -> None:
@@ -32,9 +32,3 @@ def test_a_model_whose_beliefs_are_true_is_calibrated() -> None:
     # One twice as sure as it should be is not.
     assert calibration(2 * torch.where(wins_first, differences, -differences)).expected_error > 0.05
     assert math.isnan(calibration(torch.zeros(0)).expected_error)
-
-
-def test_differences_of_untied_pairs() -> None:
-    rewards = torch.tensor([[3.0, 1.0, 0.5, math.nan]])
-    ranks, mask = torch.tensor([[1, 2, 2, 1]]), torch.tensor([[1, 1, 1, 0]])
-    assert untied_differences(rewards, ranks, mask).tolist() == [2.0, 2.5]

@@ -107,8 +107,3 @@ def token_entropy(logits: Tensor) -> Tensor:
     logprobs = torch.log_softmax(wide(logits), dim=-1)
     shares: Tensor = torch.special.entr(logprobs.exp())
     return shares.sum(-1)
-
-
-def mean_entropy(entropy: Tensor, mask: Tensor, denominator: Tensor | float | None = None) -> Tensor:
-    """The mean entropy of real tokens, from that of each token [B, T]."""
-    return masked_mean(entropy, mask, denominator)

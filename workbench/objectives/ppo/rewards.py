@@ -35,13 +35,10 @@ class Reward(Protocol):
 
 @dataclass(frozen=True)
 class RegexReward:
-    """`match` for a completion in which the pattern is found (`whole`: that it matches from end to end), else
-    `no_match`. The syntax is that of Python's `re`; flags go into the pattern, as in `(?is)`."""
+    """1 for a completion in which the pattern is found, else 0. The syntax is that of Python's `re`; flags go
+    into the pattern, as in `(?is)`."""
 
     pattern: str
-    match: float = 1.0
-    no_match: float = 0.0
-    whole: bool = False
     _compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -60,8 +57,7 @@ class RegexReward:
         self, prompts: Sequence[str], completions: Sequence[str], columns: Columns | None = None
     ) -> list[float]:
         """See `Reward`."""
-        find = self._compiled.fullmatch if self.whole else self._compiled.search
-        return [self.match if find(completion) else self.no_match for completion in completions]
+        return [float(self._compiled.search(completion) is not None) for completion in completions]
 
 
 class FunctionReward:

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workbench.objectives.preference.ranking_loss import wins
-from workbench.objectives.reductions import masked
-
 
 @dataclass(frozen=True)
 class CalibrationBin:
@@ -29,14 +26,6 @@ class Calibration:
 
     bins: list[CalibrationBin]
     expected_error: float
-
-
-@torch.no_grad()
-def untied_differences(rewards: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
-    """r_w − r_l of all untied pairs of a batch [N], in fp64 on the CPU; shapes as in `ranking_loss.py`."""
-    rewards = masked(rewards, mask)
-    found = (rewards.unsqueeze(2) - rewards.unsqueeze(1))[wins(ranks, mask)]
-    return found.double().cpu()
 
 
 def calibration(differences: Tensor, bins: int = 10) -> Calibration:

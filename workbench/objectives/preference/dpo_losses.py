@@ -127,7 +127,7 @@ def nll_term(chosen: SequenceLogprobs) -> Tensor:
     Each completion is averaged by itself, as in the paper; TRL averages over all tokens of a batch, which
     is the same for completions of equal length and else gives long ones more weight.
     """
-    return -wide(chosen.sums) / chosen.counts.clamp(min=1)
+    return -chosen.means
 
 
 def sigmoid_loss(difference: Tensor, beta: float, label_smoothing: float) -> Tensor:
