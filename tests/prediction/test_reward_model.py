@@ -11,7 +11,7 @@ import pytest
 import torch
 from ranked_answers import LENGTH, chat_tokenizer, rankings, scorer
 
-from workbench.errors import ModelError
+from workbench.errors import DataError, ModelError
 from workbench.models.adapt import adapt
 from workbench.models.purpose import Purpose
 from workbench.models.reward_head import is_reward_model, pad_with
@@ -89,12 +89,17 @@ def test_a_file_of_rankings_is_evaluated(tmp_path: Path, ask: Ask) -> None:
     folder = saved(tmp_path)
     tied = {"prompt": "a", "completions": ["b", "c"], "ranks": [1, 1]}
     file = written(tmp_path / "r.jsonl", [*rankings(6), tied])
-    (result,) = [
-        event for event in ask("evaluate_file", model=folder, file=file) if event["event"] == "result"
+    events = ask("evaluate_file", model=folder, file=file)
+    (result,) = [event for event in events if event["event"] == "result"]
+    assert [event["text"] for event in events if event["event"] == "note"] == [
+        "left out are records that prefer nothing: 1 with only ties"
     ]
     assert result["objective"] == "reward" and result["rows"] == 6
     assert {"eval_loss", "eval_accuracy", "eval_longer_accuracy"} <= set(result["metrics"])
     assert result["report"]["pairs"] and result["report"]["accuracy"] == result["metrics"]["eval_accuracy"]
+    file = written(tmp_path / "none.jsonl", [tied] * 3)
+    with pytest.raises(DataError, match="no records: 3 with only ties"):
+        ask("evaluate_file", model=folder, file=file)
 
 
 def test_scores_do_not_depend_on_what_is_scored_beside() -> None:

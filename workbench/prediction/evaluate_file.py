@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.data.records import CHECKS, ExampleStore, PreferenceStore, RecordSource, encode_records
 from workbench.data.records.preference_encoding import encode_preferences
 from workbench.data.records.preferences import Uninformative
+from workbench.data.records.side import by_reason, nothing_in
 from workbench.data.ticker import TOKENISING, Ticker
 from workbench.errors import DataError, ModelError
 from workbench.objectives import OBJECTIVES
@@ -45,7 +47,7 @@ def evaluate_file(request: dict[str, Any], events: Events) -> None:
             "workbench eval RUN data.eval_sources=[FILE]",
         )
     labels = opened.purpose.labels
-    records = read_labelled(request["file"], kind, request["columns"], labels, events)
+    records, places = read_labelled(request["file"], kind, request["columns"], labels, events)
     recipe = Recipe.model_validate(
         {
             "model": {"model_name_or_path": opened.name},
@@ -57,15 +59,15 @@ def evaluate_file(request: dict[str, Any], events: Events) -> None:
     set_threads(recipe)
     accelerator = make_accelerator(recipe)
     objective = OBJECTIVES[kind](recipe, opened.tokenizer)
-    store = _encoded(records, opened, kind, request["file"])
+    store = _encoded(records, places, opened, kind, request["file"])
     evaluator = evaluator_of(
         recipe, objective, objective.rows(store, opened.max_length, training=False), accelerator
     )
     assert evaluator is not None, "a file without records has been refused"
     evaluator.on_batch = events.progress
     if isinstance(store, PreferenceStore) and store.too_long + store.unanswered:
-        text = f"{store.too_long:,} answers are longer than {opened.max_length} tokens and left out, with "
-        text += f"{store.unanswered:,} prompts; --max-length changes that"
+        text = f"left out are {store.too_long:,} answers of more than {opened.max_length:,} tokens, which "
+        text += f"--max-length changes, and {store.unanswered:,} prompts without two that are ranked apart"
         events.send("note", text=text)
     if store.truncated:
         text = f"{store.truncated:,} records are cut to {opened.max_length} tokens; --max-length changes that"
@@ -85,12 +87,12 @@ def evaluate_file(request: dict[str, Any], events: Events) -> None:
 
 
 def _encoded(
-    records: list[dict[str, Any]], opened: Opened, kind: str, file: str
+    records: list[dict[str, Any]], places: list[str], opened: Opened, kind: str, file: str
 ) -> ExampleStore | PreferenceStore:
     if kind != "reward":
         return encode_records(records, opened.tokenizer, kind, opened.max_length, opened.purpose.labels)
     ticker = Ticker(lambda *_: None, TOKENISING)
-    store = encode_preferences(records, opened.tokenizer, opened.max_length, "eval", ticker)
+    store = encode_preferences(records, opened.tokenizer, opened.max_length, "eval", ticker, places)
     if not len(store):
         raise DataError(
             f"no prompt has two answers of at most {opened.max_length:,} tokens that were ranked apart",
@@ -106,27 +108,31 @@ def read_labelled(
     columns: list[str] | dict[str, str] | None,
     labels: Sequence[str],
     events: Events,
-) -> list[dict[str, Any]]:
-    """The records of a file, checked, their labels among those of the model."""
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The records of a file, checked, their labels among those of the model; and the place of each."""
     named: Any = {"kind": "tagging"} if kind == "tagging" else {}
     source = RecordSource.find(SourceSpec(path=file, columns=columns, **named))
-    known, found = set(labels), []
+    known, found, places, uninformative = set(labels), [], [], Counter[str]()
     for record in source.records():
         missing = [name for name in NEEDED[kind] if name not in record.values]
         if missing:
             raise missing_column(missing[0], list(record.values), record.where)
         try:
             checked = CHECKS[kind](record)
-        except Uninformative:
+        except Uninformative as error:
+            uninformative[error.reason] += 1
             continue
         for label in checked["tags"] if kind == "tagging" else [checked.get("label")] if labels else []:
             if label not in known:
                 raise _unknown_label(str(label), labels, record.where)
         found.append(checked)
+        places.append(record.where)
         events.progress("reading", len(found))
     if not found:
-        raise DataError("the file holds no records", where=file)
-    return found
+        raise nothing_in(file, 0, uninformative)
+    if uninformative:
+        events.send("note", text=f"left out are records that prefer nothing: {by_reason(uninformative)}")
+    return found, places
 
 
 def _unknown_label(label: str, labels: Sequence[str], where: str) -> DataError:

@@ -30,7 +30,8 @@ def page(facts: dict[str, Any]) -> str:
     """The result for a person: how each model fared, and what to do next."""
     name = facts["name"]
     rows = [[row["model"], f"{row['quality']:.2f}", *_against(row)] for row in facts["models"]]
-    table = render.table(["model", "points", "wins", "ties", "losses", "win rate"], rows, right=(1, 2, 3, 4, 5))
+    headers = ["model", "points", "wins", "ties", "losses", "win rate"]
+    table = render.table(headers, rows, right=(1, 2, 3, 4, 5))
     total = sum(facts["seconds"].values())
     session, prompts = facts["session"], max(row["prompts"] for row in facts["models"])
     return (

@@ -83,6 +83,7 @@ def _ranking(record: Record, *, labelled: bool) -> Checked:
         raise DataError(
             f"column “completions” holds {held(record, 'completions')}, not a list of answers",
             where=record.where,
+            hint="a record has a prompt with its completions, or with a chosen and a rejected answer",
         )
     if labelled and len(values) < 2:
         raise Uninformative("there is only one answer", "only one answer", where=record.where)

@@ -101,7 +101,7 @@ def _read(source: RecordSource, number: int, objective: str, side: SideRecords, 
         size += own
         ticker.add(own)
     if len(side) == begun:
-        raise _nothing_in(source.spec.path, blank, uninformative)
+        raise nothing_in(source.spec.path, blank, uninformative)
     side.sources += [number] * (len(side) - begun)
     side.blank += blank
     side.uninformative += uninformative
@@ -113,9 +113,15 @@ def _read(source: RecordSource, number: int, objective: str, side: SideRecords, 
     side.told.append(told)
 
 
-def _nothing_in(path: str, blank: int, uninformative: Counter[str]) -> DataError:
-    counts = [f"{count:,} with {reason}" for reason, count in uninformative.most_common()]
-    counts = [*([f"only {blank:,} blank ones"] if blank else []), *counts]
+def by_reason(uninformative: Counter[str]) -> str:
+    """How many records tell no answer from another, in words."""
+    return ", ".join(f"{count:,} with {reason}" for reason, count in uninformative.most_common())
+
+
+def nothing_in(path: str, blank: int, uninformative: Counter[str]) -> DataError:
+    """The error for a file without a record to learn from, or to judge by."""
+    counts = [f"only {blank:,} blank ones"] if blank else []
+    counts += [by_reason(uninformative)] if uninformative else []
     return DataError(
         f"the source holds no records: {', '.join(counts) or 'none at all'}",
         where=path,
