@@ -69,6 +69,9 @@ async def test_a_session_is_begun_by_keys_and_checked_as_it_is_typed(
         await pilot.press("k", "k", "space")
         await until(pilot, lambda: "2 answers to each, 10 in all" in text_of(app))
         assert "ctrl+j begins it" in text_of(app)
+        # What was searched for is in sight when the search is left.
+        await pilot.press("slash", *"order.seed", "enter", "escape")
+        await until(pilot, lambda: "answers" in text_of(app) and "▸  seed" in text_of(app))
         await pilot.press("ctrl+j")
         await until(pilot, lambda: made)
     backstage.close()
