@@ -147,7 +147,6 @@ async def labels_picture(model: Path, line: str) -> str:
     """A conversation in the label inspector, the cursor on the first token that is learned."""
     from workbench.tui.app import WorkbenchApp
     from workbench.tui.data.labels_pane import LabelsPane
-    from workbench.tui.tabs.data import DataTab
     from workbench.tui.widgets.token_flow import TokenFlow
 
     Path("talk.jsonl").write_text(f"{line}\n")
@@ -157,7 +156,7 @@ async def labels_picture(model: Path, line: str) -> str:
     app = WorkbenchApp()
     async with app.run_test(size=LABELS_SIZE) as pilot:
         await pilot.press("2")
-        while not (app.query(DataTab) and app.query_one(DataTab).query(LabelsPane)):
+        while not app.query(LabelsPane):
             await pilot.pause(0.05)
         await pilot.press("o", *"talk.yaml", "enter", "i")
         pane = app.query_one(LabelsPane)

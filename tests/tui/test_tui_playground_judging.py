@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -21,8 +21,10 @@ class Judge(ScriptedModel):
     def __init__(self) -> None:
         super().__init__(lambda request, index: "nothing")
         self.asked: list[tuple[Any, list[str]]] = []
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def score(self, prompt: Any, completions: Sequence[str]) -> list[float]:
+        self.meanwhile()
         self.asked.append((prompt, list(completions)))
         if any("too long" in text for text in completions):
             raise ServerError("answer 1 is too long", where="judge")
@@ -54,6 +56,18 @@ async def test_answers_are_scored_and_the_next_ones_without_asking_again() -> No
         await playing.until(lambda: len(judge.asked) == 2)
         await playing.until_shown("score +0.80")
         assert [message["content"] for message in judge.asked[1][0]] == ["Why?", "answer 1", "And then?"]
+
+
+async def test_scores_that_come_late_do_not_stand_beside_other_answers() -> None:
+    judge = Judge()
+    async with play({"smol": ScriptedModel(["the first"]), "judge": judge}) as playing:
+        await playing.send("Why?")
+        await playing.done()
+        (chain,) = playing.tab.column.chains.values()
+        judge.meanwhile = lambda: setattr(chain, "text", "asked again, by the same number")
+        playing.tab._judge("judge")
+        await playing.until(lambda: bool(judge.asked) and not playing.tab.working)
+        assert not playing.tab.column.scores
 
 
 async def test_a_refusal_is_shown_and_a_model_that_scores_nothing_is_told_of() -> None:

@@ -181,7 +181,8 @@ def _report(report: dict[str, Any]) -> str:
     from workbench.cli import render
     from workbench.tui.train.reward_report import report_lines
 
-    lines = ["".join(text for text, _ in line) for line in report_lines(report, "unicode")]
+    symbols = "braille" if render.has_unicode() else "ascii"
+    lines = ["".join(text for text, _ in line) for line in report_lines(report, symbols)]
     return render.literal("\n".join(lines), keep_lines=True)
 
 

@@ -85,8 +85,9 @@ class Judging(Documents):
         def take(found: list[tuple[ToJudge, Sequence[float]]]) -> None:
             self.judge = name
             for one, scores in found:
-                # What was asked meanwhile has other answers.
-                if all(one.column.chains.get(number) is not None for number in one.answers):
+                # What was asked meanwhile has other answers, by the same numbers.
+                chains = one.column.chains
+                if all(n in chains and chains[n].text == text for n, text in one.answers.items()):
                     one.column.scores = dict(zip(one.answers, scores, strict=True))
                     one.column.revision += 1
             self.work_on("")
