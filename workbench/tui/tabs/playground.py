@@ -83,7 +83,9 @@ class PlaygroundTab(Remembering):
 
     @property
     def panes(self) -> list[ColumnPane]:
-        return list(self.query_one("#columns").query_children(ColumnPane))
+        # There are none yet while the tab is made, and none any more while it goes.
+        body = self.query("#columns")
+        return list(body.first().query_children(ColumnPane)) if body else []
 
     @property
     def editor(self) -> PromptEditor:
