@@ -7,7 +7,6 @@ SmolLM and their like. Every other layer, and every call that asks for something
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -178,10 +177,11 @@ class _FusedLayer:
                 can = self.packed.read(attention_mask, others.get("position_ids"))
                 documents = self.packed.documents
             if can:
-                cos, sin = position_embeddings
-                compute = partial(
-                    layer, cos=cos, sin=sin, weights=self._weights(), shape=self.shape, documents=documents
-                )
+                given = (*position_embeddings, self._weights(), self.shape, documents)
+
+                def compute(hidden: Tensor) -> Tensor:
+                    return layer(hidden, *given)
+
                 if self.module.training and getattr(self.module, "gradient_checkpointing", False):
                     # transformers does so in the forward of the class, which this one stands in for.
                     return self.module._gradient_checkpointing_func(compute, hidden_states)
