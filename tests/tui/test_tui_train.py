@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -327,6 +328,30 @@ async def test_unreadable_home_is_one_notification(
         await until(pilot, lambda: "where:" in text_of(app))
         assert "permission denied" in text_of(app) and "/some/home/runs" in text_of(app)
         assert len(app._notifications) == 1
+
+
+async def test_a_finished_run_has_no_metrics_once_they_were_looked_for(
+    make_run: Any, until: Any, text_of: Any, train_tab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run("bare")
+    make_run("full", steps=3)
+    read = polling.SeriesReader.read
+    held = threading.Event()
+
+    def late(*args: Any) -> Any:
+        return read(*args) if held.is_set() else ([], (), False)
+
+    monkeypatch.setattr(polling.SeriesReader, "read", late)
+    app = WorkbenchApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "full" in text_of(app) and train_tab(app).selected == "full")
+        await pilot.press("j")
+        assert "bare: finished" not in text_of(app)
+        held.set()
+        await until(pilot, lambda: "It logged no metrics of these names" in text_of(app))
+        await pilot.press("k")
+        await until(pilot, lambda: train_tab(app).grid.charts[0].series_keys)
+        assert "It logged no metrics" not in text_of(app)
 
 
 async def test_damaged_files(make_run: Any, until: Any, text_of: Any, train_tab: Any) -> None:

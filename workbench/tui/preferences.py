@@ -69,6 +69,8 @@ def _split(keys: str) -> set[str]:
 
 def remember(app: WorkbenchApp) -> None:
     """Show what was wrong in the settings, and from now on save every change of them."""
+    if not app.is_running:
+        return  # It was closed before its first screen stood.
     for problem in app.problems:
         notify_error(app, problem)
 

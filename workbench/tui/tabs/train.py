@@ -68,6 +68,7 @@ class TrainTab(ViewActions):
         super().__init__(id=id)
         self._poller = Poller(self.post_message)
         self._watch = Watch()
+        self._points_read = -1
         self._wanted_run = ""
         self._working = ""
         self._looks: tuple[object, ...] = ()
@@ -141,6 +142,9 @@ class TrainTab(ViewActions):
         if self.whole and message.serial == self._watch.serial:
             self.known_metrics = tuple(dict.fromkeys([*self.known_metrics, *message.names]))
             self.grid.take(message.points)
+            if self._points_read != message.serial:
+                self._points_read = message.serial
+                self._note_words()
             self.refresh_keys()
 
     @on(PaneRead)
@@ -195,11 +199,15 @@ class TrainTab(ViewActions):
         self.grid.metrics = self.chosen_metrics or metrics_for(objectives)
         self.grid.drawn = drawn
         self.table.show(self.shown, self.marks(drawn))
-        if self._read_once:
-            self.grid.words = words_for(self.row, bool(self.rows), self.symbols)
         self._note_counts()
         self._aim()
+        self._note_words()
         self.refresh_keys()
+
+    def _note_words(self) -> None:
+        if self._read_once:
+            were_read = self._points_read == self._watch.serial
+            self.grid.words = words_for(self.row, bool(self.rows), self.symbols, were_read=were_read)
 
     def _note_counts(self) -> None:
         running = sum(row.active for row in self.rows)

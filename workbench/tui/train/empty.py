@@ -15,10 +15,12 @@ of this machine's Python in a few minutes, on any CPU, with no download.
 ? shows every key."""
 
 
-def words_for(row: Row | None, any_runs: bool, symbols: str) -> str:
-    """Why there is no curve of this run."""
+def words_for(row: Row | None, any_runs: bool, symbols: str, *, were_read: bool) -> str:
+    """Why there is no curve of this run; none for a finished one before its metrics `were_read`."""
     if row is None:
         return "No run matches the filter. esc clears it." if any_runs else NO_RUNS
+    if row.state == "finished" and not were_read:
+        return ""
     lines = [f"{reveal_control(row.name)}: {row.state}"]
     if row.status.message:
         lines.append(reveal_control(row.status.message))

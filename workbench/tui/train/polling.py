@@ -219,11 +219,12 @@ class SeriesReader:
         self._serial = -1
         self._names: tuple[str, ...] = ()
         self._due = 0.0
+        self._answered = False
 
     def read(self, watch: Watch, rows: dict[str, Row]) -> tuple[list[Points], tuple[str, ...], bool]:
         """The points not sent yet, the names of all metrics, and whether there is more to read."""
         if watch.serial != self._serial:
-            self._serial, self._sent, self._due = watch.serial, {}, 0.0
+            self._serial, self._sent, self._due, self._answered = watch.serial, {}, 0.0, False
         behind = False
         tails = {name: self._tail(rows[name].run) for name in watch.drawn if name in rows}
         for tail in tails.values():
@@ -239,10 +240,12 @@ class SeriesReader:
             for metric in watch.metrics
             if (new := self._new(run, metric, tail, watch.axis)) is not None
         ]
-        if names != self._names:
-            # A metric seen for the first time is news even before anything of it is drawn.
+        if names != self._names or not (self._answered or behind):
+            # A metric seen for the first time is news even before anything of it is drawn; and so is that
+            # there is nothing.
             self._names = names
             points = points or [_nothing()]
+        self._answered |= not behind
         return points, names, behind
 
     def _tail(self, run: Run) -> MetricsTail:
