@@ -43,6 +43,17 @@ def special_tokens(tokenizer: Any) -> dict[str, int]:
     return found
 
 
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """All tokens that end an answer: those that the model's generation, its configuration and the tokenizer
+    name, and what the chat template writes behind one, for a model that learnt it may still name the end of
+    a text alone."""
+    places = (getattr(model, "generation_config", None), model.config, tokenizer)
+    ends: set[int] = set(ends_of_turn(tokenizer).values())
+    for value in (getattr(place, "eos_token_id", None) for place in places):
+        ends |= set(value) if isinstance(value, list | tuple) else {value} if value is not None else set()
+    return frozenset(int(end) for end in ends)
+
+
 def ends_of_turn(tokenizer: Any) -> dict[str, int]:
     """The special tokens, by their text, that the template writes right behind what the assistant says."""
     if template_of(tokenizer) is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workbench.data.tokenizer import load_tokenizer
-from workbench.data.turn_ends import ends_of_turn
+from workbench.data.turn_ends import end_tokens
 from workbench.errors import ModelError
 from workbench.inference.loading.adapters import Adapter, apply, brought_by, outputs_of, read_adapter
 from workbench.inference.loading.context import context_of
@@ -90,7 +90,7 @@ def load_for_inference(
         notes=(reason, *(f"with the {part.kind} adapter in {part.folder}" for part in adapters)),
         max_length=min(longest, pooling.max_length or longest),
         chat_template=_chat_template(tokenizer),
-        eos=_ends(model, tokenizer),
+        eos=end_tokens(model, tokenizer),
         generation=_generation(model),
         adapters=tuple(str(part.folder) for part in adapters),
         prefix=prefix,
@@ -157,13 +157,3 @@ def _generation(model: Any) -> dict[str, Any]:
     config = getattr(model, "generation_config", None)
     found = {name: getattr(config, name, None) for name in SAMPLING}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    """All tokens that end an answer: those that the files name, and what the chat template writes behind one,
-    for a model that learnt it may still name the end of a text alone."""
-    places = (getattr(model, "generation_config", None), model.config, tokenizer)
-    tokens: set[int] = set()
-    for value in (getattr(place, "eos_token_id", None) for place in places):
-        tokens |= set(value) if isinstance(value, list) else {value} if value is not None else set()
-    return frozenset(tokens | set(ends_of_turn(tokenizer).values()))

@@ -104,15 +104,6 @@ def without_dropout(model: Any) -> Any:
     return model
 
 
-def ends_of(model: Any, tokenizer: Any) -> frozenset[int]:
-    """All tokens that end an answer: those of the model's generation, its configuration and the tokenizer."""
-    places = (getattr(model, "generation_config", None), model.config, tokenizer)
-    ends: set[int] = set()
-    for value in (getattr(place, "eos_token_id", None) for place in places):
-        ends |= set(value) if isinstance(value, list | tuple) else {value} if value is not None else set()
-    return frozenset(int(end) for end in ends)
-
-
 def fingerprint(recipe: Recipe) -> str:
     """Stands for the models beside the policy that are in folders: with others a run cannot go on exactly."""
     told: list[Any] = []

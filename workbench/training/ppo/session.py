@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from workbench.data.artifact import key_of
 from workbench.data.records import ExampleStore, TaskRows
+from workbench.data.turn_ends import end_tokens
 from workbench.errors import RecipeError
 from workbench.models.context import context_of
 from workbench.objectives import OBJECTIVES
@@ -16,7 +17,7 @@ from workbench.training.ppo import announce, saving
 from workbench.training.ppo.answers import Manner
 from workbench.training.ppo.held_out import HeldOut
 from workbench.training.ppo.learner import Learner, Models
-from workbench.training.ppo.models import ends_of, fingerprint, models_of
+from workbench.training.ppo.models import fingerprint, models_of
 from workbench.training.ppo.rewarding import Rewarder
 from workbench.training.ppo.roller import Roller
 from workbench.training.ppo.rollout_log import RolloutLog
@@ -61,7 +62,7 @@ def set_up(
     )
     if recipe.training.gradient_checkpointing:
         _checkpoint_activations(models)
-    ends = ends_of(models.policy, prepared.tokenizer)
+    ends = end_tokens(models.policy, prepared.tokenizer)
     if not ends and recipe.ppo.missing_eos_penalty:
         raise RecipeError(
             "the model has no token that ends an answer, so every answer would pay for a missing end",
