@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from workbench.data.turn_ends import end_tokens
+from workbench.data.turn_ends import ends_of_model
 from workbench.training.ppo.answers import Manner
 from workbench.training.ppo.cached_writer import CachedWriter
 from workbench.training.ppo.drawing import uniforms
@@ -110,7 +110,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    manner = Manner(args.length, end_tokens(model, tokenizer), 1.0, args.rows)
+    manner = Manner(args.length, ends_of_model(model, tokenizer), 1.0, args.rows)
     positions = args.length + 256
     native = NativeWriter(model, manner, positions, torch.bfloat16 if args.bf16 else torch.float32)
     cached = CachedWriter(model, manner, args.bf16, "")

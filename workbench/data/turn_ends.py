@@ -43,15 +43,21 @@ def special_tokens(tokenizer: Any) -> dict[str, int]:
     return found
 
 
-def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """All tokens that end an answer: those that the model's generation, its configuration and the tokenizer
-    name, and what the chat template writes behind one, for a model that learnt it may still name the end of
-    a text alone."""
-    places = (getattr(model, "generation_config", None), model.config, tokenizer)
-    ends: set[int] = set(ends_of_turn(tokenizer).values())
-    for value in (getattr(place, "eos_token_id", None) for place in places):
-        ends |= set(value) if isinstance(value, list | tuple) else {value} if value is not None else set()
-    return frozenset(int(end) for end in ends)
+def end_tokens(tokenizer: Any, configs: Sequence[Any]) -> list[int]:
+    """Every token that ends an answer: those that the model's configurations (None for one that it has not)
+    and the tokenizer name, then what the chat template writes behind an answer, for a model that learnt it
+    may still name the end of a text alone."""
+    found: dict[int, None] = {}
+    for place in (*configs, tokenizer):
+        value = getattr(place, "eos_token_id", None)
+        for token in value if isinstance(value, list | tuple) else [] if value is None else [value]:
+            found[int(token)] = None
+    return list(found | dict.fromkeys(ends_of_turn(tokenizer).values()))
+
+
+def ends_of_model(model: Any, tokenizer: Any) -> frozenset[int]:
+    """`end_tokens` of a model that is loaded."""
+    return frozenset(end_tokens(tokenizer, (getattr(model, "generation_config", None), model.config)))
 
 
 def ends_of_turn(tokenizer: Any) -> dict[str, int]:

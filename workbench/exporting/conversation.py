@@ -1,9 +1,8 @@
-"""What else a chat template does, found by rendering conversations with it: how a text begins, which tokens
-end one."""
+"""What else a chat template does, found by rendering conversations with it: how a text begins, whether
+another one writes the same."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from workbench.data.turn_ends import (
@@ -12,7 +11,6 @@ from workbench.data.turn_ends import (
     USER,
     Message,
     end_text,
-    ends_of_turn,
     rendered,
     special_tokens,
 )
@@ -59,16 +57,3 @@ def does_the_same(tokenizer: Any, template: str, other: str) -> bool:
     ]
     taken = [(one, two) for one, two in pairs if one is not None]
     return bool(taken) and all(one == two for one, two in taken)
-
-
-def end_tokens(tokenizer: Any, configs: Sequence[Any]) -> list[int]:
-    """Every token that ends an answer: those that the tokenizer and configurations name, then what the
-    template puts behind one."""
-    found: dict[int, None] = {}
-    for place in (*configs, tokenizer):
-        value = getattr(place, "eos_token_id", None)
-        for token in value if isinstance(value, list) else [] if value is None else [value]:
-            found[int(token)] = None
-    for token in ends_of_turn(tokenizer).values():
-        found[token] = None
-    return list(found)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.data import turn_ends
-from workbench.exporting import conversation
 from workbench.exporting.go_templates import go_template
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def write_modelfile(folder: Path, file: str, plan: Plan) -> list[str]:
 
 def _stops(plan: Plan) -> list[str]:
     """The texts of all tokens that end an answer, and what ends one without being a token."""
-    ends = conversation.end_tokens(plan.tokenizer, plan.configs())
+    ends = turn_ends.end_tokens(plan.tokenizer, plan.configs())
     text = turn_ends.end_text(plan.tokenizer)
     return [*(str(plan.tokenizer.convert_ids_to_tokens(token)) for token in ends), *([text] if text else [])]
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from gguf import GGML_QUANT_VERSION, GGUFWriter, LlamaFileType, RopeScalingType, size_label
 
 from workbench.data import turn_ends
-from workbench.exporting import conversation
 from workbench.exporting.llama_cpp.architectures import heads_of
 from workbench.exporting.llama_cpp.template import portable_template
 
@@ -89,14 +88,14 @@ def add_tokenizer(
         "pad": writer.add_pad_token_id,
         "mask": writer.add_mask_token_id,
     }
-    ends = conversation.end_tokens(tokenizer, configs)
+    ends = turn_ends.end_tokens(tokenizer, configs)
     for role, add in roles.items():
         token = getattr(tokenizer, f"{role}_token_id", None)
         if role == "eos" and token is None and ends:
             token = ends[0]
         if token is not None:
             add(int(token))
-    turns = [token for token in turn_ends.ends_of_turn(tokenizer).values()]
+    turns = list(turn_ends.ends_of_turn(tokenizer).values())
     if turns:
         writer.add_eot_token_id(turns[0])
     if template := portable_template(tokenizer):

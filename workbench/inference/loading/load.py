@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workbench.data.tokenizer import load_tokenizer
-from workbench.data.turn_ends import end_tokens
+from workbench.data.turn_ends import ends_of_model
 from workbench.errors import ModelError
 from workbench.inference.loading.adapters import Adapter, apply, brought_by, outputs_of, read_adapter
 from workbench.inference.loading.context import context_of
@@ -90,7 +90,7 @@ def load_for_inference(
         notes=(reason, *(f"with the {part.kind} adapter in {part.folder}" for part in adapters)),
         max_length=min(longest, pooling.max_length or longest),
         chat_template=_chat_template(tokenizer),
-        eos=end_tokens(model, tokenizer),
+        eos=ends_of_model(model, tokenizer),
         generation=_generation(model),
         adapters=tuple(str(part.folder) for part in adapters),
         prefix=prefix,

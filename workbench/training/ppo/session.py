@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from workbench.data.artifact import key_of
 from workbench.data.records import ExampleStore, TaskRows
-from workbench.data.turn_ends import end_tokens
+from workbench.data.turn_ends import ends_of_model
 from workbench.errors import RecipeError
 from workbench.models.context import context_of
 from workbench.objectives import OBJECTIVES
@@ -62,7 +62,7 @@ def set_up(
     )
     if recipe.training.gradient_checkpointing:
         _checkpoint_activations(models)
-    ends = end_tokens(models.policy, prepared.tokenizer)
+    ends = ends_of_model(models.policy, prepared.tokenizer)
     if not ends and recipe.ppo.missing_eos_penalty:
         raise RecipeError(
             "the model has no token that ends an answer, so every answer would pay for a missing end",
