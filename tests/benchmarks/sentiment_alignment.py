@@ -173,6 +173,7 @@ def align(path: Seed) -> dict[str, Path]:
         "sft-chosen", "sft", start, *rest,
         f"data.sources=[{write(home / 'chosen.jsonl', chosen)}]", "training.num_train_epochs=2",
         "training.per_device_train_batch_size=32", "training.learning_rate=5e-4", "data.eval_fraction=0.05",
+        "training.load_best_model_at_end=false",  # by loss it would be one of the first steps
     )  # fmt: skip
     ranked = (f"data.sources=[{preferences}]", "training.per_device_train_batch_size=16")
     reward = path.train(
