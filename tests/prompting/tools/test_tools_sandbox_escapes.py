@@ -185,13 +185,16 @@ class Watch(threading.Thread):
         self.memory = 0
         self.processes = 0
         self._over = threading.Event()
+        # A child that has not become another program yet shows the whole of this one's memory as its own.
+        self._own = psutil.Process().cmdline()
 
     def run(self) -> None:
         while not self._over.wait(0.03):
             sizes = []
             for process in children(recursive=True):
                 with contextlib.suppress(psutil.Error):
-                    sizes.append(process.memory_info().rss)
+                    if process.cmdline() != self._own:
+                        sizes.append(process.memory_info().rss)
             self.memory = max(self.memory, sum(sizes))
             self.processes = max(self.processes, len(sizes))
 
