@@ -139,10 +139,10 @@ async def test_a_run_on_what_was_ranked(
         await until(pilot, lambda: "there is no preset “no-such”" in text_of(rank_app))
         await pilot.press("t", "j", "enter")
         await until(pilot, lambda: isinstance(rank_app.screen, NewRunScreen))
-        await until(pilot, lambda: "data.sources" in text_of(rank_app))
         (path,) = (folder.parent.parent / "rankings").iterdir()
+        await until(pilot, lambda: path.name in text_of(rank_app).replace("\n", ""))
         records = [json.loads(line) for line in path.read_text().splitlines()]
-        assert len(records) == 12 and path.name in text_of(rank_app).replace("\n", "")
+        assert len(records) == 12
         assert {record["annotator"] for record in records} == {"eve", "bob"}
 
 
