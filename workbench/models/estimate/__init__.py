@@ -110,7 +110,8 @@ def estimate(recipe: Recipe, *, labels: int = 2) -> Estimate:
     checkpointing = training.gradient_checkpointing and shape.family != "xlnet"
     operations = flops(shape, parts, load, tuning=tuning.method, checkpointing=checkpointing)
     reckoned = partial(memory, shape, parts, parameters, load, training, frozen=tuning.method == "frozen")
-    cache, others = key_value_cache(shape), dict[str, int]()
+    cache = key_value_cache(shape)
+    others: dict[str, int] = {}
     if recipe.objective.name == "ppo":
         others = beside_policy(recipe, parameters, cache)
         notes = (*notes, note(others))

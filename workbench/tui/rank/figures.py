@@ -73,15 +73,18 @@ def _person(name: str, made: Sequence[Judgement]) -> Person:
 def agreement_lines(figures: Figures) -> list[Line]:
     """How far annotators agree with each other and with themselves, which side wins, how long it takes."""
     between = figures.between
+    shared = f"{between.items:,} set{'' if between.items == 1 else 's'} of answers"
+    # The bootstrap of a single set has no width: it would look certain.
+    ranks, pairs = (between.ranks, between.pairs) if between.items > 1 else (None, None)
+    too_few = "one set is too few to say" if between.items else "nobody judged the same answers yet"
     lines: list[Line] = [
         plain("Agreement between annotators", "title"),
         plain(
-            f"{figures.judgements:,} judgements by {len(figures.people)}; {between.items:,} sets of answers "
-            "were judged by two or more",
+            f"{figures.judgements:,} judgements by {len(figures.people)}; {shared} judged by two or more",
             "dim",
         ),
-        _named("Krippendorff's α of ranks", between.ranks, "nobody judged the same answers yet"),
-        _named("Krippendorff's α of pairs", between.pairs, "nobody judged the same answers yet"),
+        _named("Krippendorff's α of ranks", ranks, too_few),
+        _named("Krippendorff's α of pairs", pairs, too_few),
         plain("1 is full agreement, 0 what chance gives; in brackets 95 % of the bootstrap", "dim"),
         (),
         plain("Agreement with oneself, on what came again with its sides swapped", "title"),
