@@ -77,6 +77,62 @@ class Place:
         return cls(
             rank, size, local, device=device, axes=dict(axes or {}), coordinates=dict(coordinates or {})
         )
+
+
+class RankWriter:
+    """One rank's side: `step` after every optimiser step, `phase` when it turns to something else.
+
+    Nothing here raises once the writer is made, and a full disk is said once on standard error: telemetry
+    must not end a run.
+    """
+
+    def __init__(self, run: Path, place: Place) -> None:
+        """Make the folder and say that the rank is there. Rank 0 takes out what a larger run left.
+
+        Raises `StorageError`.
+        """
+        self.place = place
+        self.path = run / FOLDER / _name(place.rank)
+        self._phase, self._step, self._tokens = "preparing", 0, 0
+        self._memory: tuple[int | None, int | None, int | None] = (None, None, None)
+        self._steps: deque[tuple[int, float, float | None, int]] = deque(maxlen=STEPS_KEPT)
+        self._lock = threading.Lock()
+        self._written, self._unwritten, self._complained = 0.0, 0, False
+        self._over = threading.Event()
+        try:
+            self.path.parent.mkdir(exist_ok=True)
+            if place.rank == 0:
+                _drop_others(self.path.parent, place.world_size)
+        except OSError as error:
+            raise storage_error(error, self.path.parent) from None
+        self._write()
+        self._beating = threading.Thread(target=self._beat, name="rank heartbeat", daemon=True)
+        self._beating.start()
+
+    def phase(self, phase: str) -> None:
+        """What the rank turns to, one of `PHASES`; costs nothing, the next write carries it."""
+        self._phase = phase
+
+    def step(
+        self,
+        step: int,
+        *,
+        seconds: float,
+        busy_seconds: float | None = None,
+        tokens: int = 0,
+        memory: int | None = None,
+        peak_memory: int | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
+        """Account for one optimiser step of this rank; times in seconds, memory in bytes.
+
+        `memory` is what the device's allocator holds (on a CPU, the resident memory of the process),
+        `peak_memory` the most it held, `memory_limit` what the device or the host has.
+        """
+        with self._lock:
+            self._step = step
+            self._tokens += tokens
+            self._steps.append((step, seconds, busy_seconds, tokens))
             if memory is not None:
                 self._memory = (memory, peak_memory, memory_limit)
             self._unwritten += 1
