@@ -68,6 +68,9 @@ COMMON_KEYS = (
 )
 """Keys of the model section that give the shape of any family."""
 
+EXTENSION_KEYS = ("rope_scaling", "rope_factor")
+"""Keys that stretch rotary positions."""
+
 _ENCODER_TASKS: tuple[ObjectiveName, ...] = ("classification", "regression", "tagging", "span_extraction")
 
 FAMILIES: dict[str, Family] = {
@@ -80,7 +83,7 @@ FAMILIES: dict[str, Family] = {
             "causal",
             "Touvron et al. 2023",
             ("clm",),
-            ("num_key_value_heads", "tie_word_embeddings", "rope_theta", "rms_norm_eps"),
+            ("num_key_value_heads", "tie_word_embeddings", "rope_theta", *EXTENSION_KEYS, "rms_norm_eps"),
             8 / 3,
             64,
             True,
@@ -104,7 +107,7 @@ FAMILIES: dict[str, Family] = {
             "bidirectional",
             "Warner et al. 2024",
             ("mlm", *_ENCODER_TASKS),
-            ("local_attention", "global_attn_every_n_layers", "rope_theta"),
+            ("local_attention", "global_attn_every_n_layers", "rope_theta", *EXTENSION_KEYS),
             1.5,
             1,
             True,

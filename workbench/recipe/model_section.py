@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from workbench.recipe.families import FAMILIES, Family, FamilyName
+from workbench.recipe.rope_extension import (
+    RopeExtension,
+    RopeMethod,
+    extension_problem,
+    positions_of,
+    with_flat_keys,
+)
 from workbench.recipe.section import Section
 
 
@@ -76,7 +83,49 @@ class ModelSection(Section):
     tie_word_embeddings: bool = Field(True, description="One matrix for input embeddings and output layer.")
     initializer_range: float = Field(0.02, gt=0, description="Standard deviation of the initial weights.")
     rope_theta: float = Field(10_000.0, gt=1, description="Base of the rotary position embedding.")
+    rope_scaling: RopeMethod | None = Field(
+        None,
+        description="Reads beyond the trained length by other rotary angles: linear (position "
+        "interpolation), ntk, dynamic or yarn. Transformers' mapping (rope_type, factor …) does too.",
+    )
+    rope_factor: float | None = Field(
+        None, description="rope_scaling: how many times longer the context becomes; 1 leaves it."
+    )
+    original_max_position_embeddings: int | None = Field(
+        None, ge=1, description="rope_scaling: the trained length. Empty: the model's context."
+    )
+    rope_beta_fast: float | None = Field(
+        None, gt=0, description="rope_scaling yarn: pairs that turn more often are left alone. Empty: 32."
+    )
+    rope_beta_slow: float | None = Field(
+        None, gt=0, description="rope_scaling yarn: pairs that turn less often are interpolated. Empty: 1."
+    )
+    rope_attention_factor: float | None = Field(
+        None, gt=0, description="rope_scaling yarn: scale of queries and keys. Empty: 0.1 ln(factor) + 1."
+    )
     rms_norm_eps: float = Field(1e-5, gt=0, description="Epsilon of the RMS normalisation.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rope_mapping(cls, values: Any) -> Any:
+        return with_flat_keys(values) if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _rope_fits(self) -> ModelSection:
+        others = {
+            "original_max_position_embeddings": self.original_max_position_embeddings,
+            "beta_fast": self.rope_beta_fast,
+            "beta_slow": self.rope_beta_slow,
+            "attention_factor": self.rope_attention_factor,
+        }
+        if problem := extension_problem(self.rope_scaling, self.rope_factor, others):
+            raise ValueError(problem)
+        if self.rope_scaling and not self.model_name_or_path and "rope_theta" not in self.about.keys:
+            raise ValueError(
+                f"rope_scaling stretches rotary positions, and {self.about.title} has "
+                f"{positions_of(self.family)}; families llama and modernbert have rotary ones"
+            )
+        return self
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> ModelSection:
@@ -106,6 +155,28 @@ class ModelSection(Section):
     def about(self) -> Family:
         """What there is to know about the family."""
         return FAMILIES[self.family]
+
+    @property
+    def rope_extension(self) -> RopeExtension | None:
+        """How the rotary positions are stretched; None where they stay as they are."""
+        if self.rope_scaling is None or self.rope_factor is None:
+            return None
+        return RopeExtension(
+            self.rope_scaling,
+            self.rope_factor,
+            self.original_max_position_embeddings,
+            self.rope_beta_fast,
+            self.rope_beta_slow,
+            self.rope_attention_factor,
+        )
+
+    @property
+    def context(self) -> int:
+        """Tokens of context of a new model: `max_position_embeddings`, times what they are stretched by."""
+        extension = self.rope_extension
+        if extension is None or extension.factor == 1:
+            return self.max_position_embeddings
+        return extension.context(self.max_position_embeddings)
 
     @property
     def feed_forward_size(self) -> int:
