@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from workbench import paths
 from workbench.errors import RecipeError
 from workbench.recipe import yaml_file
+from workbench.recipe.section import Section
 from workbench.recipe.sections import Recipe
 
 EXTENDS = "extends"
@@ -63,8 +64,10 @@ def _first_comment(path: Path) -> str:
     return first[1:].strip() if first.startswith("#") else ""
 
 
-def find_preset(name: str, relative_to: Path | None = None) -> Path:
-    """The file of a preset given by path, by `folder/name` or by name."""
+def find_preset(
+    name: str, relative_to: Path | None = None, within: Sequence[str] = PRESET_FOLDERS
+) -> Path:
+    """The file of a preset given by path, by `folder/name`, or by name in one of the folders `within`."""
     as_path = Path(name).expanduser()
     if as_path.suffix in (".yaml", ".yml") or name.startswith((".", "/", "~")):
         candidates = [relative_to / as_path] if relative_to and not as_path.is_absolute() else []
@@ -74,22 +77,27 @@ def find_preset(name: str, relative_to: Path | None = None) -> Path:
         raise RecipeError(
             "no such recipe file", where=str(as_path), hint="workbench recipe list shows the presets"
         )
-    folders = [""] if "/" in name else PRESET_FOLDERS
+    folders = [""] if "/" in name else within
     for root, _ in _preset_roots():
         for folder in folders:
             candidate = root / folder / f"{name}.yaml"
             if candidate.is_file():
                 return candidate
-    known = [preset.name for folder in PRESET_FOLDERS for preset in list_presets(folder)]
+    known = [preset.name for folder in within for preset in list_presets(folder)]
     raise RecipeError(
         f"there is no preset called “{name}”",
         hint=_did_you_mean(name, known) or "workbench recipe list shows the presets; a file ends in .yaml",
     )
 
 
-def load_mapping(name: str, relative_to: Path | None = None, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+def load_mapping(
+    name: str,
+    relative_to: Path | None = None,
+    _seen: tuple[Path, ...] = (),
+    within: Sequence[str] = PRESET_FOLDERS,
+) -> dict[str, Any]:
     """Read a preset and everything it extends into one plain mapping, not yet checked."""
-    path = find_preset(name, relative_to).resolve()
+    path = find_preset(name, relative_to, within).resolve()
     if path in _seen:
         chain = " → ".join(p.name for p in (*_seen, path))
         raise RecipeError(f"presets extend each other in a circle: {chain}", where=str(path))
@@ -101,7 +109,7 @@ def load_mapping(name: str, relative_to: Path | None = None, _seen: tuple[Path, 
         raise RecipeError(f"“{EXTENDS}” takes a preset or a list of presets", where=str(path))
     merged: dict[str, Any] = {}
     for parent in parents:
-        merged = merge(merged, load_mapping(parent, path.parent, (*_seen, path)))
+        merged = merge(merged, load_mapping(parent, path.parent, (*_seen, path), within))
     return merge(merged, mapping)
 
 
@@ -114,7 +122,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def apply_override(mapping: dict[str, Any], override: str) -> None:
+def apply_override(mapping: dict[str, Any], override: str, root: type[Section] = Recipe) -> None:
     """Set `section.key=value` in place; the value is read as YAML, list items go by number."""
     dotted, equals, text = override.partition("=")
     keys = dotted.strip().split(".")
@@ -123,8 +131,8 @@ def apply_override(mapping: dict[str, Any], override: str) -> None:
             f"“{override}” is not an override",
             hint="write section.key=value, for example training.learning_rate=1e-3",
         )
-    if len(keys) == 1 and keys[0] not in Recipe.model_fields:
-        raise _unknown_key(keys[0], "", override)
+    if len(keys) == 1 and keys[0] not in root.model_fields:
+        raise _unknown_key(keys[0], "", override, root)
     value = yaml_file.parse(text, f"override {override}")
     target: Any = mapping
     for key in keys[:-1]:
@@ -176,10 +184,11 @@ def validate(mapping: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(mapping)
     except ValidationError as error:
-        raise _explain(error, where) from None
+        raise explain(error, where) from None
 
 
-def _explain(error: ValidationError, where: str) -> RecipeError:
+def explain(error: ValidationError, where: str, root: type[Section] = Recipe) -> RecipeError:
+    """The first thing that is wrong with a mapping, as an error that says what would be right."""
     problems = error.errors(include_url=False)
     # A wrong key is nearly always the cause of whatever else is reported.
     problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
@@ -187,31 +196,31 @@ def _explain(error: ValidationError, where: str) -> RecipeError:
     location = [part for part in first["loc"]]
     dotted = ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":
-        return _unknown_key(str(location[-1]), ".".join(str(part) for part in location[:-1]), where)
+        return _unknown_key(str(location[-1]), ".".join(str(part) for part in location[:-1]), where, root)
     message = first["msg"].removeprefix("Value error, ")
     shown = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r}"
     more = f" (and {rest} more)" if rest else ""
     return RecipeError(
         f"{dotted + ': ' if dotted else ''}{message[0].lower() + message[1:]}{shown}{more}",
         where=where,
-        hint=_help_of(location),
+        hint=_help_of(location, root),
     )
 
 
-def _unknown_key(key: str, section: str, where: str) -> RecipeError:
-    siblings = dict(_fields_of(section.split(".") if section else []))
+def _unknown_key(key: str, section: str, where: str, root: type[Section] = Recipe) -> RecipeError:
+    siblings = dict(_fields_of(section.split(".") if section else [], root))
     hint = _did_you_mean(
         f"{section}.{key}" if section else key, [f"{section}.{s}" if section else s for s in siblings]
     )
     if not hint:
-        elsewhere = [dotted for dotted in all_keys() if dotted.rpartition(".")[2] == key]
-        hint = _did_you_mean(key, [d.rpartition(".")[2] for d in all_keys()]) if not elsewhere else ""
+        elsewhere = [dotted for dotted in all_keys(root) if dotted.rpartition(".")[2] == key]
+        hint = _did_you_mean(key, [d.rpartition(".")[2] for d in all_keys(root)]) if not elsewhere else ""
         hint = f"did you mean {elsewhere[0]}?" if elsewhere else hint
     place = f"in section “{section}”" if section else "in a recipe"
     return RecipeError(
         f"there is no key “{key}” {place}",
         where=where,
-        hint=hint or f"known here: {', '.join(siblings) or ', '.join(Recipe.model_fields)}",
+        hint=hint or f"known here: {', '.join(siblings) or ', '.join(root.model_fields)}",
     )
 
 
@@ -220,9 +229,9 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else ""
 
 
-def _fields_of(location: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+def _fields_of(location: Sequence[Any], root: type[Section] = Recipe) -> Iterator[tuple[str, Any]]:
     """The fields of the section at a location, or nothing."""
-    model: Any = Recipe
+    model: Any = root
     for part in location:
         if isinstance(part, int) or str(part).isdigit():
             continue
@@ -246,23 +255,23 @@ def _section_class(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _help_of(location: Sequence[Any]) -> str:
+def _help_of(location: Sequence[Any], root: type[Section] = Recipe) -> str:
     if not location:
         return ""
-    field = dict(_fields_of(location[:-1])).get(str(location[-1]))
+    field = dict(_fields_of(location[:-1], root)).get(str(location[-1]))
     return str(field.description) if field is not None and field.description else ""
 
 
-def all_keys() -> list[str]:
+def all_keys(root: type[Section] = Recipe) -> list[str]:
     """Every dotted key of a recipe."""
     return [
         f"{section}.{key}"
-        for section, field in Recipe.model_fields.items()
+        for section, field in root.model_fields.items()
         for key in getattr(field.annotation, "model_fields", {})
     ]
 
 
-def dump(recipe: Recipe, *, changed_only: bool = False) -> str:
+def dump(recipe: Section, *, changed_only: bool = False) -> str:
     """The recipe as YAML, complete, or only what differs from the defaults."""
     return yaml_file.write(recipe.model_dump(mode="json", exclude_defaults=changed_only))
 
