@@ -111,6 +111,23 @@ class EpochRows(ABC):
             yield from ((epoch, index + offset) for offset in range(here))
             epoch, index, count = epoch + 1, 0, count - here
 
+    def documents_of(self, epoch: int, index: int) -> list[int]:
+        """The documents, by their numbers in the store, that a row of an epoch has tokens of."""
+        layout = self._layout(epoch)
+        place = self._place_in(layout, epoch, index)
+        if not self.packing:
+            number = int(np.searchsorted(layout.starts, place, "right")) - 1
+            return [int(layout.documents[number])]
+        low = place * self._stride()
+        high = min(low + self._stride(), int(layout.starts[-1]))
+        first = int(np.searchsorted(layout.starts, low, "right")) - 1
+        last = int(np.searchsorted(layout.starts, high, "left"))
+        return [int(document) for document in layout.documents[first:last]]
+
+    def _stride(self) -> int:
+        """Tokens of the stream that a row takes."""
+        return self.length
+
     def _sizes(self, documents: Indices) -> Indices:
         return self._offsets[documents + 1] - self._offsets[documents]
 

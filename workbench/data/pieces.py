@@ -56,6 +56,9 @@ class PieceRows(EpochRows):
         self.stride, self.frame = stride, frame
         super().__init__(store, length, packing=packing, shuffle=shuffle, seed=seed, weights=weights)
 
+    def _stride(self) -> int:
+        return self.stride
+
     def _smallest_row(self) -> int:
         return self.stride if self.packing else self.frame.size + 1
 

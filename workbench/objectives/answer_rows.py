@@ -110,6 +110,10 @@ class PackedAnswerRows:
             "cropped": 0,
         }
 
+    def members_of(self, row: int) -> list[int]:
+        """The rows of the store that share the row at a global index."""
+        return [int(index) for index in self._members(row, 1)[0]]
+
     def _members(self, start: int, count: int) -> list[NDArray[np.int64]]:
         """The records of the rows at global indices `start` … `start + count`, across the ends of epochs."""
         while self._firsts[-1] <= start:

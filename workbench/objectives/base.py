@@ -62,12 +62,14 @@ class LossOutput:
     """Sums, never means: the loop divides once, by the counts over all micro-batches and processes.
 
     `sums` [terms]: each term summed over its targets, in nats, with gradient; `stats` [stat_names]: what
-    else is added up, without; `predictions`: one for each example, where a metric needs them all.
+    else is added up, without; `predictions`: one for each example, where a metric needs them all; `peaks`
+    [peak_names]: what the greatest is kept of.
     """
 
     sums: torch.Tensor
     stats: torch.Tensor
     predictions: list[Any] = field(default_factory=list)
+    peaks: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Totals:
     sums: Mapping[str, float]
     counts: Mapping[str, float]
     stats: Mapping[str, float]
+    peaks: Mapping[str, float] = field(default_factory=dict)
 
     def mean(self, term: str) -> float:
         """The mean of one term over its targets."""
@@ -91,6 +94,8 @@ class Objective(ABC):
     """The parts of the loss, each with its own number of targets."""
     stat_names: tuple[str, ...] = ()
     """What `LossOutput.stats` adds up."""
+    peak_names: tuple[str, ...] = ()
+    """What `LossOutput.peaks` has the greatest of."""
 
     def __init__(self, recipe: Recipe, tokenizer: Any) -> None:
         self.recipe, self.tokenizer = recipe, tokenizer

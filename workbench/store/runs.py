@@ -55,6 +55,10 @@ class Run:
         return self.path / "evaluations.jsonl"
 
     @property
+    def events_path(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
     def log_path(self) -> Path:
         return self.path / "train.log"
 

@@ -1,0 +1,213 @@
+"""Watching the loss: spikes and divergence, told from noise by medians and ranks.
+
+A loss is high where it lies above the median of the steps before by more than the run has ever shown within
+its window, and by more than so many robust standard deviations (Hampel 1974: 1.4826 times the median absolute
+deviation). A single high loss is a batch; several within five steps are a model that was damaged. The rule of
+ranks is what keeps heavy tails quiet: whatever the distribution of independent residuals is, the three
+largest of 128 + 5 lie within the last five with a chance of C(5, 3) / C(133, 3) = 3·10⁻⁵, and all else must
+be met too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+from workbench.recipe.stability_section import LEAST_HISTORY
+
+BASELINE = 16
+"""Steps whose median is the level: short, for the loss falls fast at first; long enough for a fifth of them
+to be wild."""
+PENDING = 5
+"""Steps that an alarm is made of."""
+FIRST = 5
+"""Steps that say at what level a run began."""
+OF_FIRST, OF_LEVEL = 0.03, 0.1
+"""A rise of less than these shares of the first level and of the present one is none, however quiet it
+was."""
+MAD_TO_DEVIATION = 1.4826
+
+RISEN = 8
+"""Steps that must all lie above the best level by the margin, for a divergence."""
+DIVERGED_OF_FIRST, DIVERGED_OF_BEST = 0.05, 0.2
+EARLY_FACTOR = 2.0
+"""Before there is a history: so many times the highest of the first losses."""
+
+Kind = Literal["loss_spike", "divergence"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An alarm of the loss: since which step it was high, the level before and the limit that was passed."""
+
+    kind: Kind
+    onset: int
+    level: float
+    limit: float
+    loss: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """One high loss that was followed by ordinary ones."""
+
+    step: int
+    level: float
+    limit: float
+    loss: float
+    deviation: float
+
+
+class LossWatch:
+    """The losses of a run, step by step. All it knows is in `state_dict`, exactly."""
+
+    def __init__(self, *, window: int, threshold: float, patience: int) -> None:
+        self.threshold, self.patience = threshold, patience
+        self.levels: deque[float] = deque(maxlen=BASELINE)
+        self.residuals: deque[float] = deque(maxlen=window)
+        # step, loss, residual, limit of its residual, level, deviation
+        self.pending: deque[tuple[int, float, float, float, float, float]] = deque()
+        self.latest: deque[float] = deque(maxlen=RISEN)
+        self.first: list[float] = []
+        self.best: float | None = None
+        self.best_step = 0
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether there is a history to compare with."""
+        return len(self.residuals) >= LEAST_HISTORY
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether the last steps hold a high loss, or the loss has risen well above its best."""
+        if any(residual > limit for _, _, residual, limit, _, _ in self.pending):
+            return True
+        margin = self._margin()
+        return margin is not None and len(self.latest) == RISEN and median(self.latest) > margin
+
+    def observe(self, step: int, loss: float) -> Finding | Outlier | None:
+        """Take the finite loss of a step in; what there is to say about it."""
+        if len(self.first) < FIRST:
+            self.first.append(loss)
+        self.latest.append(loss)
+        level = median(self.levels) if len(self.levels) == BASELINE else None
+        usual = None if level is None else loss - level
+        residual, limit, deviation = -math.inf, math.inf, self._deviation()
+        if level is not None:
+            residual = loss - level
+            limit = self._limit(level, deviation) if self.is_warm else self._early_limit(level)
+        elif len(self.first) == FIRST and min(self.first) > 0:
+            level = max(self.first)
+            residual, limit = loss - level, (EARLY_FACTOR - 1) * level
+        is_high = residual > limit
+        self.pending.append((step, loss, residual, limit, 0.0 if level is None else level, deviation))
+        found = self._spike(is_high) or self._divergence()
+        if found is not None:
+            return found
+        if not is_high:
+            self._accept(step, loss, usual)
+        return self._age()
+
+    def reset(self) -> None:
+        """Forget what was usual: what is now is usual from here on."""
+        fresh = LossWatch(
+            window=self.residuals.maxlen or LEAST_HISTORY, threshold=self.threshold, patience=self.patience
+        )
+        self.load_state_dict(fresh.state_dict())
+
+    def _deviation(self) -> float:
+        """The robust standard deviation of the residuals."""
+        if not self.residuals:
+            return 0.0
+        middle = median(self.residuals)
+        return MAD_TO_DEVIATION * median(abs(value - middle) for value in self.residuals)
+
+    def _limit(self, level: float, deviation: float) -> float:
+        """How far above the level a loss is no longer noise."""
+        least = max(OF_FIRST * abs(median(self.first)), OF_LEVEL * abs(level))
+        return max(self.threshold * deviation, max(self.residuals), least)
+
+    def _early_limit(self, level: float) -> float:
+        highest = max(self.first)
+        return (
+            max((EARLY_FACTOR - 1) * abs(level), EARLY_FACTOR * highest - level) if highest > 0 else math.inf
+        )
+
+    def _spike(self, is_high: bool) -> Finding | None:
+        if not is_high:
+            return None
+        high = [entry for entry in self.pending if entry[2] > entry[3]]
+        if len(high) < self.patience:
+            return None
+        onset, _, _, limit, level, deviation = high[0]
+        return Finding("loss_spike", onset, level, level + limit, self.pending[-1][1], deviation)
+
+    def _margin(self) -> float | None:
+        """The level above which the loss has left its best for good; None before there is one."""
+        if self.best is None or not self.is_warm:
+            return None
+        rise = max(
+            DIVERGED_OF_FIRST * abs(median(self.first)),
+            DIVERGED_OF_BEST * abs(self.best),
+            self.threshold * self._deviation(),
+        )
+        return self.best + rise
+
+    def _divergence(self) -> Finding | None:
+        margin = self._margin()
+        if margin is None or len(self.latest) < RISEN or min(self.latest) <= margin:
+            return None
+        assert self.best is not None
+        return Finding(
+            "divergence", self.best_step + 1, self.best, margin, self.latest[-1], self._deviation()
+        )
+
+    def _accept(self, step: int, loss: float, usual: float | None) -> None:
+        """An ordinary loss: it says what is usual; `usual` is how far above the level it lies."""
+        self.levels.append(loss)
+        if usual is not None:
+            self.residuals.append(usual)
+        if len(self.levels) == BASELINE and self.is_warm:
+            level = median(self.levels)
+            if self.best is None or level < self.best:
+                self.best, self.best_step = level, step
+
+    def _age(self) -> Outlier | None:
+        """Let the oldest step go; a high one was noise after all, and belongs to what is usual."""
+        if len(self.pending) <= PENDING:
+            return None
+        step, loss, residual, limit, level, deviation = self.pending.popleft()
+        if residual <= limit:
+            return None
+        wild = self.is_warm and residual > 3 * limit
+        self.levels.append(loss)
+        if math.isfinite(residual):
+            self.residuals.append(residual)
+        return Outlier(step, level, level + limit, loss, deviation) if wild else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, as plain numbers; what is infinite is left to `json`, which keeps it."""
+        return {
+            "levels": list(self.levels),
+            "residuals": list(self.residuals),
+            "pending": [list(entry) for entry in self.pending],
+            "latest": list(self.latest),
+            "first": list(self.first),
+            "best": self.best,
+            "best_step": self.best_step,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with it."""
+        for name in ("levels", "residuals", "latest"):
+            kept: deque[float] = getattr(self, name)
+            kept.clear()
+            kept.extend(state[name])
+        self.pending = deque((int(step), *rest) for step, *rest in state["pending"])
+        self.first = list(state["first"])
+        self.best, self.best_step = state["best"], int(state["best_step"])
