@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from workbench.errors import UsageError
 from workbench.inference.limits import MAX_QUEUE, MAX_SEQUENCES
+from workbench.rope_extension import METHODS, RopeExtension, extension_problem
 
 
 def _count(text: str) -> int:
@@ -43,6 +45,14 @@ def _absolute(folder: str) -> str:
     return str(path.resolve()) if path.exists() else folder
 
 
+def _factor(text: str) -> float:
+    number = float(text)
+    if number != number:
+        raise ValueError
+    return number
+
+
+_factor.__name__ = "number"
 _named_folder.__name__ = "NAME=DIR"
 _count.__name__, _amount.__name__ = "positive number", "positive number"
 
@@ -73,6 +83,7 @@ def add_model_options(parser: Any) -> None:
     group.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with it")
     group.add_argument("--max-length", type=_count, metavar="TOKENS", help="prompt and answer together")
     group.add_argument("--threads", type=_count, help="of the CPU; all if not given")
+    add_rope_options(group)
     group = parser.add_argument_group("engine")
     group.add_argument(
         "--max-sequences", type=_count, default=MAX_SEQUENCES, metavar="N", help="in one step (%(default)s)"
@@ -92,10 +103,44 @@ def add_model_options(parser: Any) -> None:
     )
 
 
+def add_rope_options(group: Any) -> None:
+    """How a model's rotary positions are stretched."""
+    group.add_argument(
+        "--rope-scaling",
+        choices=METHODS,
+        help="read beyond the trained length: linear (position interpolation), ntk, dynamic or yarn",
+    )
+    group.add_argument(
+        "--rope-factor", type=_factor, metavar="N", help="how many times longer the context is"
+    )
+    group.add_argument(
+        "--rope-original-length",
+        type=_count,
+        metavar="TOKENS",
+        help="the trained length; the model's context if not given",
+    )
+
+
+def rope_of(args: argparse.Namespace) -> RopeExtension | None:
+    """The extension that options ask for. Raises `UsageError`."""
+    method, factor, original = args.rope_scaling, args.rope_factor, args.rope_original_length
+    problem = extension_problem(method, factor, {"original_max_position_embeddings": original})
+    if problem:
+        words = {"rope_scaling": "--rope-scaling", "rope_factor": "--rope-factor"}
+        words["original_max_position_embeddings"] = "--rope-original-length"
+        for key, option in words.items():
+            problem = problem.replace(key, option)
+        raise UsageError(problem, where=f"--rope-scaling {method}" if method else "--rope-factor")
+    return None if method is None else RopeExtension(method, factor, original)
+
+
 def as_arguments(args: argparse.Namespace) -> list[str]:
     """The same options as words, for the process that serves."""
     words = []
-    for name in ("name", "adapter", "dtype", "device", "revision", "max_length", "threads", "kv_memory"):
+    for name in (
+        *("name", "adapter", "dtype", "device", "revision", "max_length", "threads", "kv_memory"),
+        *("rope_scaling", "rope_factor", "rope_original_length"),
+    ):
         value = getattr(args, name)
         if value not in (None, "auto"):
             words += [f"--{name.replace('_', '-')}", str(value)]

@@ -10,6 +10,7 @@ from torch import nn
 
 from workbench.errors import ModelError
 from workbench.models.heads import head_names
+from workbench.models.rope_scaling import is_moving
 
 if TYPE_CHECKING:
     from workbench.models.purpose import Purpose
@@ -56,6 +57,13 @@ def adapt(
         frozen: nn.Module = model
         return frozen
     if tuning.is_soft_prompt:
+        if is_moving(model.config):
+            raise ModelError(
+                f"tuning.method {tuning.method} learns what stands before texts of any length, and with "
+                "dynamic NTK the angles of every length are others",
+                where="model.rope_scaling",
+                hint="linear, ntk and yarn have the same angles at every length",
+            )
         from workbench.models.soft_prompts.making import with_soft_prompt
 
         _check_complete(model, purpose)

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from workbench.models.reward_head import LABEL
+from workbench.models.rope_scaling import extend
 
 if TYPE_CHECKING:
     from workbench.models.purpose import Purpose
@@ -38,6 +39,8 @@ def config_of(section: ModelSection, tokenizer: Any, purpose: Purpose) -> PreTra
         **_head(purpose),
     }
     config: PreTrainedConfig = _MAKERS[section.family](section, shared)
+    if (extension := section.rope_extension) is not None:
+        extend(config, extension, "model.rope_scaling")
     config._attn_implementation = "eager" if section.family == "xlnet" else section.attn_implementation
     return config
 

@@ -10,11 +10,14 @@ import transformers
 from transformers import AutoConfig
 
 from workbench.errors import ModelError
+from workbench.models.attention.attend import use_blocks
 from workbench.models.build import TASKS
 from workbench.models.heads import head_names, renew_head, set_head
 from workbench.models.purpose import Purpose
 from workbench.models.replaced_token import GENERATOR, ReplacedTokenModel
 from workbench.models.reward_head import initialize_reward_head, reward_layer
+from workbench.models.rope_scaling import extend, is_moving
+from workbench.models.rope_scaling_dynamic import use_exact_dynamic
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -57,13 +60,21 @@ DROPOUTS = (
 
 
 def load_config(section: ModelSection) -> Any:
-    """The configuration of the model named by the recipe. Raises `ModelError`."""
+    """The configuration of the model named by the recipe, its positions stretched as the recipe says. Raises
+    `ModelError`."""
     name, options = _place(section)
     try:
-        return AutoConfig.from_pretrained(name, **options)
+        config = AutoConfig.from_pretrained(name, **options)
     except Exception as error:
         # See `load_model`.
         raise _explain(error, name, Purpose("clm")) from error
+    return _stretched(config, section, name)
+
+
+def _stretched(config: Any, section: ModelSection, name: str) -> Any:
+    if (extension := section.rope_extension) is not None:
+        extend(config, extension, name)
+    return config
 
 
 def load_model(
@@ -111,7 +122,7 @@ def _own_memory(model: Any) -> None:
 def _load(
     name: str, section: ModelSection, purpose: Purpose, dropout: float | None, options: dict[str, Any]
 ) -> Any:
-    config = AutoConfig.from_pretrained(name, **options)
+    config = _stretched(AutoConfig.from_pretrained(name, **options), section, name)
     same_labels = set_head(config, purpose)
     if dropout is not None:
         _set_dropout(config, dropout)
@@ -139,6 +150,9 @@ def _load(
         if purpose.objective == "reward" and new:
             initialize_reward_head(reward_layer(model))
     model.new_weights = sorted(new)
+    if is_moving(config):
+        use_exact_dynamic(model)
+    use_blocks(model)
     return model
 
 

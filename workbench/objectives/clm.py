@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from workbench.data import PackedRows
+from workbench.models.context import context_of_config
 from workbench.models.isolation import check_isolation
+from workbench.models.rope_scaling import is_moving
 from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
 from workbench.objectives.fused_head import can_fuse, is_frozen, logprobs_for_logits, loss_for_logits
 from workbench.objectives.places import bare, only_at
@@ -177,7 +179,7 @@ class CausalLanguageModeling(Objective):
             add_special_tokens=text == prompt,
         ).to(generator.device)
         length = encoded["input_ids"].shape[1]
-        context = int(getattr(generator.config.get_text_config(), "max_position_embeddings", 10**9))
+        context = context_of_config(generator.config) or 10**9
         context -= self.recipe.tuning.virtual_tokens
         room = min(self.recipe.training.sample_max_new_tokens, context - length)
         if length == 0 or room < 1:
@@ -192,6 +194,8 @@ class CausalLanguageModeling(Objective):
                 temperature=TEMPERATURE,
                 top_k=TOP_K,
                 max_new_tokens=room,
+                # Where angles change with the length, keys do not stay what they were.
+                use_cache=not is_moving(generator.config),
                 pad_token_id=self.tokenizer.eos_token_id if pad is None else pad,
             )
         return {"text": str(self.tokenizer.decode(output[0, length:], skip_special_tokens=True))}

@@ -16,6 +16,7 @@ from workbench.models.context import context_of_config
 from workbench.models.load import load_config, load_model
 from workbench.models.purpose import Purpose
 from workbench.models.reward_head import carry_over, is_reward_model
+from workbench.models.rope_scaling import extension_of, recorded, with_extension
 from workbench.recipe import ModelSection
 
 if TYPE_CHECKING:
@@ -135,6 +136,9 @@ def _adapted(folder: Path) -> tuple[nn.Module, Any, Purpose]:
         objective = "reward" if is_reward_model(config) else "regression"
     purpose = Purpose(objective, labels_of(config, objective))
     try:
+        if (made := recorded(config)) is not None and extension_of(load_config(base)) is None:
+            # They were trained with other angles than those of their model.
+            base = with_extension(base, made)
         loaded = load_model(base, purpose)
         if objective == "reward":
             carry_over(config, loaded.config)

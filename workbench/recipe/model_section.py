@@ -8,14 +8,14 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from workbench.recipe.families import FAMILIES, Family, FamilyName
-from workbench.recipe.rope_extension import (
+from workbench.recipe.section import Section
+from workbench.rope_extension import (
     RopeExtension,
     RopeMethod,
     extension_problem,
     positions_of,
     with_flat_keys,
 )
-from workbench.recipe.section import Section
 
 
 class ModelSection(Section):

@@ -9,6 +9,7 @@ from workbench.models.adapt import adapt
 from workbench.models.build import build_model
 from workbench.models.load import load_model
 from workbench.models.purpose import Purpose
+from workbench.models.rope_scaling_dynamic import use_exact_dynamic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from workbench.recipe import Recipe
 
 MAX_DEFAULT_LENGTH = 2048
+AS_IT_IS: dict[str, Any] = {
+    "revision": None,
+    **dict.fromkeys(("rope_scaling", "rope_factor", "original_max_position_embeddings")),
+    **dict.fromkeys(("rope_beta_fast", "rope_beta_slow", "rope_attention_factor")),
+}
+"""What the recipe says of its own model and not of another that is opened in its place."""
 
 
 def purpose_of(recipe: Recipe, labels: tuple[str, ...] = ()) -> Purpose:
@@ -39,9 +46,11 @@ def starting_model(
         section = section.model_copy(update={"dropout": 0.0})
     adapters = recipe.tuning.is_adapter
     if checkpoint is not None and not adapters:
-        section = section.model_copy(update={"model_name_or_path": str(checkpoint), "revision": None})
+        # What a checkpoint's positions are stretched by stands in its own configuration.
+        section = section.model_copy(update={"model_name_or_path": str(checkpoint), **AS_IT_IS})
     if section.model_name_or_path is None:
         model: Any = build_model(section, tokenizer, purpose)
+        use_exact_dynamic(model)
     else:
         model = load_model(section, purpose, complete=checkpoint is not None and not adapters)
         _check_vocabulary(model, tokenizer, recipe)
@@ -50,7 +59,7 @@ def starting_model(
 
 def other_model(recipe: Recipe, name: str, purpose: Purpose) -> nn.Module:
     """Another model that the recipe names, as it is, without dropout."""
-    section = recipe.model.model_copy(update={"model_name_or_path": name, "revision": None, "dropout": 0.0})
+    section = recipe.model.model_copy(update={"model_name_or_path": name, "dropout": 0.0, **AS_IT_IS})
     model: Any = load_model(section, purpose)
     return model  # type: ignore[no-any-return]
 

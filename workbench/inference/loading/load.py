@@ -17,9 +17,13 @@ from workbench.inference.loading.places import Place, find_place
 from workbench.inference.loading.pooling import MODULES, pooling_of
 from workbench.inference.loading.weights import config_of, own_weights, read_model
 from workbench.models.reward_head import carry_over, is_reward_model
+from workbench.models.rope_scaling import extend, extension_of, hold_still, in_words, is_moving, recorded
+from workbench.models.rope_scaling_dynamic import use_exact_dynamic
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from workbench.rope_extension import RopeExtension
 
 LONGEST_TEXT = 8192
 """Tokens that an encoder reads at most: the work grows with their square."""
@@ -35,11 +39,15 @@ def load_for_inference(
     adapter: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    rope: RopeExtension | None = None,
+    max_length: int | None = None,
 ) -> LoadedModel:
     """The model that a name means: a folder of transformers or PEFT, a run, a GGUF file, a hub's name.
 
-    `adapter` names adapters to put on top. Only safetensors and GGUF files are read, and a model's own code
-    is run only with `trust_remote_code`. Raises `ModelError`, `MissingExtraError`.
+    `adapter` names adapters to put on top, `rope` stretches its rotary positions, and dynamic NTK is held at
+    the angles of `max_length` tokens, or of the whole context, where keys are cached. Only safetensors and
+    GGUF files are read, and a model's own code is run only with `trust_remote_code`. Raises `ModelError`,
+    `MissingExtraError`.
     """
     where = device_of(device)
     place = find_place(name, revision, code=trust_remote_code)
@@ -52,6 +60,11 @@ def load_for_inference(
     kind, head = kind_of(config, name, adapters[-1].task if adapters else None)
     if (place.folder / MODULES).is_file():
         kind, head = "embedder", None
+    still = None
+    if rope is not None:
+        extend(config, rope, name)
+    if kind == "decoder":
+        still = hold_still(config, min(context_of(config), max_length or context_of(config)))
     precision, reason = dtype_of(dtype, where, encoder=kind in ("encoder", "embedder"))
     # Read before the weights, for it is what more folders lack, and sooner told.
     tokenizer = _tokenizer(place, [part.folder for part in adapters], trust_remote_code)
@@ -64,7 +77,9 @@ def load_for_inference(
         code=trust_remote_code,
         brought=frozenset(name for part in adapters for name in brought_by(part)),
     )
-    prefix = None
+    stretched, prefix = extension_of(config), None
+    if is_moving(config):
+        use_exact_dynamic(model)
     if adapters:
         own_weights(model)
     for part in adapters:
@@ -87,7 +102,12 @@ def load_for_inference(
         labels=labels_of(config, head),
         device=where,
         dtype=precision,
-        notes=(reason, *(f"with the {part.kind} adapter in {part.folder}" for part in adapters)),
+        notes=(
+            reason,
+            *(f"with the {part.kind} adapter in {part.folder}" for part in adapters),
+            *([f"positions stretched: {in_words(stretched)}"] if stretched else []),
+            *([still] if still else []),
+        ),
         max_length=min(longest, pooling.max_length or longest),
         chat_template=_chat_template(tokenizer),
         eos=ends_of_model(model, tokenizer),
@@ -113,18 +133,23 @@ def _base_of(adapter: Adapter, code: bool) -> Place:
 
 
 def _config(place: Place, adapters: list[Adapter], code: bool) -> Any:
-    """The model's configuration, with the labels of a head that comes with adapters: they stand in a
-    config.json beside them, where they were trained here, else its outputs have numbers."""
+    """The model's configuration, with the labels of a head that comes with adapters, and what its positions
+    were stretched by: both stand in a config.json beside them, where they were trained here."""
     config = config_of(place, code=code)
     for adapter in adapters:
+        beside = (adapter.folder / "config.json").is_file()
+        made = recorded(config_of(Place(adapter.folder), code=code)) if beside else None
+        if made is not None and extension_of(config) is None:
+            # They were trained with other angles than those of their model.
+            extend(config, made, str(adapter.folder))
         if adapter.task not in ("SEQ_CLS", "TOKEN_CLS"):
             continue
-        if (adapter.folder / "config.json").is_file():
-            beside = config_of(Place(adapter.folder), code=code)
-            config.id2label, config.label2id = beside.id2label, beside.label2id
-            config.problem_type = beside.problem_type
-            if is_reward_model(beside):
-                carry_over(beside, config)
+        if beside:
+            own = config_of(Place(adapter.folder), code=code)
+            config.id2label, config.label2id = own.id2label, own.label2id
+            config.problem_type = own.problem_type
+            if is_reward_model(own):
+                carry_over(own, config)
         elif (outputs := outputs_of(adapter)) is not None:
             config.num_labels = outputs
     return config

@@ -17,6 +17,7 @@ from workbench.inference.engine.paged_runner import PagedRunner
 from workbench.inference.engine.runner import Runner
 from workbench.inference.limits import Limits
 from workbench.inference.loading.load import LoadedModel, load_for_inference
+from workbench.inference.options import rope_of
 from workbench.inference.server import soft_prompts
 from workbench.inference.server.rendering import Renderer
 from workbench.inference.server.service import Service
@@ -42,6 +43,8 @@ def open_service(args: argparse.Namespace, say: Say) -> Service:
         adapter=args.adapter,
         revision=args.revision,
         trust_remote_code=args.trust_remote_code,
+        rope=rope_of(args),
+        max_length=args.max_length,
     )
     renderer = Renderer(loaded.tokenizer)
     name = args.name or short_name(loaded.name)

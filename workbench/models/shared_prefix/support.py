@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from workbench.models.rope_scaling import is_moving
+
 
 def shared_prefix_support(model: Any) -> str | None:
     """Why `use_shared_prefix` does not take this model of PEFT, or None when it does. What it does not take
@@ -29,6 +31,8 @@ def decoder_support(model: Any) -> str | None:
         return "it has cross-attention, and a shared prefix goes before self-attention only"
     if not getattr(model, "_supports_attention_backend", False):
         return "its attention cannot be exchanged (no AttentionInterface)"
+    if is_moving(config):
+        return "its rotary angles depend on how long the text is (dynamic NTK)"
     text = config.get_text_config()
     if not getattr(text, "is_causal", True):
         return "its attention is not causal"

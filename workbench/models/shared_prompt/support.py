@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from workbench.models.attention.attend import NAME as BLOCKS
+from workbench.models.rope_scaling import is_moving
 from workbench.models.shared_prompt.plan import plan_arrays, plan_of
 
 PROMPTS, COMPLETIONS = (7, 3), ((4, 6), (5, 2, 3))
@@ -54,8 +56,10 @@ def _obstacle(base: Any) -> str | None:
         return "it is no model of transformers"
     if getattr(base, "_compiled_call_impl", None) is not None:
         return "it is compiled, and every flat row has another shape"
-    if config._attn_implementation != "sdpa":
+    if config._attn_implementation not in ("sdpa", BLOCKS):
         return f"its attention is {config._attn_implementation}, not PyTorch's"
+    if is_moving(config):
+        return "its rotary angles depend on how long each answer is (dynamic NTK)"
     text = config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ())
     if other := kinds - {"full_attention", "sliding_attention"}:

@@ -18,7 +18,7 @@ from workbench.models.purpose import Purpose
 from workbench.training.ppo.critic import Critic, critic_of_policy, critic_of_reward, restore_critic
 from workbench.training.ppo.learner import Models
 from workbench.training.ppo.reward_model import RewardModel, load_classifier, score_head
-from workbench.training.starting_model import starting_model
+from workbench.training.starting_model import AS_IT_IS, starting_model
 
 if TYPE_CHECKING:
     from workbench.recipe import Recipe
@@ -55,7 +55,7 @@ def _begun(recipe: Recipe, name: str | None = None) -> Any:
     """A causal model as the run begins with it, or the one of another name."""
     update: dict[str, Any] = {"dropout": 0.0}
     if name is not None:
-        update |= {"model_name_or_path": name, "revision": None}
+        update |= {"model_name_or_path": name, **AS_IT_IS}
     return without_dropout(load_model(recipe.model.model_copy(update=update), PURPOSE))
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from workbench.errors import RecipeError
+from workbench.errors import ModelError, RecipeError
 from workbench.models.live_decoder import why_not_live
+from workbench.models.rope_scaling import is_moving
+from workbench.objectives.places import bare
 from workbench.ops.decode import choose
 from workbench.training.ppo.answers import Answer, Manner, Told
 from workbench.training.ppo.cached_writer import CachedWriter
@@ -35,6 +37,12 @@ class Writer(Protocol):
 def writer_of(model: Any, recipe: Recipe, manner: Manner, positions: int) -> Writer:
     """The recipe's writer for a model; `positions` bounds a prompt with its answer. Raises `RecipeError`
     where the native one is asked for and cannot be had."""
+    if is_moving(bare(model).config):
+        raise ModelError(
+            "answers are written with cached keys, and with dynamic NTK their angles change with every token",
+            where="model.rope_scaling",
+            hint="linear, ntk and yarn have the same angles at every length",
+        )
     wanted = recipe.ppo.rollout_engine
     dtype = torch.bfloat16 if recipe.training.bf16 else torch.float32
     reason = "transformers was asked for"

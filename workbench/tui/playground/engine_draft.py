@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from workbench.inference.limits import MAX_QUEUE, MAX_SEQUENCES
 from workbench.inference.options import add_model_options, as_arguments
+from workbench.rope_extension import extension_problem
 from workbench.tui.form.schema import FormField, section_fields
 from workbench.tui.playground.settings_draft import SettingsDraft
 
@@ -31,6 +32,13 @@ class EngineSection(BaseModel):
     max_sequences: int = Field(MAX_SEQUENCES, ge=1, description="Sequences in one step.")
     max_length: int | None = Field(
         None, ge=1, description="Tokens of prompt and answer together; what the model has if empty."
+    )
+    rope_scaling: Literal["linear", "ntk", "dynamic", "yarn"] | None = Field(
+        None, description="Reads beyond the trained length: position interpolation, NTK, dynamic NTK, YaRN."
+    )
+    rope_factor: float | None = Field(None, description="rope_scaling: how many times longer the context is.")
+    rope_original_length: int | None = Field(
+        None, ge=1, description="rope_scaling: the trained length; the model's context if empty."
     )
     adapter: str | None = Field(
         None, description="A folder with a PEFT adapter (LoRA) or a soft prompt to put on top."
@@ -93,4 +101,10 @@ class EngineDraft(SettingsDraft):
         adapter = self.section(SECTION)["adapter"]
         if isinstance(adapter, str) and adapter and not Path(adapter).expanduser().is_dir():
             found.setdefault(f"{SECTION}.adapter", "there is no such folder")
+        extension = [
+            self.section(SECTION)[f"rope_{name}"] for name in ("scaling", "factor", "original_length")
+        ]
+        problem = extension_problem(extension[0], extension[1], {"original_length": extension[2]})
+        if problem:
+            found.setdefault(f"{SECTION}.rope_{'factor' if extension[0] else 'scaling'}", problem)
         return found

@@ -101,7 +101,7 @@ def extension_problem(
     if method is None:
         if factor is not None or given:
             name = "rope_factor" if factor is not None else f"rope_{next(iter(given))}"
-            name = name.replace("rope_original", "original")
+            name = name.replace("rope_original_max", "original_max")
             return (
                 f"{name} says how far positions are stretched, and rope_scaling not how: one of {_listed()}"
             )
