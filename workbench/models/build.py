@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 import transformers
 from transformers import ElectraConfig
 
+import workbench.models.attention  # noqa: F401  (its type of model is known then)
 from workbench.errors import ModelError
+from workbench.models.attention.attend import use_blocks
 from workbench.models.configs import config_of, generator_config
 from workbench.models.purpose import Purpose
 from workbench.models.replaced_token import ReplacedTokenModel
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from workbench.recipe import ModelSection
 
 PRETRAINING = {
-    ("llama", "clm"): "LlamaForCausalLM",
     ("bert", "mlm"): "BertForMaskedLM",
     ("modernbert", "mlm"): "ModernBertForMaskedLM",
     ("electra", "mlm"): "ElectraForMaskedLM",
@@ -27,7 +29,8 @@ PRETRAINING = {
     ("t5", "denoise"): "T5ForConditionalGeneration",
     ("bart", "denoise"): "BartForConditionalGeneration",
 }
-"""The class of a model for each family and objective; replaced token detection has a pair of its own."""
+"""The class of a model for each family and objective; decoders have the one of their configuration, replaced
+token detection a pair of its own."""
 
 TASKS = {
     "classification": "AutoModelForSequenceClassification",
@@ -52,7 +55,9 @@ def build_model(
     if purpose.objective == "rtd" and isinstance(config, ElectraConfig):
         return ReplacedTokenModel.from_config(config, generator_config(config, section))
     if purpose.is_task and purpose.objective in section.about.trained_by:
-        return _task_model(config, purpose)
+        return _started(_task_model(config, purpose), section)
+    if section.family == "llama" and purpose.objective == "clm":
+        return _started(transformers.AutoModelForCausalLM.from_config(config), section)
     name = PRETRAINING.get((section.family, purpose.objective))
     if name is None:
         raise ModelError(
@@ -66,6 +71,25 @@ def build_model(
         name = "BertForPreTraining"
     model: PreTrainedModel = getattr(transformers, name)(config)
     return model
+
+
+def _started(model: Any, section: ModelSection) -> PreTrainedModel:
+    """A decoder with the initial weights and the attention that are its section's."""
+    if section.family == "llama":
+        if section.init == "depth_scaled":
+            scale_by_depth(model, section.num_hidden_layers)
+        use_blocks(model)
+    started: PreTrainedModel = model
+    return started
+
+
+@torch.no_grad()
+def scale_by_depth(model: Any, layers: int) -> None:
+    """Divide the matrices that each layer adds to the residual stream with by √(2 · layers), so that the
+    stream's variance does not grow with the depth (Radford et al. 2019, GPT-2, section 2.3)."""
+    for name, weight in model.named_parameters():
+        if name.endswith(("self_attn.o_proj.weight", "mlp.down_proj.weight")):
+            weight.mul_((2 * layers) ** -0.5)
 
 
 def _task_model(config: Any, purpose: Purpose) -> PreTrainedModel:

@@ -9,8 +9,11 @@ from transformers import (
     BertConfig,
     ElectraConfig,
     LlamaConfig,
+    MinistralConfig,
+    MistralConfig,
     ModernBertConfig,
     PreTrainedConfig,
+    Qwen3Config,
     T5Config,
     XLNetConfig,
 )
@@ -84,20 +87,58 @@ def _head(purpose: Purpose) -> dict[str, Any]:
 
 
 def _llama(section: ModelSection, shared: dict[str, Any]) -> PreTrainedConfig:
-    return LlamaConfig(
-        hidden_size=section.hidden_size,
-        intermediate_size=section.feed_forward_size,
-        num_hidden_layers=section.num_hidden_layers,
-        num_attention_heads=section.num_attention_heads,
-        num_key_value_heads=section.key_value_heads,
-        max_position_embeddings=section.max_position_embeddings,
-        tie_word_embeddings=section.tie_word_embeddings,
-        rms_norm_eps=section.rms_norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": section.rope_theta},
-        attention_dropout=section.dropout or 0.0,
-        use_cache=True,
-        **shared,
-    )
+    """Llama, or what is Llama with the attention asked for: Mistral, Ministral and Qwen 3 where they have it,
+    else our own type."""
+    values = _decoder(section) | shared
+    attention = section.attention_shape
+    if not attention.is_native:
+        from workbench.models.attention.configuration import WorkbenchLlamaConfig
+
+        return WorkbenchLlamaConfig(
+            attention_kind=attention.kind,
+            attention_window=attention.window,
+            global_tokens=attention.global_tokens,
+            attention_stride=attention.stride,
+            qk_norm=section.qk_norm,
+            **values,
+        )
+    layers, every = section.num_hidden_layers, attention.global_every
+    kinds = None
+    if attention.window is not None:
+        kinds = [
+            "full_attention" if every and number % every == 0 else "sliding_attention"
+            for number in range(1, layers + 1)
+        ]
+    if section.qk_norm:
+        return Qwen3Config(
+            use_sliding_window=kinds is not None,
+            sliding_window=attention.window,
+            layer_types=kinds,
+            **values,
+        )
+    if kinds is None:
+        return LlamaConfig(**values)
+    if every:
+        return MinistralConfig(sliding_window=attention.window, layer_types=kinds, **values)
+    return MistralConfig(sliding_window=attention.window, **values)
+
+
+def _decoder(section: ModelSection) -> dict[str, Any]:
+    """What all of these have in common."""
+    return {
+        "hidden_size": section.hidden_size,
+        "intermediate_size": section.feed_forward_size,
+        "num_hidden_layers": section.num_hidden_layers,
+        "num_attention_heads": section.num_attention_heads,
+        "num_key_value_heads": section.key_value_heads,
+        "head_dim": section.hidden_size // section.num_attention_heads,
+        "max_position_embeddings": section.max_position_embeddings,
+        "tie_word_embeddings": section.tie_word_embeddings,
+        "rms_norm_eps": section.rms_norm_eps,
+        "rope_parameters": {"rope_type": "default", "rope_theta": section.rope_theta},
+        "attention_dropout": section.dropout or 0.0,
+        "use_cache": True,
+    }
 
 
 def _encoder(section: ModelSection) -> dict[str, Any]:

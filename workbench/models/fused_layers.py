@@ -13,6 +13,8 @@ from weakref import ReferenceType, ref
 import torch
 from torch import Tensor, nn
 
+from workbench.models.attention.attend import NAME as BLOCKS
+from workbench.models.attention.documents import documents_of
 from workbench.models.shared_prompt.attention import IMPLEMENTATION as SHARED_PROMPT
 from workbench.models.shared_prompt.plan import RowPlan
 from workbench.ops.decoder_training import native
@@ -105,9 +107,11 @@ def _eps(norm: Any) -> float | None:
 
 @dataclass
 class _Packed:
-    """The documents of the batch that goes through the layers: read from the first layer's mask."""
+    """The documents of the batch that goes through the layers: read from the first layer's mask, or, where
+    attention takes none, from its positions."""
 
     mask: ReferenceType[Tensor] | None = None
+    positions: ReferenceType[Tensor] | None = None
     documents: Documents | None = None
     is_known: bool = field(default=False)
 
@@ -116,7 +120,17 @@ class _Packed:
         if self.mask is None or self.mask() is not mask:
             self.documents = None if position_ids is None else _documents(mask, position_ids)
             self.mask, self.is_known = ref(mask), self.documents is not None
+            self.positions = None
         return self.is_known
+
+    def read_positions(self, position_ids: Tensor | None, batch: int, length: int) -> None:
+        """Put into `documents` those that begin where positions do not go on."""
+        if position_ids is None:
+            self.documents = None
+        elif self.positions is None or self.positions() is not position_ids:
+            numbers = documents_of(None, position_ids, batch, length)
+            self.documents = None if numbers is None else _spans(_begins(position_ids, batch, length))
+            self.positions, self.mask = ref(position_ids), None
 
 
 def _documents(mask: Tensor, position_ids: Tensor) -> Documents | None:
@@ -127,13 +141,21 @@ def _documents(mask: Tensor, position_ids: Tensor) -> Documents | None:
         return None
     if position_ids.shape[-1] != length:
         return None
-    positions = position_ids.expand(batch, length)
-    begins = torch.ones(batch, length, dtype=torch.bool)
-    begins[:, 1:] = positions.diff() != 1
+    begins = _begins(position_ids, batch, length)
     number = begins.cumsum(1)
     seen = (number[:, :, None] == number[:, None, :]).tril()
-    if not torch.equal(mask[:, 0], seen):
-        return None
+    return _spans(begins) if torch.equal(mask[:, 0], seen) else None
+
+
+def _begins(position_ids: Tensor, batch: int, length: int) -> Tensor:
+    """Which tokens [B, T] are the first of a document."""
+    begins = torch.ones(batch, length, dtype=torch.bool)
+    begins[:, 1:] = position_ids.expand(batch, length).diff() != 1
+    return begins
+
+
+def _spans(begins: Tensor) -> Documents:
+    batch, length = begins.shape
     starts = begins.flatten().nonzero()[:, 0]
     stops = torch.cat([starts[1:], starts.new_tensor([batch * length])])
     is_long = stops - starts > 1
@@ -173,6 +195,12 @@ class _FusedLayer:
             if row_plan is not None:
                 # The mask that comes with a plan says nothing.
                 documents, can = row_plan.branches, self._sees(row_plan.index.shape[1])
+            elif self.module.self_attn.config._attn_implementation == BLOCKS:
+                # A mask is one of padding there, and windows are no part of it.
+                can = attention_mask is None and self._sees(hidden_states.shape[1])
+                if can:
+                    self.packed.read_positions(others.get("position_ids"), *hidden_states.shape[:2])
+                    documents = self.packed.documents
             elif attention_mask is not None:
                 can = self.packed.read(attention_mask, others.get("position_ids"))
                 documents = self.packed.documents
@@ -198,7 +226,10 @@ class _FusedLayer:
 
     def _sees(self, length: int) -> bool:
         """Whether no window keeps a place from another so many before it."""
-        window = getattr(self.module.self_attn.config, "sliding_window", None)
+        attention = self.module.self_attn
+        if (pattern := getattr(attention, "pattern", None)) is not None:
+            return bool(pattern.covers(length))
+        window = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
         return window is None or length <= window
 
     def _can(self, hidden: Tensor, cos: Tensor, others: dict[str, Any]) -> bool:
@@ -211,7 +242,7 @@ class _FusedLayer:
             and cos.shape[1:] == (hidden.shape[1], self.shape.head_size)
             and cos.shape[0] in (1, hidden.shape[0])
             and (not half or torch.get_autocast_dtype("cpu") == torch.bfloat16)
-            and attention.config._attn_implementation in ("sdpa", SHARED_PROMPT)
+            and attention.config._attn_implementation in ("sdpa", BLOCKS, SHARED_PROMPT)
             and not (self.module.training and getattr(attention, "attention_dropout", 0.0))
             and not torch.compiler.is_compiling()
             and all(name in UNDERSTOOD or value in (None, False) for name, value in others.items())

@@ -14,20 +14,30 @@ from workbench.ops.huge_pages import HugePages, aligned_bytes
 
 KINDS = {"llama", "mistral", "qwen2", "qwen3"}
 """Model types that are RMS norms, rotary positions, grouped-query attention and a gated SiLU, no more."""
+SPARSE = {"ministral", "workbench_llama"}
+"""Model types that are the same, but for what their tokens see."""
 STATIC_ROPE = {"default", "linear", "llama3", "yarn"}
 """Ways of rotary scaling whose angles do not depend on how long the sequence has become."""
 
 
 def why_not(config: Any) -> str | None:
-    """Why a model of this configuration cannot run on fused weights; None when it can."""
+    """Why a model of this configuration cannot run on fused weights, each token seeing all before it; None
+    when it can."""
     if config.model_type not in KINDS:
         return f"a model of type {config.model_type} has parts of its own"
-    if getattr(config, "hidden_act", "silu") != "silu":
-        return f"its activation is {config.hidden_act}, not SiLU"
     if set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
         return "it has layers with a sliding window"
     if config.model_type == "mistral" and getattr(config, "sliding_window", None):
         return "it has a sliding window"
+    return why_not_parts(config)
+
+
+def why_not_parts(config: Any) -> str | None:
+    """Why `fuse` does not take the weights of a model of this configuration, whatever its tokens see."""
+    if config.model_type not in KINDS | SPARSE:
+        return f"a model of type {config.model_type} has parts of its own"
+    if getattr(config, "hidden_act", "silu") != "silu":
+        return f"its activation is {config.hidden_act}, not SiLU"
     if getattr(config, "mlp_bias", False):
         return "its MLP has biases"
     kind = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")

@@ -71,6 +71,15 @@ COMMON_KEYS = (
 EXTENSION_KEYS = ("rope_scaling", "rope_factor")
 """Keys that stretch rotary positions."""
 
+ATTENTION_KEYS = (
+    "attention",
+    "sliding_window",
+    "global_tokens",
+    "global_attn_every_n_layers",
+    "attention_stride",
+)
+"""Keys that say what a token sees."""
+
 _ENCODER_TASKS: tuple[ObjectiveName, ...] = ("classification", "regression", "tagging", "span_extraction")
 
 FAMILIES: dict[str, Family] = {
@@ -83,7 +92,10 @@ FAMILIES: dict[str, Family] = {
             "causal",
             "Touvron et al. 2023",
             ("clm",),
-            ("num_key_value_heads", "tie_word_embeddings", "rope_theta", *EXTENSION_KEYS, "rms_norm_eps"),
+            (
+                *("num_key_value_heads", "tie_word_embeddings", "rope_theta", *EXTENSION_KEYS),
+                *("rms_norm_eps", *ATTENTION_KEYS, "qk_norm", "init"),
+            ),
             8 / 3,
             64,
             True,

@@ -7,6 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from workbench.recipe.attention_kinds import (
+    AttentionName,
+    AttentionShape,
+    InitName,
+    attention_of,
+    attention_problem,
+)
 from workbench.recipe.families import FAMILIES, Family, FamilyName
 from workbench.recipe.section import Section
 from workbench.rope_extension import (
@@ -75,7 +82,37 @@ class ModelSection(Section):
         128, ge=2, description="Window of the layers with local attention, in tokens (modernbert)."
     )
     global_attn_every_n_layers: int = Field(
-        3, ge=1, description="One layer in so many attends to everything (modernbert)."
+        3,
+        ge=1,
+        description="One layer in so many attends to everything (modernbert; llama: attention window_global "
+        "without global_tokens).",
+    )
+    attention: AttentionName = Field(
+        "full",
+        description="What a token sees (llama): full, sliding_window, window_global, strided or linear.",
+    )
+    sliding_window: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens that a window holds, the token itself among them. Empty: a quarter of the "
+        "context, or the stride.",
+    )
+    global_tokens: int = Field(
+        0,
+        ge=0,
+        description="attention window_global: so many first tokens are seen by all. 0: layers by turns.",
+    )
+    attention_stride: int | None = Field(
+        None,
+        ge=2,
+        description="attention strided: every so manieth token is seen. Empty: the root of the context.",
+    )
+    qk_norm: bool = Field(
+        False, description="RMS norm of queries and keys in each head, against growing logits (llama)."
+    )
+    init: InitName = Field(
+        "normal",
+        description="depth_scaled: what layers add starts smaller, by the root of twice their number (llama).",
     )
     dropout: float | None = Field(
         None, ge=0, lt=1, description="Dropout. Empty: none in a new model, an existing model's own."
@@ -128,6 +165,12 @@ class ModelSection(Section):
         return self
 
     @model_validator(mode="after")
+    def _attention_fits(self) -> ModelSection:
+        if problem := attention_problem(self, self.model_fields_set):
+            raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
     def _shapes_fit(self) -> ModelSection:
         if self.model_name_or_path:
             return self
@@ -155,6 +198,11 @@ class ModelSection(Section):
     def about(self) -> Family:
         """What there is to know about the family."""
         return FAMILIES[self.family]
+
+    @property
+    def attention_shape(self) -> AttentionShape:
+        """The attention of a new model as numbers."""
+        return attention_of(self)
 
     @property
     def rope_extension(self) -> RopeExtension | None:

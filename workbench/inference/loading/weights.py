@@ -9,6 +9,7 @@ import torch
 import transformers
 from transformers import AutoConfig
 
+import workbench.models.attention  # noqa: F401  (its type of model is known then)
 from workbench.errors import MissingExtraError, ModelError
 from workbench.inference.loading.explain import explain
 from workbench.inference.loading.kinds import AUTO_CLASSES
