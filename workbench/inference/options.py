@@ -95,6 +95,13 @@ def add_model_options(parser: Any) -> None:
         help="for keys and values; a quarter of what is free if not given",
     )
     group.add_argument(
+        "--kv-dtype",
+        choices=("auto", "int8", "int4"),
+        default="auto",
+        help="how keys and values are kept: as the model computes (auto), or in 8 or 4 bits each, which takes "
+        "less memory, and longer (%(default)s)",
+    )
+    group.add_argument(
         "--max-queue",
         type=_count,
         default=MAX_QUEUE,

@@ -17,7 +17,7 @@ from workbench.ops.decoder import DecoderLayer, DecoderWeights, Row, Segment
 
 def decode_reference(weights: DecoderWeights, tokens: Tensor, rows: Sequence[Row]) -> Tensor:
     """See `decode_step`."""
-    angles = _angles(weights, [row.length for row in rows])
+    angles = angles_of(weights, [row.length for row in rows])
     chains = _chains(rows)
     x = weights.embedding[tokens]
     for number, layer in enumerate(weights.layers):
@@ -30,14 +30,14 @@ def decode_reference(weights: DecoderWeights, tokens: Tensor, rows: Sequence[Row
         for shared, members in chains:
             own_segments = [rows[index].segments[-1] for index in members]
             attended[members] = _attend_shared(query[members], shared, own_segments, number, weights.scaling)
-        x = _finish(weights, layer, x, attended)
-    return _logits(weights, x)
+        x = finish(weights, layer, x, attended)
+    return logits_of(weights, x)
 
 
 def prefill_reference(weights: DecoderWeights, tokens: Tensor, row: Row, wanted: Sequence[int]) -> Tensor:
     """See `prefill`; the logits are those of the tokens with the numbers `wanted`."""
     count, past, own = len(tokens), row.length, row.segments[-1]
-    angles = _angles(weights, range(past, past + count))
+    angles = angles_of(weights, range(past, past + count))
     future = torch.ones(count, past + count, dtype=torch.bool, device=tokens.device).triu(past + 1)
     x = weights.embedding[tokens]
     for number, layer in enumerate(weights.layers):
@@ -55,11 +55,12 @@ def prefill_reference(weights: DecoderWeights, tokens: Tensor, row: Row, wanted:
         query = query.view(count, weights.kv_heads, -1, weights.head_dim).permute(1, 2, 0, 3)
         scores = (query @ keys[:, None].transpose(2, 3)).masked_fill(future, -torch.inf)
         attended = _softmax(scores, weights.scaling) @ values[:, None]
-        x = _finish(weights, layer, x, attended.permute(2, 0, 1, 3))
-    return _logits(weights, x[list(wanted)])
+        x = finish(weights, layer, x, attended.permute(2, 0, 1, 3))
+    return logits_of(weights, x[list(wanted)])
 
 
-def _angles(weights: DecoderWeights, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
+def angles_of(weights: DecoderWeights, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """cos and sin [n, 1, hd] of positions, in the weights' type."""
     places = torch.tensor(positions, device=weights.cos.device)
     cos, sin = (table[places][:, None].to(weights.dtype) for table in (weights.cos, weights.sin))
     return cos, sin
@@ -69,6 +70,13 @@ def _project(
     weights: DecoderWeights, layer: DecoderLayer, x: Tensor, angles: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries [n, H, hd] and keys [n, KV, hd] with their positions turned in, and values [n, KV, hd]."""
+    query, key, value = project(weights, layer, x)
+    return rotate(query, *angles), rotate(key, *angles), value
+
+
+def project(weights: DecoderWeights, layer: DecoderLayer, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [n, H, hd], keys [n, KV, hd] and values [n, KV, hd] of hidden states [n, D], positions not
+    turned in yet."""
     qkv = linear(rms_norm(x, x.shape[-1:], layer.input_norm, weights.eps), layer.qkv, layer.qkv_bias)
     heads, kv_heads = weights.heads, weights.kv_heads
     query, key, value = qkv.view(len(x), -1, weights.head_dim).split([heads, kv_heads, kv_heads], 1)
@@ -76,10 +84,11 @@ def _project(
         query = rms_norm(query, query.shape[-1:], layer.q_norm, weights.eps)
     if layer.k_norm is not None:
         key = rms_norm(key, key.shape[-1:], layer.k_norm, weights.eps)
-    return _rotate(query, *angles), _rotate(key, *angles), value
+    return query, key, value
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs of vectors [n, H, hd] by angles whose cos and sin are [n, 1, hd]."""
     first, second = x.chunk(2, -1)
     return x * cos + torch.cat((-second, first), -1) * sin
 
@@ -88,14 +97,15 @@ def _softmax(scores: Tensor, scaling: float) -> Tensor:
     return (scores.float() * scaling).softmax(-1).to(scores.dtype)
 
 
-def _finish(weights: DecoderWeights, layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
+def finish(weights: DecoderWeights, layer: DecoderLayer, x: Tensor, attended: Tensor) -> Tensor:
     """The hidden state [n, D] after a layer, from that before it and the heads' results."""
     x = x + linear(attended.reshape(len(x), -1), layer.output, layer.output_bias)
     gate, up = linear(rms_norm(x, x.shape[-1:], layer.post_norm, weights.eps), layer.gate_up).chunk(2, -1)
     return x + linear(silu(gate) * up, layer.down)
 
 
-def _logits(weights: DecoderWeights, x: Tensor) -> Tensor:
+def logits_of(weights: DecoderWeights, x: Tensor) -> Tensor:
+    """[n, V] in fp32 of the last layer's hidden states [n, D]."""
     return linear(rms_norm(x, x.shape[-1:], weights.norm, weights.eps), weights.head).float()
 
 

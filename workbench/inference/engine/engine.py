@@ -81,7 +81,13 @@ class Engine:
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._tasks = Tasks(self.wake)
         self.soft_prompts = SoftPrompts(runner, limits.memory_bytes, self._tasks.run)
-        self._scheduler = Scheduler(limits, runner.room, runner.bytes_per_token, self.soft_prompts.placed)
+        self._scheduler = Scheduler(
+            limits,
+            runner.room,
+            runner.bytes_per_token,
+            self.soft_prompts.placed,
+            getattr(runner, "bytes_of", None),
+        )
         self._closing = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)

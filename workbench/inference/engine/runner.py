@@ -46,7 +46,8 @@ class Runner(Protocol[PrefillKind, HandleKind]):
     max_length: int
     """Tokens a sequence may hold, prompt included."""
     bytes_per_token: int
-    """What the keys and values of one token take."""
+    """What the keys and values of one token take; a runner whose sequences do not grow by so much with every
+    token also has `bytes_of(tokens)`."""
     prefix: PlacedPrefix[Any] | None
     """The soft prompt that stands before every prompt which names none."""
     batch_invariant: bool

@@ -72,13 +72,16 @@ class Scheduler:
         room: Callable[[int, PlacedPrefix[Any] | None], int],
         bytes_per_token: int,
         prefixes: Callable[[], Iterable[PlacedPrefix[Any]]] = tuple,
+        bytes_of: Callable[[int], int] | None = None,
     ) -> None:
         """`room` tells how many tokens may follow a prompt of so many behind a prefix; `prefixes` are kept
-        for requests that choose them."""
+        for requests that choose them; `bytes_of` tells what a sequence of so many tokens takes where that is
+        not so many times the same."""
         self.limits = limits
         self.room = room
         self.bytes_per_token = bytes_per_token
         self.prefixes = prefixes
+        self.bytes_of = bytes_of or (lambda tokens: tokens * bytes_per_token)
         self.waiting: deque[Job] = deque()
         self.running: list[Job] = []
 
@@ -106,17 +109,19 @@ class Scheduler:
         needed = self._needed(request, prefix)
         there = self.limits.memory_bytes - sum(kept.bytes for kept in self.prefixes())
         if needed > there:
+            fixed = self.bytes_of(1) - self.bytes_per_token
+            most = max(0, there - fixed) // self.bytes_per_token
             raise RequestRefused(
                 f"one sample needs {needed / 2**20:,.0f} MiB of keys and values ({prompt + new:,} tokens of "
                 f"{self.bytes_per_token:,} bytes), and the engine has {there / 2**20:,.0f} MiB",
-                hint=f"at most {there // self.bytes_per_token:,} tokens fit; start it with more --kv-memory",
+                hint=f"at most {most:,} tokens fit; start it with more --kv-memory",
             )
         waiting = len(self.waiting) + on_the_way
         if waiting >= self.limits.max_queue:
             raise QueueFull(f"{waiting:,} requests are waiting already", hint="try again in a moment")
 
     def _needed(self, request: EngineRequest, prefix: PlacedPrefix[Any] | None) -> int:
-        return (_prompt(request, prefix) + request.params.max_tokens) * self.bytes_per_token
+        return self.bytes_of(_prompt(request, prefix) + request.params.max_tokens)
 
     @property
     def is_idle(self) -> bool:
@@ -136,8 +141,9 @@ class Scheduler:
 
     def _held(self, job: Job) -> int:
         prompt, new = _prompt(job.request, job.prefix), job.request.params.max_tokens
-        prompts = 1 if job.shares_prompt else max(1, len(job.active))
-        return (prompt * prompts + new * len(job.active)) * self.bytes_per_token
+        if job.shares_prompt:
+            return self.bytes_of(prompt + new * len(job.active))
+        return self.bytes_of(prompt + new) * len(job.active) if job.active else self.bytes_of(prompt)
 
     def next_to_read(self) -> Job | None:
         """The job whose prompt is to be read now: one that is being read, or the first that fits."""
@@ -158,9 +164,10 @@ class Scheduler:
             return None
         for job in self.running:
             if job.is_read and job.samples:
-                first = not job.active and not job.shares_prompt
-                prompt = 0 if job.shares_prompt or first else _prompt(job.request, job.prefix)
-                room = (prompt + job.request.params.max_tokens) * self.bytes_per_token
+                prompt = _prompt(job.request, job.prefix)
+                room = self.bytes_of(prompt + job.request.params.max_tokens)
+                if job.shares_prompt or not job.active:
+                    room -= self.bytes_of(prompt)
                 if self.promised + room > self.limits.memory_bytes:
                     return None
                 return job, job.samples.popleft()

@@ -13,8 +13,10 @@ import torch
 
 from workbench.errors import ModelError
 from workbench.inference.engine.engine import Engine
+from workbench.inference.engine.kv_codecs import KvDtype
 from workbench.inference.engine.paged_runner import PagedRunner
 from workbench.inference.engine.runner import Runner
+from workbench.inference.engine.state_runner import StateRunner
 from workbench.inference.limits import Limits
 from workbench.inference.loading.load import LoadedModel, load_for_inference
 from workbench.inference.options import rope_of
@@ -22,6 +24,9 @@ from workbench.inference.server import soft_prompts
 from workbench.inference.server.rendering import Renderer
 from workbench.inference.server.service import Service
 from workbench.models import fused_weights
+from workbench.models.attention.configuration import MODEL_TYPE
+from workbench.models.attention.patterns import layer_patterns
+from workbench.models.live_decoder import LiveDecoder
 
 Say = Callable[[str], None]
 
@@ -65,7 +70,7 @@ def open_service(args: argparse.Namespace, say: Say) -> Service:
         length = min(loaded.max_length, args.max_length or loaded.max_length)
         return Service(name, renderer, length, encoder=Encoder(loaded), details=details)
     say("choosing how to run it")
-    runner = choose_runner(loaded, args.max_length)
+    runner = choose_runner(loaded, args.max_length, args.kv_dtype, soft_prompts=bool(args.soft_prompt))
     give_back_memory()
     memory = kv_bytes(args.kv_memory, loaded.device)
     engine = Engine(runner, loaded.tokenizer, loaded.eos, Limits(args.max_sequences, memory, args.max_queue))
@@ -77,6 +82,7 @@ def open_service(args: argparse.Namespace, say: Say) -> Service:
         "runner": runner.name,
         "kv_memory_bytes": memory,
         "kv_bytes_per_token": runner.bytes_per_token,
+        "kv_dtype": args.kv_dtype if args.kv_dtype != "auto" else details["dtype"],
     }
     fixed = runner.prefix
     before = 0 if fixed is None else fixed.length if loaded.kind == "decoder" else fixed.columns
@@ -100,14 +106,49 @@ def short_name(given: str) -> str:
     return path.stem if path.suffix == ".gguf" else path.name
 
 
-def choose_runner(loaded: LoadedModel, max_length: int | None) -> Runner[Any, Any]:
-    """Fused weights where a Llama-shaped model runs on a CPU, transformers' own forward elsewhere."""
+def choose_runner(
+    loaded: LoadedModel,
+    max_length: int | None,
+    kv_dtype: KvDtype = "auto",
+    *,
+    soft_prompts: bool = False,
+) -> Runner[Any, Any]:
+    """Fused weights where a Llama-shaped model runs on a CPU; caches that do not grow, or in few bits, for
+    such a model with windows or sums, or where that is asked for; transformers' own forward elsewhere.
+
+    `soft_prompts`: requests are to choose such, which only the first and the last can have. Raises
+    `ModelError` where few bits are asked for and cannot be had.
+    """
     context = loaded.max_length + (loaded.prefix.length if loaded.prefix else 0)
     length = min(context, max_length or context)
-    plain = loaded.device.type == "cpu" and loaded.kind == "decoder"
-    if plain and fused_weights.why_not(loaded.model.config) is None:
-        weights = fused_weights.fuse(loaded.model, min(length, max_length or LONGEST_FUSED))
-        return PagedRunner(weights, loaded.prefix)
+    config, is_decoder = loaded.model.config, loaded.kind == "decoder"
+    fused_length = min(length, max_length or LONGEST_FUSED)
+    prompted = loaded.prefix is not None or soft_prompts
+    plain = loaded.device.type == "cpu" and is_decoder and fused_weights.why_not(config) is None
+    if plain and kv_dtype == "auto":
+        return PagedRunner(fused_weights.fuse(loaded.model, fused_length), loaded.prefix)
+    patterns = layer_patterns(config) if is_decoder else "it is no decoder"
+    own_type = config.model_type == MODEL_TYPE
+    if prompted and (own_type or kv_dtype != "auto"):
+        what = "with its attention" if own_type else f"with --kv-dtype {kv_dtype}"
+        raise ModelError(
+            f"a soft prompt cannot stand before what the engine keeps {what}",
+            where=loaded.name,
+            hint="leave out the soft prompt" + ("" if own_type else ", or --kv-dtype"),
+        )
+    if isinstance(patterns, str):
+        if kv_dtype != "auto" or own_type:
+            raise ModelError(
+                f"its keys and values cannot be kept in {kv_dtype}: {patterns}",
+                where=loaded.name,
+                hint="leave out --kv-dtype",
+            )
+    elif kv_dtype != "auto" or (not prompted and any(p is None or not p.is_full for p in patterns)):
+        if loaded.device.type == "cpu":
+            weights = fused_weights.fuse(loaded.model, fused_length)
+        else:
+            weights = LiveDecoder(loaded.model, fused_length, loaded.dtype).weights()
+        return StateRunner(weights, patterns, kv_dtype)
     return loaded.make_runner(length)
 
 
