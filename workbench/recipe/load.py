@@ -21,6 +21,7 @@ PRESET_FOLDERS = ("runs", "models")
 # By size, as one would try them; presets that are not named here follow by name.
 ORDER = (
     *("quickstart", "nano", "micro", "mini", "small", "125m", "gpt2-small", "350m"),
+    *("llama2-7b", "llama3-8b", "llama2-70b", "llama3-70b", "llama3-405b"),
     *("bert-nano", "bert-tiny", "bert-mini", "bert-small", "bert-medium", "bert-base"),
     *("modernbert-nano", "modernbert-base", "electra-nano", "electra-small", "electra-base"),
     *("xlnet-nano", "xlnet-base", "t5-nano", "t5-small", "t5-base", "bart-nano", "bart-base"),
@@ -64,9 +65,7 @@ def _first_comment(path: Path) -> str:
     return first[1:].strip() if first.startswith("#") else ""
 
 
-def find_preset(
-    name: str, relative_to: Path | None = None, within: Sequence[str] = PRESET_FOLDERS
-) -> Path:
+def find_preset(name: str, relative_to: Path | None = None, within: Sequence[str] = PRESET_FOLDERS) -> Path:
     """The file of a preset given by path, by `folder/name`, or by name in one of the folders `within`."""
     as_path = Path(name).expanduser()
     if as_path.suffix in (".yaml", ".yml") or name.startswith((".", "/", "~")):

@@ -1,0 +1,170 @@
+"""A layout's figures: memory of a rank, seconds of a step by what they go to, speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from workbench.scaling.layouts.cluster import Cluster
+from workbench.scaling.layouts.communication import Traffic, traffic
+from workbench.scaling.layouts.compute import Work, optimizer, work
+from workbench.scaling.layouts.layout import Layout
+from workbench.scaling.layouts.memory import Precision, RankMemory, fullest
+from workbench.scaling.layouts.model import Model
+from workbench.scaling.layouts.pipeline import bubble, layers_of_pieces
+from workbench.scaling.layouts.stack import WORKBENCH, Stack
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that layouts are compared under: a model, rows of `length` tokens, `global_batch` of them a step,
+    the devices, how numbers are kept."""
+
+    model: Model
+    cluster: Cluster
+    length: int
+    global_batch: int
+    stack: Stack = WORKBENCH
+    precision: Precision = Precision()
+
+    @property
+    def tokens(self) -> int:
+        """Of an optimiser step."""
+        return self.global_batch * self.length
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of an optimiser step, by what they go to. `computing` is that of the slowest stage; `bubble`
+    what it waits for the first and last micro-batches; `data`, `tensor`, `context` and `pipeline` what is
+    sent and not hidden; `hidden` what is sent behind computing."""
+
+    computing: float
+    bubble: float
+    tensor: float
+    context: float
+    pipeline: float
+    data: float
+    optimizer: float
+    hidden: float
+
+    @property
+    def step(self) -> float:
+        """All of the step."""
+        return sum(self.parts().values())
+
+    def parts(self) -> dict[str, float]:
+        """What adds up to the step, by name."""
+        names = ("computing", "bubble", "tensor", "context", "pipeline", "data", "optimizer")
+        return {name: float(getattr(self, name)) for name in names}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is predicted of a layout."""
+
+    setting: Setting
+    layout: Layout
+    memory: RankMemory
+    times: Times
+    forward: float
+    backward: float
+    sending: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether the fullest rank has room."""
+        return self.memory.peak <= self.setting.cluster.device.memory
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of all devices."""
+        return self.setting.tokens / self.times.step
+
+    @cached_property
+    def flops_per_gpu(self) -> float:
+        """Model FLOP/s of one device, without what is done twice."""
+        flops = self.setting.model.flops_per_token(self.setting.length)
+        return flops * self.tokens_per_second / self.setting.cluster.gpus
+
+    @property
+    def mfu(self) -> float:
+        """Model FLOPs utilisation (Chowdhery et al. 2022, appendix B)."""
+        return self.flops_per_gpu / self.peak
+
+    @property
+    def hfu(self) -> float:
+        """The same with what gradient checkpointing does a second time."""
+        return self.mfu * (4 / 3 if self.layout.recompute == "full" else 1.0)
+
+    @property
+    def peak(self) -> float:
+        """FLOP/s of a device, by its data sheet."""
+        device = self.setting.cluster.device
+        return device.half if self.setting.precision.half else device.single
+
+    @property
+    def bubble(self) -> float:
+        """Time that a stage waits for the pipeline to fill and empty, as a share of the time it works."""
+        return bubble(self.layout.pp, self.layout.microbatches, self.layout.virtual_stages)
+
+
+def plan(setting: Setting, layout: Layout) -> Plan:
+    """Reckon a layout that is possible (`feasible.problems`); whether it fits is in the plan."""
+    model, on, stack, precision = setting.model, setting.cluster, setting.stack, setting.precision
+    pieces = layers_of_pieces(model.layers, layout.pp * layout.virtual_stages)
+    layers = max(sum(pieces[stage :: layout.pp]) for stage in range(layout.pp))
+    in_last = sum(pieces[layout.pp - 1 :: layout.pp])
+    weights = (layers * model.layer + model.embedding + (0 if layout.pp > 1 else model.head)) / layout.tp
+    done = work(model, layout, setting.length, on, stack, precision)
+    sent = traffic(model, layout, setting.length, on, stack, precision, weights)
+    forward, backward = _stage(layers, in_last, done, sent)
+    times = _times(setting, layout, layers, in_last, done, sent, optimizer(weights, layout, on, stack))
+    memory = fullest(model, layout, setting.length, on, stack, precision)
+    each = layout.virtual_stages
+    return Plan(setting, layout, memory, times, forward / each, backward / each, sent.sending)
+
+
+def _stage(layers: int, in_last: int, done: Work, sent: Traffic) -> tuple[float, float]:
+    """Seconds forward and backward of a micro-batch through the slowest stage."""
+    each_forward = done.forward + sent.tensor_forward + sent.context_forward
+    each_backward = done.backward + sent.tensor_backward + sent.context_backward
+    forward = max(layers * each_forward, in_last * each_forward + done.head_forward)
+    backward = max(layers * each_backward, in_last * each_backward + done.head_backward)
+    return forward, backward
+
+
+def _times(
+    setting: Setting, layout: Layout, layers: int, in_last: int, done: Work, sent: Traffic, updating: float
+) -> Times:
+    microbatches, stages, pieces = layout.microbatches, layout.pp, layout.virtual_stages
+    forward, backward = _stage(layers, in_last, done, sent)
+    tensor = microbatches * layers * (sent.tensor_forward + sent.tensor_backward)
+    context = microbatches * layers * (sent.context_forward + sent.context_backward)
+    whole = microbatches * (forward + backward)
+    waiting = bubble(stages, microbatches, pieces) * whole
+    # With as many micro-batches in flight as there are stages, each waits for both of its messages.
+    pipeline = 2 * sent.sending * pieces * (microbatches + stages - 1) * (stages - 1) / stages
+    overlap = setting.stack.data_overlap * _window(layout, whole, backward)
+    exposed = max(0.0, sent.data - overlap)
+    return Times(
+        computing=max(0.0, whole - tensor - context),
+        bubble=waiting,
+        tensor=tensor,
+        context=context,
+        pipeline=pipeline,
+        data=exposed,
+        optimizer=updating,
+        hidden=sent.data - exposed,
+    )
+
+
+def _window(layout: Layout, whole: float, backward: float) -> float:
+    """Seconds of computing behind which gradients and weights can travel: all of it where weights are
+    gathered for every micro-batch, else the backward pass of the last one."""
+    return whole if layout.shards > 1 and layout.reshard else backward
+
+
+def precision_of(half: bool, *, fused_layers: bool = False, fused_head: bool = False) -> Precision:
+    """How numbers are kept, and what is computed by operators that keep less, on a CPU."""
+    return Precision(half, fused_layers, fused_head)

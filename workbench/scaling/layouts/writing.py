@@ -1,0 +1,66 @@
+"""A layout as the keys of a recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.errors import UsageError
+from workbench.recipe import Recipe, dump, validate
+from workbench.scaling.layouts.plan import Plan
+
+IP = "slurm"
+"""Stands for the address of the first machine where a batch system finds it when the job begins."""
+
+
+def overrides(plan: Plan, *, main_process_ip: str = IP) -> dict[str, dict[str, Any]]:
+    """The sections of a recipe that a layout decides, as plain values. Raises `UsageError` for what no recipe
+    can say."""
+    layout, setting = plan.layout, plan.setting
+    if layout.recompute == "selective":
+        raise UsageError(
+            "recomputation of what is cheap is that of other programs; a recipe has it for whole layers",
+            where="--layout",
+            hint="recompute=full is training.gradient_checkpointing",
+        )
+    nodes = setting.cluster.nodes
+    training: dict[str, Any] = {
+        "gradient_checkpointing": layout.recompute == "full",
+        # A pipeline cuts the rows of a step itself.
+        "per_device_train_batch_size": layout.rows * (layout.microbatches if layout.pp > 1 else 1),
+        "gradient_accumulation_steps": 1 if layout.pp > 1 else layout.microbatches,
+    }
+    if not setting.cluster.device.is_cpu:
+        training["bf16"] = setting.precision.half
+    parallel: dict[str, Any] = {
+        name: getattr(layout, name) for name in ("dp_replicate", "dp_shard", "cp", "tp", "pp")
+    }
+    if layout.pp > 1:
+        parallel |= {"pp_schedule": layout.schedule, "pp_microbatches": layout.microbatches}
+        if layout.virtual_stages > 1:
+            parallel["pp_virtual_stages"] = layout.virtual_stages
+    each = min(setting.cluster.gpus, setting.cluster.gpus_per_node)
+    launch: dict[str, Any] = {"num_processes": each, "num_machines": nodes}
+    if nodes > 1:
+        launch["main_process_ip"] = main_process_ip
+    return {
+        "data": {"max_length": setting.length},
+        "training": training,
+        "launch": launch,
+        "parallel": parallel,
+    }
+
+
+def recipe_with(recipe: Recipe, plan: Plan, name: str) -> str:
+    """The recipe with the layout in it, as YAML under a comment that says what was predicted. Raises
+    `RecipeError` where the two do not go together."""
+    mapping = recipe.model_dump(mode="json")
+    for section, values in overrides(plan).items():
+        mapping[section] = {**mapping[section], **values}
+    made = validate(mapping, name)
+    setting, memory = plan.setting, plan.memory
+    said = (
+        f"# {name} on {setting.cluster.gpus} × {setting.cluster.device.name}: {plan.layout.words()}.\n"
+        f"# Predicted: {memory.peak / 1e9:.0f} GB a device, {plan.times.step:.3g} s a step of "
+        f"{setting.tokens:,} tokens, {plan.mfu:.0%} MFU.\n"
+    )
+    return said + dump(made, changed_only=True)
