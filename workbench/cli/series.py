@@ -67,6 +67,6 @@ def _take(kept: list[dict[str, Any]], record: dict[str, Any]) -> None:
         kept.append(record)
         return
     step = record.get("step")
-    if record["event"] == "resume" and isinstance(step, (int, float)):
+    if record["event"] in ("resume", "rollback") and isinstance(step, (int, float)):
         while kept and kept[-1].get("step", 0) > step:
             kept.pop()

@@ -1,7 +1,8 @@
 """`metrics.jsonl`: what a run logged, one flat JSON object a line, and the reader that tails it.
 
 A run that goes on from a checkpoint appends `{"event": "resume", "step": S}`: every record before that
-line with a greater step was overtaken, and readers drop it. Numbers that are not finite are written as
+line with a greater step was overtaken, and readers drop it. A run that is rolled back without a restart
+appends `{"event": "rollback", "step": S}`, which means the same. Numbers that are not finite are written as
 null and read as NaN.
 """
 
@@ -37,6 +38,10 @@ class MetricsWriter(LinesWriter):
     def resume(self, step: int) -> None:
         """Say that training goes on from the checkpoint of `step`: later records are overtaken."""
         self.write({"event": "resume", "step": step, "time": time.time()})
+
+    def roll_back(self, step: int) -> None:
+        """Say that training went back to `step` without a restart; what it logged since is overtaken."""
+        self.write({"event": "rollback", "step": step, "time": time.time()})
 
 
 class MetricsTail:

@@ -13,6 +13,8 @@ from workbench.store.growing import FloatArray, Growing
 
 Record = dict[str, object]
 XAxis = Literal["step", "time", "num_tokens"]
+OVERTAKING = ("resume", "rollback")
+"""Events behind which records of later steps are no longer in force."""
 AXES: tuple[XAxis, ...] = ("step", "time", "num_tokens")
 
 
@@ -94,7 +96,7 @@ class Columns:
                 self._extend_mixed(records[start:index])
                 start = index + 1
                 step = record.get("step")
-                if record["event"] == "resume" and isinstance(step, int | float):
+                if record["event"] in OVERTAKING and isinstance(step, int | float):
                     dropped |= self.drop_after(step)
         self._extend_mixed(records[start:])
         return dropped

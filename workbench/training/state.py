@@ -14,7 +14,8 @@ class TrainState:
 
     `rows` is the position in the data: the number of rows taken by all processes together, through
     all epochs. `window` adds up what has been trained on since the last line of metrics (see `Totals`),
-    so that a run resumed between two lines logs the same numbers as one that never stopped.
+    so that a run resumed between two lines logs the same numbers as one that never stopped. `guard` is the
+    state of the guard, with the rows that are left out (see `training.guard`).
     `best_score` is the metric that decides which checkpoint is best, negated where less is better.
     """
 
@@ -27,6 +28,7 @@ class TrainState:
     best_score: float | None = None
     window: list[float] = field(default_factory=list)
     data_key: str = ""
+    guard: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -34,6 +36,7 @@ class TrainState:
     @classmethod
     def from_dict(cls, value: dict[str, Any], where: str) -> TrainState:
         known = {item.name for item in fields(cls)}
-        if missing := known - value.keys():
+        # Checkpoints that were written without a guard go on with a fresh one.
+        if missing := known - value.keys() - {"guard"}:
             raise CheckpointError(f"trainer_state.json lacks {', '.join(sorted(missing))}", where=where)
         return cls(**{key: item for key, item in value.items() if key in known})

@@ -27,26 +27,19 @@ HEADS = ("lm_head", "classifier", "score", "qa_outputs", "cls", "generator_lm_he
 NUMBER = re.compile(r"\.(\d+)\.")
 
 
-def groups_of(model: Any) -> dict[str, list[nn.Parameter]]:
-    """The weights that learn, by group; groups without any are left out."""
-    norms, embeddings, head = set[int](), set[int](), set[int]()
-    for module in model.modules():
-        kind = type(module).__name__
-        own = {id(parameter) for parameter in module.parameters(recurse=False)}
-        if "Norm" in kind:
-            norms |= own
-        elif isinstance(module, torch.nn.Embedding):
-            embeddings |= own
-    found = getattr(model, "get_output_embeddings", lambda: None)()
-    if found is not None:
-        head = {id(parameter) for parameter in found.parameters()}
-    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    depth = _depths([name for name, _ in named])
+def groups_of(module: Any, weights: Mapping[str, nn.Parameter]) -> dict[str, list[nn.Parameter]]:
+    """Those of `weights` that learn, by group; groups without any are left out. `weights` go by their names
+    in `module`, or in the whole model of which that is a part."""
+    found = getattr(module, "get_output_embeddings", lambda: None)()
+    head = set() if found is None else {id(weight) for weight in found.parameters()}
+    learning = {name: weight for name, weight in weights.items() if weight.requires_grad}
+    depth = _depths(list(learning))
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
-    for name, weight in named:
-        if id(weight) in norms:
+    for name, weight in learning.items():
+        owner = _owner(module, name)
+        if "Norm" in type(owner).__name__ or "norm" in name.rpartition(".")[0].rpartition(".")[2].lower():
             group = "norms"
-        elif id(weight) in embeddings:
+        elif isinstance(owner, torch.nn.Embedding):
             group = "embedding"
         elif place := NUMBER.search(name):
             layers = depth[name[: place.start()]]
@@ -56,7 +49,15 @@ def groups_of(model: Any) -> dict[str, list[nn.Parameter]]:
         else:
             group = "other"
         groups[group].append(weight)
-    return {name: weights for name, weights in groups.items() if weights}
+    return {name: own for name, own in groups.items() if own}
+
+
+def _owner(module: Any, name: str) -> Any:
+    """The module that a weight belongs to; None where only a part of the model is here."""
+    try:
+        return module.get_submodule(name.rpartition(".")[0])
+    except AttributeError:
+        return None
 
 
 def _depths(names: list[str]) -> dict[str, int]:
@@ -72,8 +73,8 @@ def _depths(names: list[str]) -> dict[str, int]:
 class LayerMonitor:
     """Norms by group of one optimiser step: `before` it, then `after` it, then `values`."""
 
-    def __init__(self, model: Any) -> None:
-        self.groups = groups_of(model)
+    def __init__(self, module: Any, weights: Mapping[str, nn.Parameter]) -> None:
+        self.groups = groups_of(module, weights)
         self._weights = [weight for weights in self.groups.values() for weight in weights]
         self._before: list[torch.Tensor] = []
         self._norms: dict[str, float] = {}
@@ -135,9 +136,17 @@ def _sample(weight: torch.Tensor) -> torch.Tensor:
 
 def _norms_of(tensors: list[torch.Tensor | None]) -> list[float]:
     """The norm of each tensor, in one transfer; 0 for what has none."""
-    there = [tensor for tensor in tensors if tensor is not None and tensor.numel()]
-    if not there:
+    norms: dict[int, torch.Tensor] = {}
+    # Those that are split alike at once: a mixture cannot be taken together.
+    alike: dict[Any, list[int]] = {}
+    for index, tensor in enumerate(tensors):
+        if tensor is not None and tensor.numel():
+            alike.setdefault(getattr(tensor, "device_mesh", None), []).append(index)
+    for indices in alike.values():
+        of_these = torch._foreach_norm([tensors[index] for index in indices])
+        for index, norm in zip(indices, of_these, strict=True):
+            norms[index] = getattr(norm, "full_tensor", lambda norm=norm: norm)().float()
+    if not norms:
         return [0.0] * len(tensors)
-    found = [getattr(norm, "full_tensor", lambda norm=norm: norm)() for norm in torch._foreach_norm(there)]
-    values = iter(torch.stack([value.float() for value in found]).tolist())
-    return [next(values) if tensor is not None and tensor.numel() else 0.0 for tensor in tensors]
+    values = dict(zip(norms, torch.stack(list(norms.values())).tolist(), strict=True))
+    return [values.get(index, 0.0) for index in range(len(tensors))]

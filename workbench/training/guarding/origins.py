@@ -35,15 +35,15 @@ def _origin(rows: Rows, number: int, tokenizer: Any, sources: list[str]) -> dict
         documents = inner.documents_of(epoch, index)
         found |= {"epoch": epoch, "index": index, "documents": documents[:DOCUMENTS_TOLD]}
         found["sources"] = _named(inner.store.sources[np.asarray(documents, np.int64)], sources)
-        if documents:
-            tokens = inner.store.document(documents[0])[:EXCERPT_TOKENS]
-            found["begins"] = _excerpt(tokenizer, tokens.tolist())
     else:
-        found |= _records(inner, number, tokenizer, sources)
+        found |= _records(inner, number, sources)
+    ids = rows.batch(number, 1).arrays.get("input_ids")
+    if ids is not None:
+        found["begins"] = _excerpt(tokenizer, ids.reshape(-1)[:EXCERPT_TOKENS].tolist())
     return found
 
 
-def _records(rows: Any, number: int, tokenizer: Any, sources: list[str]) -> dict[str, Any]:
+def _records(rows: Any, number: int, sources: list[str]) -> dict[str, Any]:
     """The same where rows are made of labelled records."""
     if hasattr(rows, "members_of"):
         store, members = rows.rows.store, rows.members_of(number)
@@ -56,8 +56,6 @@ def _records(rows: Any, number: int, tokenizer: Any, sources: list[str]) -> dict
     found: dict[str, Any] = {"records": [int(store.examples[member]) for member in members[:DOCUMENTS_TOLD]]}
     if store.sources is not None:
         found["sources"] = _named(store.sources[members], sources)
-    low, high = int(store.offsets[members[0]]), int(store.offsets[members[0] + 1])
-    found["begins"] = _excerpt(tokenizer, store.input_ids[low : min(high, low + EXCERPT_TOKENS)].tolist())
     return found
 
 
@@ -81,5 +79,5 @@ def _named(numbers: Iterable[Any], sources: list[str]) -> list[str]:
 
 def _excerpt(tokenizer: Any, ids: list[int]) -> str:
     """The text of a few tokens, on one line."""
-    text = " ".join(str(tokenizer.decode(ids)).split())
+    text = " ".join(str(tokenizer.decode(ids, skip_special_tokens=True)).split())
     return text[:EXCERPT_CHARACTERS]

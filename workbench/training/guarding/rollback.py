@@ -1,0 +1,236 @@
+"""Going back in the middle of a run: to the last good checkpoint, without the rows that went wrong.
+
+Weights, optimiser, loss scale, random numbers, counters and the place in the data become what they were, in
+this process and in all others; what was logged since stays in the files, behind a mark that it was overtaken.
+The checkpoint that was gone back to learns of the alarm, so that a run killed now goes on the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from workbench.errors import CheckpointError, TrainingError
+from workbench.store.files import replace_file
+from workbench.training import checkpoint, random_state
+from workbench.training.guarding import words
+from workbench.training.guarding.ledger import REPEAT_STEPS
+from workbench.training.guarding.origins import origins
+from workbench.training.optimizer import groups_of
+from workbench.training.parallel import sharded_checkpoint
+from workbench.training.samples import drop_later
+from workbench.training.state import TrainState
+
+if TYPE_CHECKING:
+    from workbench.training.guarding.alarm import Alarm
+    from workbench.training.guarding.ledger import Ledger
+    from workbench.training.loop import Trainer
+
+REACH = 12
+"""Steps after which trouble has shown itself: what was good then, and is older, is good."""
+BEGINNING = 0
+
+
+def answer(trainer: Trainer, alarm: Alarm) -> None:
+    """Do what the recipe says about an alarm: go back. Raises `TrainingError` where the run is to end."""
+    guard = trainer.guard
+    trainer.optimizer.zero_grad()
+    if not guard.goes_back:
+        guard.record.ended(alarm, guard.ledger)
+        raise _end(trainer, alarm, "stability.guard is stop.")
+    if guard.ledger.rollbacks >= trainer.recipe.stability.max_rollbacks:
+        again = f"It had been rolled back {guard.ledger.rollbacks} times (stability.max_rollbacks)."
+        guard.record.ended(alarm, guard.ledger, f"The run was ended. {again}")
+        raise _end(trainer, alarm, again)
+    target = trainer.agreed(_choose(trainer, alarm) if trainer.accelerator.is_main_process else None)
+    ledger = guard.ledger
+    ledger.alarm(alarm.step)
+    found, reached = None, TrainState(data_key=trainer.state.data_key)
+    if target != BEGINNING:
+        found = checkpoint.read(trainer.run.path / f"checkpoint-{target}")
+        reached = found.state
+    first, end = _rows(trainer, alarm, reached, ledger)
+    ledger.skip(first, end)
+    slower = (ledger.streak > 0 or not alarm.skips) and trainer.recipe.stability.rollback_lr_factor < 1
+    if slower:
+        ledger.lr_scale *= trainer.recipe.stability.rollback_lr_factor
+    ledger.last_target = target
+    told = _told(trainer, first, end) if trainer.accelerator.is_main_process else None
+    tokens = trainer.state.num_tokens
+    _restore(trainer, found, reached)
+    guard.load_state_dict(reached.guard)
+    guard.ledger = ledger
+    # Before files change, all processes have read them.
+    trainer.accelerator.wait_for_everyone()
+    if trainer.accelerator.is_main_process:
+        done = _done(trainer, target, first, end, slower)
+        guard.record.rolled_back(alarm, ledger, target, told, done, num_tokens=tokens)
+        _write_down(trainer, target)
+    trainer.reporter.update(now=True, state="running", step=target)
+    trainer.accelerator.wait_for_everyone()
+
+
+def protected(trainer: Trainer) -> set[Any]:
+    """Checkpoints that must not be rotated away: the newest good one, and the newest that has proved good."""
+    guard, run, step = trainer.guard, trainer.run, trainer.state.step
+    if not guard.goes_back:
+        return set()
+    good = [path for path in run.checkpoints() if is_good(path)]
+    proved = [path for path in good if _step_of(path) <= step - REACH]
+    return {*good[-1:], *proved[-1:]}
+
+
+def is_good(path: Any) -> bool:
+    """Whether a checkpoint was written while nothing was suspected."""
+    try:
+        state = json.loads((path / checkpoint.STATE_FILE).read_bytes())["state"]
+        return not state.get("guard", {}).get("suspicious", False)
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+
+
+def _step_of(path: Any) -> int:
+    return int(path.name.rpartition("-")[2])
+
+
+def _choose(trainer: Trainer, alarm: Alarm) -> int:
+    """The step of the newest complete checkpoint that is good and older than what is suspected; where the
+    same trouble came back, an older one than last time, if there is one; without any, the beginning."""
+    ledger = trainer.guard.ledger
+    steps = []
+    for path in trainer.run.checkpoints():
+        if _step_of(path) < alarm.first_bad and is_good(path):
+            try:
+                steps.append(checkpoint.read(path).step)
+            except CheckpointError as error:
+                print(f"warning: {error.message}; it is passed over")
+    came_back = ledger.last_alarm is not None and alarm.step <= ledger.last_alarm + REPEAT_STEPS
+    if came_back and ledger.last_target is not None:
+        older = [step for step in steps if step < ledger.last_target]
+        steps = older or steps
+    return max(steps, default=BEGINNING)
+
+
+def _rows(trainer: Trainer, alarm: Alarm, reached: TrainState, ledger: Ledger) -> tuple[int, int]:
+    """The rows to leave out, [first, behind the last); more of them each time that it did not help."""
+    if not alarm.skips:
+        return 0, 0
+    known = [entry for entry in alarm.trace if entry.step >= alarm.first_bad]
+    first = max(known[0].rows, reached.rows)
+    end = known[-1].rows + trainer.rows_per_step
+    return first, end + (end - first) * (2**ledger.streak - 1)
+
+
+def _told(trainer: Trainer, first: int, end: int) -> dict[str, Any] | None:
+    """What the event says of the rows that are left out."""
+    if first >= end:
+        return None
+    sources = [source.path for source in trainer.recipe.data.sources]
+    try:
+        rows = origins(trainer.rows, first, end, trainer.tokenizer, sources)
+    except Exception as error:
+        # Rows that cannot even be read may be what is wrong with them; the run goes on without.
+        return {"first": first, "end": end, "rows": [], "unreadable": f"{type(error).__name__}: {error}"}
+    return {"first": first, "end": end, "rows": rows}
+
+
+def _restore(trainer: Trainer, found: checkpoint.Checkpoint | None, reached: TrainState) -> None:
+    """Make this process what it was when the checkpoint was written; None is the beginning of the run."""
+    seed, layout = trainer.recipe.training.seed, trainer.layout
+    _restore_weights(trainer, found)
+    own = None
+    if found is None:
+        random_state.seed_everything(seed + layout.seed_offset)
+    else:
+        same = found.extra.get("layout", layout.as_dict()) == layout.as_dict()
+        own = found.random_state(layout.rank) if same else None
+        random_state.seed_everything(found.step * 1000 + layout.rank)
+    if own is not None:
+        random_state.restore(own)
+    _restore_scaler(trainer, found)
+    for item in fields(TrainState):
+        setattr(trainer.state, item.name, getattr(reached, item.name))
+    trainer.start_window()
+    trainer.stepper.module.train()
+
+
+def _restore_weights(trainer: Trainer, found: checkpoint.Checkpoint | None) -> None:
+    """Weights and optimiser, in place."""
+    stepper, optimizer = trainer.stepper, trainer.raw_optimizer
+    optimizer.state.clear()
+    if found is not None and sharded_checkpoint.is_sharded(found.path):
+        sharded_checkpoint.load(found.path, {**stepper.weights, **stepper.buffers()}, optimizer)
+        return
+    # New weights are drawn as they were when the run began.
+    random_state.seed_everything(trainer.recipe.training.seed)
+    assert trainer.whole_model is not None
+    fresh: Any = trainer.whole_model(None if found is None else found.path)
+    if trainer.layout.is_plain:
+        trainer.model.load_state_dict(fresh.state_dict())
+        if found is not None:
+            checkpoint.restore_optimizer(optimizer, found.optimizer_state())
+        return
+    whole = fresh.state_dict()
+    with torch.no_grad():
+        for name, weight in {**stepper.weights, **stepper.buffers()}.items():
+            weight.copy_(sharded_checkpoint.like(weight, whole[name]))
+    if found is not None:
+        names = {id(weight): name for name, weight in fresh.named_parameters()}
+        groups = groups_of(fresh, trainer.recipe.training)
+        order = [names[id(weight)] for group in groups for weight in group["params"]]
+        sharded_checkpoint.from_plain(optimizer, stepper.weights, order, found.optimizer_state())
+
+
+def _restore_scaler(trainer: Trainer, found: checkpoint.Checkpoint | None) -> None:
+    scaler = trainer.accelerator.scaler
+    if scaler is None:
+        return
+    # What it noted of the step that is not made.
+    scaler._per_optimizer_states.clear()
+    if found is not None and "scaler" in found.extra:
+        scaler.load_state_dict(found.extra["scaler"])
+
+
+def _write_down(trainer: Trainer, target: int) -> None:
+    """Bring the files of the run in line; the log of metrics keeps what was overtaken."""
+    run = trainer.run
+    if trainer.metrics is not None:
+        trainer.metrics.roll_back(target)
+    trainer.samples.resume(target)
+    drop_later(run.evaluations_path, target)
+    later = [path for path in run.checkpoints() if _step_of(path) > target]
+    checkpoint.prune(later, 0, set())
+    if target == BEGINNING:
+        return
+    path = run.path / f"checkpoint-{target}" / checkpoint.STATE_FILE
+    content = json.loads(path.read_bytes())
+    content["state"].setdefault("guard", {})["ledger"] = trainer.guard.ledger.as_dict()
+    replace_file(path, json.dumps(content, indent=1).encode(), durable=True)
+
+
+def _done(trainer: Trainer, target: int, first: int, end: int, slower: bool) -> str:
+    """What was done, in words."""
+    back = "Back to the weights that the run began with"
+    if target != BEGINNING:
+        back = f"Back to checkpoint-{target}"
+    text = f"{back}; what was logged since is overtaken."
+    if end > first:
+        text += f" Rows {first:,} to {end - 1:,} are left out."
+    ledger = trainer.guard.ledger
+    if slower:
+        text += f" The learning rate is {ledger.lr_scale:.3g} of the recipe's from now on."
+    limit = trainer.recipe.stability.max_rollbacks
+    return f"{text} This was rollback {ledger.rollbacks} of at most {limit}."
+
+
+def _end(trainer: Trainer, alarm: Alarm, reason: str) -> TrainingError:
+    good = [path.name for path in trainer.run.checkpoints() if is_good(path)]
+    kept = f"The last good checkpoint is {good[-1]}. " if good else "No checkpoint was written before. "
+    return TrainingError(
+        f"stopped at step {alarm.step}. {words.happened(alarm)} {reason}",
+        where=str(trainer.run.path),
+        hint=kept + words.advice(alarm),
+    )
