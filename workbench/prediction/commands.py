@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from transformers.utils import logging
 
+from workbench.prediction.corpus import corpus
 from workbench.prediction.evaluate import evaluate_recipe
 from workbench.prediction.evaluate_file import evaluate_file
 from workbench.prediction.events import Command
+from workbench.prediction.long_context.evaluate import long_context
+from workbench.prediction.long_context.texts import passkey_texts
 from workbench.prediction.predict import predict
+from workbench.prediction.sums import sums
 
 # What concerns a person is said by our own errors; the rest would stand in the midst of a progress line.
 logging.set_verbosity_error()
@@ -17,4 +21,8 @@ COMMANDS: dict[str, Command] = {
     "predict": predict,
     "evaluate_recipe": evaluate_recipe,
     "evaluate_file": evaluate_file,
+    "long_context": long_context,
+    "passkey_texts": passkey_texts,
+    "corpus": corpus,
+    "sums": sums,
 }

@@ -108,6 +108,9 @@ def _samples(options: Options, listed: list[Series]) -> list[str]:
         samples = [ASCII_MARKS[owner % len(ASCII_MARKS)] for owner in range(len(listed))]
     else:
         samples = [SAMPLES[pattern] for pattern in patterns([one.style for one in listed], options.depth)]
+        # What is no line is not shown as one.
+        own = {"points": "╋", "bars": "┃"}
+        samples = [own.get(one.style.marks, sample) for one, sample in zip(listed, samples, strict=True)]
     if options.depth == "none" and len(listed) > 1:
         samples = [f"{letter(owner)} {sample}" for owner, sample in enumerate(samples)]
     return samples

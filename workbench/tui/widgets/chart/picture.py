@@ -17,7 +17,8 @@ from workbench.tui.widgets.chart.frame import Frame
 from workbench.tui.widgets.chart.memory import Memory
 from workbench.tui.widgets.chart.options import Options
 from workbench.tui.widgets.chart.palette import AXIS, MUTED, bright, patterns
-from workbench.tui.widgets.chart.series import Line, Series
+from workbench.tui.widgets.chart.pyramid import Summary
+from workbench.tui.widgets.chart.series import Line, Marks, Series
 from workbench.tui.widgets.chart.strokes import Stroke
 
 EMPTY = "no points yet"
@@ -60,7 +61,7 @@ def draw(
     for _ in range(2):
         plot = Plot(top, gutter, max(1, width - gutter), plot_rows, view, limits)
         curves = lines_of(listed, options, plot)
-        values = value_span(curves, options)
+        values = value_span(curves, options, listed)
         if values is not None:
             limits = viewport.y.fit(*values, log=options.log_y)
         plot = Plot(top, gutter, max(1, width - gutter), plot_rows, view, limits)
@@ -132,7 +133,7 @@ def column_edges(view: Span, count: int, *, log: bool) -> FloatArray:
     return 10.0**edges if log else edges
 
 
-def value_span(curves: list[Curve], options: Options) -> Span | None:
+def value_span(curves: list[Curve], options: Options, listed: list[Series]) -> Span | None:
     """The range of all that will be drawn, on the scale of the y axis."""
     lows: list[float] = []
     highs: list[float] = []
@@ -142,8 +143,9 @@ def value_span(curves: list[Curve], options: Options) -> Span | None:
                 continue
             if len(line.columns):
                 summary = line.summary
-                lows.append(float((summary.low if options.envelope else summary.mean).min()))
-                highs.append(float((summary.high if options.envelope else summary.mean).max()))
+                whole = options.envelope or listed[curve.owner].style.marks != "line"
+                lows.append(float((summary.low if whole else summary.mean).min()))
+                highs.append(float((summary.high if whole else summary.mean).max()))
             else:
                 ends = [end[1] for end in (line.before, line.after) if end]
                 lows.append(min(ends))
@@ -160,6 +162,10 @@ def paint(
     drawn: list[Stroke] = []
     for curve in sorted(curves, key=lambda curve: not listed[curve.owner].style.dashed):
         bold, faint = Pen(curve.owner, bright=True), Pen(curve.owner, bright=False)
+        if listed[curve.owner].style.marks != "line":
+            if curve.raw and len(curve.raw.columns):
+                drawn += _marked(curve.raw, bold, listed[curve.owner].style.marks)
+            continue
         if curve.raw:
             if options.envelope and not listed[curve.owner].style.dashed:
                 drawn.append(Stroke(curve.raw, faint, envelope=True))
@@ -171,6 +177,23 @@ def paint(
     frame.codes[area], frame.styles[area] = memory.cells(grid, strokes.runs(grid, plot.y, drawn))
     if options.depth == "none" and len(curves) > 1:
         end_letters(frame, plot, grid, curves)
+
+
+def _marked(line: Line, pen: Pen, marks: Marks) -> list[Stroke]:
+    """Points that no line joins: a cross for the least and for the greatest of each column, or a bar between
+    the two."""
+    if marks == "bars":
+        return [Stroke(line, pen, envelope=True)]
+    summary = line.summary
+    places = {
+        (int(column), float(value))
+        for ends in (summary.low, summary.high)
+        for column, value in zip(line.columns, ends, strict=True)
+    }
+    return [
+        Stroke(Line(np.array([column]), Summary(*(np.array([value]) for _ in range(3))), None, None), pen)
+        for column, value in sorted(places)
+    ]
 
 
 def end_letters(frame: Frame, plot: Plot, grid: Grid, curves: list[Curve]) -> None:

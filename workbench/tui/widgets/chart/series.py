@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from workbench.store.growing import FloatArray, Growing
 from workbench.tui.widgets.chart.pyramid import IntArray, Pyramid, Summary
 from workbench.tui.widgets.chart.smoothing import Smoother
+
+Marks = Literal["line", "points", "bars"]
+"""What points become: a line through them, a cross each, or, of those that share an x, a bar from the least
+to the greatest."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,7 @@ class SeriesStyle:
     label: str
     color: int | str = 0
     dashed: bool = False
+    marks: Marks = "line"
 
 
 @dataclass(frozen=True)

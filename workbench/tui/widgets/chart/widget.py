@@ -22,7 +22,7 @@ from workbench.tui.widgets.chart.frame import Frame
 from workbench.tui.widgets.chart.memory import Memory
 from workbench.tui.widgets.chart.options import Options
 from workbench.tui.widgets.chart.palette import Depth, style_table
-from workbench.tui.widgets.chart.series import Series, SeriesStyle
+from workbench.tui.widgets.chart.series import Marks, Series, SeriesStyle
 from workbench.tui.widgets.chart.ticks import Kind
 from workbench.tui.widgets.chart.tiles import TILES, Tile
 
@@ -122,10 +122,11 @@ class Chart(Widget, can_focus=True):
         label: str,
         color: int | str = 0,
         dashed: bool = False,
+        marks: Marks = "line",
     ) -> None:
         """Show these points under `key`, in place of those it had. Points need not be finite or sorted."""
         before = self._series.get(key)
-        series = Series(SeriesStyle(label, color, dashed), x, y)
+        series = Series(SeriesStyle(label, color, dashed, marks), x, y)
         if before and before.x.length and series.x.length and series.x.view[-1] > before.x.view[-1]:
             self._viewport.live = True
         self._series[key] = series
