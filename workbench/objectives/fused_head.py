@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from workbench.objectives.places import bare, instead
-from workbench.ops.decoder_training.head import summed_cross_entropy
+from workbench.ops.decoder_training.head import SummedLoss, summed_cross_entropy
 from workbench.ops.selected_logprobs.logprobs import Selected, selected_logprobs
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ def can_fuse(model: nn.Module) -> bool:
     """
     model = bare(model)
     head: Any = model.get_output_embeddings()  # type: ignore[operator]
-    if type(head) is not torch.nn.Linear or getattr(model, "_compiled_call_impl", None) is not None:
+    if type(head) is not torch.nn.Linear or type(head.weight) is not torch.nn.Parameter:
+        # What is split over ranks is whole only inside its own forward.
+        return False
+    if getattr(model, "keeps_logits", False) or getattr(model, "_compiled_call_impl", None) is not None:
         return False
     said = torch.tensor([[[3.5]]], device=head.weight.device)
     ids = torch.zeros(1, 1, dtype=torch.int64, device=head.weight.device)
@@ -68,10 +71,10 @@ def logprobs_for_logits(head: Any, targets: torch.Tensor) -> Iterator[list[Selec
 
 
 @contextmanager
-def loss_for_logits(head: Any, targets: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+def loss_for_logits(head: Any, targets: torch.Tensor, z_loss: float = 0.0) -> Iterator[list[SummedLoss]]:
     """Within, the model's logits are the summed cross-entropy [1, 1, 1] of `targets` [B, T] (−100: none): see
-    `summed_cross_entropy` and `logprobs_for_logits`. Yields a list that gets how many targets are best."""
-    found: list[torch.Tensor] = []
+    `summed_cross_entropy` and `logprobs_for_logits`. Yields a list that gets all that was found."""
+    found: list[SummedLoss] = []
 
     def forward(states: torch.Tensor) -> torch.Tensor:
         states = states[:, -targets.shape[1] :]
@@ -80,9 +83,8 @@ def loss_for_logits(head: Any, targets: torch.Tensor) -> Iterator[list[torch.Ten
             few, answers = states.flatten(0, 1), targets.flatten()
         else:
             few, answers = states[places], targets[places]
-        loss, correct = summed_cross_entropy(few, head.weight, answers)
-        found.append(correct)
-        return loss.view(1, 1, 1)
+        found.append(summed_cross_entropy(few, head.weight, answers, z_loss))
+        return found[0].loss.view(1, 1, 1)
 
     with instead(head, forward):
         yield found

@@ -15,6 +15,8 @@ from workbench.store.runs import Run
 from workbench.training import checkpoint
 from workbench.training.beginning import evaluation_of
 from workbench.training.prepare import prepare_recipe
+from workbench.training.parallel.layout import Layout
+from workbench.training.parallel.stepper import PlainStepper
 from workbench.training.session import describe_device, evaluator_of, make_accelerator, set_threads
 from workbench.training.starting_model import purpose_of, row_length, starting_model
 
@@ -68,7 +70,7 @@ def evaluate_recipe(request: dict[str, Any], events: Events) -> None:
         )
     )
     began = time.monotonic()
-    metrics = evaluator.evaluate(model)
+    metrics = evaluator.evaluate(PlainStepper(model, model, objective, Layout.plain(accelerator)))
     labels = tuple(prepared.labels)
     events.send(
         "result",

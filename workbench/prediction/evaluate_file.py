@@ -19,6 +19,8 @@ from workbench.prediction.opening import Opened, device_of, open_model
 from workbench.prediction.reading import missing_column
 from workbench.prediction.report import details
 from workbench.recipe import Recipe, SourceSpec
+from workbench.training.parallel.layout import Layout
+from workbench.training.parallel.stepper import PlainStepper
 from workbench.training.session import describe_device, evaluator_of, make_accelerator, set_threads
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def evaluate_file(request: dict[str, Any], events: Events) -> None:
         text = f"{store.truncated:,} records are cut to {opened.max_length} tokens; --max-length changes that"
         events.send("note", text=text)
     began = time.monotonic()
-    metrics = evaluator.evaluate(opened.model)
+    metrics = evaluator.evaluate(PlainStepper(opened.model, opened.model, objective, Layout.plain(accelerator)))
     events.send(
         "result",
         objective=kind,

@@ -8,10 +8,13 @@ from pydantic import Field, model_validator
 
 from workbench.recipe.data_section import DataSection
 from workbench.recipe.families import FAMILIES
+from workbench.recipe.launch_section import LaunchSection
 from workbench.recipe.model_section import ModelSection
 from workbench.recipe.objective_section import ObjectiveSection
+from workbench.recipe.parallel_section import ParallelSection, check_parallel
 from workbench.recipe.ppo_section import PPOSection, check_ppo
 from workbench.recipe.section import Section
+from workbench.recipe.stability_section import StabilitySection, check_stability
 from workbench.recipe.training_section import TrainingSection
 from workbench.recipe.tuning_section import TuningSection, check_tuning
 
@@ -33,18 +36,6 @@ class RunSection(Section):
     )
 
 
-class LaunchSection(Section):
-    """On what the run runs."""
-
-    num_processes: int = Field(1, ge=1, description="Processes; more than one go through accelerate launch.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="auto: the GPU if there is one, else the CPU."
-    )
-    num_threads: int | None = Field(
-        None, ge=1, description="CPU threads of each process. Empty: the cores, shared among the processes."
-    )
-
-
 class Recipe(Section):
     """All of a run: enough to run it again."""
 
@@ -55,14 +46,21 @@ class Recipe(Section):
     tuning: TuningSection = Field(default_factory=TuningSection, description="Which weights learn.")
     ppo: PPOSection = Field(default_factory=PPOSection, description="PPO, RLOO and GRPO.")
     training: TrainingSection = Field(default_factory=TrainingSection, description="The optimisation.")
+    stability: StabilitySection = Field(
+        default_factory=StabilitySection, description="Alarms, rollback, z-loss, notification."
+    )
     launch: LaunchSection = Field(default_factory=LaunchSection, description="Processes and devices.")
+    parallel: ParallelSection = Field(
+        default_factory=ParallelSection, description="How model and data are split over the processes."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        length, context = self.data.max_length, self.model.max_position_embeddings
+        length, context = self.data.max_length, self.model.context
         if not self.model.model_name_or_path and length and length > context:
+            name = "the stretched context" if self.model.rope_scaling else "model.max_position_embeddings"
             raise ValueError(
-                f"data.max_length {length} is longer than model.max_position_embeddings {context}; "
+                f"data.max_length {length} is longer than {name} {context}; "
                 "make the rows shorter or the context longer"
             )
         self._objective_fits()
@@ -80,5 +78,7 @@ class Recipe(Section):
         if self.objective.next_sentence_prediction and name == "mlm" and section.family != "bert":
             raise ValueError("objective.next_sentence_prediction needs model.family bert")
         check_tuning(self)
+        check_stability(self)
         if name == "ppo":
             check_ppo(self)
+        check_parallel(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ LEFT_OUT = {
 
 def lines(trainer: Trainer, data: dict[str, Any], device: str) -> list[str]:
     """The model, the data, what was left out of it, and the rows and steps it makes."""
-    model, rows, packed = trainer.model, trainer.rows, trainer.rows.report()
+    rows, packed = trainer.rows, trainer.rows.report()
     told = [
-        *_model(model, device),
+        *_model(trainer.about, device),
         f"tokenizer  {data['tokenizer']}, {data['vocab_size']:,} entries",
         f"training   {data['documents']:,} documents, {data['tokens']:,} tokens, {data['bytes']:,} bytes "
         f"({data['bytes_per_token']:.2f} a token)",
@@ -41,16 +42,33 @@ def lines(trainer: Trainer, data: dict[str, Any], device: str) -> list[str]:
     return told
 
 
-def _model(model: Any, device: str) -> list[str]:
+@dataclass(frozen=True)
+class About:
+    """A model before it is split: its class, how many weights it has and how many of them learn, which are new."""
+
+    name: str
+    parameters: int
+    learning: int
+    new: tuple[str, ...]
+
+
+def about(model: Any) -> About:
+    """What there is to say of a whole model."""
+    return About(
+        type(model).__name__,
+        sum(parameter.numel() for parameter in model.parameters()),
+        sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        tuple(getattr(model, "new_weights", None) or ()),
+    )
+
+
+def _model(model: About, device: str) -> list[str]:
     """The model, how much of it learns, and what of it is new."""
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    told = [f"model      {type(model).__name__}, {parameters:,} parameters, on {device}"]
-    if learning < parameters:
-        share = f"{learning / parameters:.2%}"
-        told.append(f"learning   {learning:,} parameters, {share}; the others stay as they are")
-    new = getattr(model, "new_weights", None)
-    if new:
-        names = ", ".join(new[:4]) + (" …" if len(new) > 4 else "")
-        told.append(f"new        {len(new)} weights are drawn anew, not from the checkpoint: {names}")
+    told = [f"model      {model.name}, {model.parameters:,} parameters, on {device}"]
+    if model.learning < model.parameters:
+        share = f"{model.learning / model.parameters:.2%}"
+        told.append(f"learning   {model.learning:,} parameters, {share}; the others stay as they are")
+    if model.new:
+        names = ", ".join(model.new[:4]) + (" …" if len(model.new) > 4 else "")
+        told.append(f"new        {len(model.new)} weights are drawn anew, not from the checkpoint: {names}")
     return told

@@ -56,15 +56,12 @@ class Checkpoint:
 
 def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
     """Have `fill` write into a temporary folder, sync every file of it, and give it its name."""
-    temporary = target.with_name(f"{TEMPORARY}{target.name}")
+    temporary = temporary_of(target)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         fill(temporary)
-        for path in temporary.rglob("*"):
-            _sync(path)
-        for folder in [temporary, *(path for path in temporary.rglob("*") if path.is_dir())]:
-            sync_folder(folder)
+        sync(temporary)
         # What has the name already goes once the new one has it: a kill while it is deleted would leave none.
         aside = _aside(target) if target.exists() else None
         temporary.rename(target)
@@ -74,6 +71,19 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise disk_error(error, target) from error
+
+
+def temporary_of(target: Path) -> Path:
+    """Where a folder is written before it gets its name."""
+    return target.with_name(f"{TEMPORARY}{target.name}")
+
+
+def sync(folder: Path) -> None:
+    """Have everything in a folder on the disk."""
+    for path in folder.rglob("*"):
+        _sync(path)
+    for inner in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        sync_folder(inner)
 
 
 def disk_error(error: OSError | SafetensorError, where: Path) -> StorageError:
@@ -110,17 +120,23 @@ def save(
     random_states: Iterable[dict[str, torch.Tensor]],
     extra: dict[str, Any],
     more: Callable[[Path], None] | None = None,
+    parts: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write a complete checkpoint to `target`, with what `more` writes into its folder.
+    """Write a complete checkpoint to `target`, with what `more` writes into its folder. `parts`, if given, writes
+    model and optimiser there in parts, of which this process has one.
 
     Raises `StorageError`; older checkpoints are untouched.
     """
 
     def fill(folder: Path) -> None:
-        save_model(folder, model, tokenizer)
+        if parts is None:
+            save_model(folder, model, tokenizer)
+            save_file(flatten_optimizer(optimizer), folder / OPTIMIZER_FILE)
+        else:
+            save_settings(folder, model, tokenizer)
+            parts(folder)
         if more is not None:
             more(folder)
-        save_file(flatten_optimizer(optimizer), folder / OPTIMIZER_FILE)
         for rank, random_state in enumerate(random_states):
             save_file(random_state, folder / f"random-{rank}.safetensors")
         files = {
@@ -141,6 +157,17 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
         # PEFT names the base model, but not the labels of a head beside the adapters.
         model.get_base_model().config.save_pretrained(folder)
         fold_saved(model, folder)
+    tokenizer.save_pretrained(folder)
+
+
+def save_settings(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """What `save_model` writes, but for the weights."""
+    if hasattr(model, "peft_config"):
+        for adapter in model.peft_config.values():
+            adapter.save_pretrained(folder)
+        model.get_base_model().config.save_pretrained(folder)
+    else:
+        model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

@@ -13,9 +13,9 @@ from workbench.training.tally import Tally
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from torch import nn
 
     from workbench.objectives import Objective, Rows
+    from workbench.training.parallel.stepper import Stepper
 
 
 @dataclass
@@ -27,6 +27,8 @@ class Evaluator:
     accelerator: Accelerator
     batch_size: int
     max_batches: int | None
+    data_size: int = 1
+    """Groups of processes that read different rows."""
     predictions: list[Any] = field(default_factory=list, init=False)
     """What the objective predicted in the last evaluation, where it predicts something."""
     on_batch: Callable[[str, int, int | None], None] = field(default=lambda *_: None, init=False)
@@ -38,27 +40,28 @@ class Evaluator:
         available = self.rows.rows_per_epoch(0)
         if self.max_batches is None:
             return available
-        processes: int = self.accelerator.num_processes
-        return min(available, self.max_batches * self.batch_size * processes)
+        return min(available, self.max_batches * self.batch_size * self.data_size)
 
     @torch.no_grad()
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, stepper: Stepper) -> dict[str, float]:
         """`eval_loss`, and the metrics of the objective."""
-        available, accelerator = self.num_rows, self.accelerator
+        available, accelerator, layout = self.num_rows, self.accelerator, stepper.layout
         starts = range(0, available, self.batch_size)
         tally, predictions = Tally(self.objective), list[Any]()
-        model.eval()
-        # The bare module: DDP's forward would exchange buffers, and processes may have unequal shares.
-        bare = accelerator.unwrap_model(model)
-        for start in starts[accelerator.process_index :: accelerator.num_processes]:
+        stepper.module.eval()
+        mine = list(starts[layout.data_rank :: layout.data_size])
+        for start in mine:
             batch = self.rows.batch(start, min(self.batch_size, available - start))
-            tensors = self.objective.tensors(batch, accelerator.device)
-            with accelerator.autocast():
-                output = self.objective.loss(bare, tensors, batch)
-            tally.add(output, batch.counts)
-            predictions += output.predictions
+            output = stepper.losses(batch)
+            if output is not None:
+                tally.add(output, batch.counts)
+                if layout.counts_losses:
+                    predictions += output.predictions
             self.on_batch("evaluating", min(start + self.batch_size, available), available)
-        tally.reduce(accelerator)
+        if not layout.is_plain and len(mine) < -(-len(starts) // layout.data_size):
+            # Where weights are gathered for each batch, all processes go through as many: one more, not counted.
+            stepper.losses(self.rows.batch(0, min(self.batch_size, available)))
+        stepper.share(tally).reduce(accelerator)
         if accelerator.num_processes > 1:
             predictions = gather_object(predictions)
         self.predictions = predictions
@@ -67,9 +70,10 @@ class Evaluator:
         values |= _named(self.objective.metrics(totals, training=False))
         if accelerator.is_main_process:
             values |= _named(self.objective.score(predictions))
-            extra = self.objective.extra_evaluation(bare, self.rows, accelerator.device, available)
+        if accelerator.is_main_process or not layout.is_plain:
+            extra = self.objective.extra_evaluation(stepper.module, self.rows, accelerator.device, available)
             values |= _named(extra)
-        model.train()
+        stepper.module.train()
         return values
 
 

@@ -14,6 +14,9 @@ from accelerate.utils import broadcast_object_list
 from workbench.errors import TrainingError
 from workbench.store.metrics import MetricsWriter
 from workbench.training import saving
+from workbench.training.guarding import rollback
+from workbench.training.guarding.alarm import Alarmed
+from workbench.training.guarding.watch import StepWatch
 from workbench.training.pace import SaveTimes, steps_between_evaluations
 from workbench.training.samples import append_line, drop_later
 from workbench.training.schedule import learning_rate
@@ -21,6 +24,9 @@ from workbench.training.tally import Tally, over_processes
 from workbench.training.telemetry import memory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from accelerate import Accelerator
     from accelerate.optimizer import AcceleratedOptimizer
     from torch import nn
@@ -29,7 +35,11 @@ if TYPE_CHECKING:
     from workbench.objectives import Batch, Objective, Rows
     from workbench.recipe import Recipe
     from workbench.store.runs import Run
+    from workbench.training.announce import About
     from workbench.training.evaluate import Evaluator
+    from workbench.training.parallel.layout import Layout
+    from workbench.training.parallel.stepper import Stepper
+    from workbench.training.rank_watch import RankWatch
     from workbench.training.reporter import Reporter
     from workbench.training.samples import SampleWriter
     from workbench.training.state import TrainState
@@ -38,17 +48,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class Trainer:
-    """One process of a run. `model` is the bare model, `wrapped` what Accelerate made of it."""
+    """One process of a run. `stepper` has its part of the model, and does what is done otherwise in each
+    layout."""
 
     run: Run
     recipe: Recipe
     accelerator: Accelerator
     objective: Objective
     model: PreTrainedModel
-    wrapped: nn.Module
+    about: About
+    layout: Layout
+    stepper: Stepper
+    ranks: RankWatch
     tokenizer: PreTrainedTokenizerBase
     raw_optimizer: torch.optim.Optimizer
-    optimizer: AcceleratedOptimizer
+    optimizer: AcceleratedOptimizer | torch.optim.Optimizer
     rows: Rows
     evaluator: Evaluator | None
     samples: SampleWriter
@@ -57,6 +71,9 @@ class Trainer:
     stop: StopRequest
     flops_per_token: float
     peak_flops: float
+    whole_model: Callable[[Path | None], nn.Module] | None = field(default=None, init=False)
+    """Makes the model, whole, as it began or as in the folder of a checkpoint: to put a split one together
+    in, and to go back."""
     metrics: MetricsWriter | None = field(default=None, init=False)
     window_seconds: float = field(default=0.0, init=False)
     window_tokens: int = field(default=0, init=False)
@@ -65,9 +82,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         section = self.recipe.training
-        processes = self.accelerator.num_processes
         self.micro_rows = section.per_device_train_batch_size
-        self.rows_per_step = self.micro_rows * section.gradient_accumulation_steps * processes
+        self.rows_per_step = self.micro_rows * section.gradient_accumulation_steps * self.layout.data_size
         self.rows_per_epoch = self.rows.rows_per_epoch(0)
         self.max_steps = section.max_steps or math.ceil(
             self.rows_per_epoch * section.num_train_epochs / self.rows_per_step
@@ -75,12 +91,19 @@ class Trainer:
         self.eval_steps = steps_between_evaluations(section, self.max_steps)
         self.save_times = SaveTimes(section, self.max_steps)
         self.sample_steps = section.sample_steps or self.eval_steps
-        # What was added up since the last line of metrics, over all processes.
+        self.start_window()
+        self.watch = StepWatch(self)
+        self.guard = self.watch.guard
+
+    def start_window(self) -> None:
+        """Go on from the state with what was added up since the last line of metrics, over all processes."""
         self.window = Tally(self.objective, self.state.window)
+        self.window_seconds, self.window_tokens = 0.0, 0
 
     def train(self) -> bool:
         """Go on to the last step. Returns False when asked to stop, with a checkpoint written."""
         with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.closing(self.watch.record))
             if self.accelerator.is_main_process:
                 self.metrics = stack.enter_context(MetricsWriter(self.run.metrics_path))
                 if self.run.metrics_path.stat().st_size > 0:
@@ -88,14 +111,18 @@ class Trainer:
                 self.samples.resume(self.state.step)
                 drop_later(self.run.evaluations_path, self.state.step)
             self.reporter.update(now=True, state="running", step=self.state.step)
-            self.wrapped.train()
+            self.stepper.module.train()
             if self.evaluator and self.recipe.training.eval_on_start and self.state.step == 0:
                 # The first weights are no checkpoint: what is best is chosen among those that were trained.
-                values = self.evaluator.evaluate(self.wrapped)
+                values = self.evaluator.evaluate(self.stepper)
                 self.write(values)
                 self.reporter.update(eval_loss=values["eval_loss"])
             while self.state.step < self.max_steps:
-                stopping = self.train_step()
+                try:
+                    stopping = self.train_step()
+                except Alarmed as alarmed:
+                    rollback.answer(self, alarmed.alarm)
+                    continue
                 if stopping:
                     self.reporter.update(state="stopping")
                 step, last = self.state.step, self.state.step == self.max_steps
@@ -121,71 +148,57 @@ class Trainer:
         weigh no more than their targets do. Each term of the loss has its own count.
         """
         began = time.perf_counter()
+        self.ranks.begin()
+        self.watch.begin()
         section, state, objective = self.recipe.training, self.state, self.objective
         batches = [self.next_batch(number) for number in range(section.gradient_accumulation_steps)]
         counts = [sum(batch.counts[term] for batch in batches) for term in range(len(objective.terms))]
         filled = sum(batch.num_tokens for batch in batches)
-        known = torch.tensor([*counts, filled, float(bool(self.stop))], dtype=torch.float64)
+        self.ranks.loaded()
+        share = float(self.layout.counts_rows)
+        known = torch.tensor(
+            [*(share * count for count in counts), share * filled, float(bool(self.stop))],
+            dtype=torch.float64,
+        )
         *counts, tokens, stopping = map(int, over_processes(known, self.accelerator).tolist())
-        # DDP averages over processes; the counts are over all of them.
+        # Gradients are averaged over processes; the counts are over all of them.
         scale = torch.tensor(
             [
-                weight * self.accelerator.num_processes / max(count, 1)
+                weight * self.layout.grad_size / max(count, 1)
                 for weight, count in zip(objective.weights, counts, strict=True)
             ],
             device=self.accelerator.device,
         )
-        tally = Tally(objective)
-        for number, batch in enumerate(batches):
-            last = number == len(batches) - 1
-            # Gradients are exchanged once, with the last micro-batch.
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
-                tensors = objective.tensors(batch, self.accelerator.device)
-                with self.accelerator.autocast():
-                    output = objective.loss(self.wrapped, tensors, batch)
-                self.accelerator.backward((output.sums * scale).sum())
-            tally.add(output, batch.counts)
-        loss = tally.reduce(self.accelerator).loss()
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss} at step {state.step + 1}",
-                where=str(self.run.path),
-                hint="start again from the last checkpoint with a training.learning_rate below "
-                f"{section.learning_rate:g}, a longer warm-up, or bf16 instead of fp16",
-            )
-        rate = learning_rate(section, state.step, self.max_steps)
+        tally = self.stepper.backward(batches, scale)
+        self.watch.loss(tally.reduce(self.accelerator).loss())
+        rate = self.guard.rate(learning_rate(section, state.step, self.max_steps))
         for group in self.raw_optimizer.param_groups:
             group["lr"] = rate
         self.grad_norm = self.clip_gradients()
         self.optimizer.step()
+        self.watch.stepped()
         self.optimizer.zero_grad()
         state.step += 1
         state.rows += self.rows_per_step
         state.num_tokens += tokens
-        self.window.values += tally.values
-        self.took(time.perf_counter() - began, tokens)
+        self.window.merge(tally)
+        seconds = time.perf_counter() - began
+        self.took(seconds, tokens)
+        self.ranks.ended(state.step, seconds, filled)
         self.rate = rate
         return stopping > 0
 
     def next_batch(self, number: int) -> Batch:
-        """This process's rows of micro-batch `number`: the order of rows is the same for any number
-        of processes."""
-        processes, index = self.accelerator.num_processes, self.accelerator.process_index
-        start = self.state.rows + (number * processes + index) * self.micro_rows
+        """This process's rows of micro-batch `number`: the order of rows is the same in any layout."""
+        place = number * self.layout.data_size + self.layout.data_rank
+        start = self.state.rows + place * self.micro_rows
         return self.rows.batch(start, self.micro_rows)
 
     def clip_gradients(self) -> float:
         """Clip if the recipe says so; the norm before clipping, either way."""
         limit = self.recipe.training.max_grad_norm or math.inf
-        norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), limit)
-        value = float(norm)
-        if not math.isfinite(value) and self.accelerator.scaler is None:
-            raise TrainingError(
-                f"the gradient became {value} at step {self.state.step + 1}",
-                where=str(self.run.path),
-                hint="start again from the last checkpoint with a training.learning_rate below "
-                f"{self.recipe.training.learning_rate:g}, or a longer warm-up",
-            )
+        value = self.stepper.clip(limit)
+        self.watch.gradient(value, limit)
         return value
 
     def took(self, seconds: float, tokens: int) -> None:
@@ -209,6 +222,7 @@ class Trainer:
                 "learning_rate": self.rate,
                 "epoch": state.rows / self.rows_per_epoch,
                 **self.objective.metrics(totals, training=True),
+                **self.watch.metrics(totals),
                 "tokens_per_second": speed,
                 "mfu": speed * self.flops_per_token / self.peak_flops,
                 **memory(self.accelerator.device),
@@ -238,7 +252,8 @@ class Trainer:
 
     def evaluate(self, evaluator: Evaluator) -> bool:
         """Evaluate; returns whether the model is the best so far."""
-        values = evaluator.evaluate(self.wrapped)
+        self.ranks.phase("evaluating")
+        values = evaluator.evaluate(self.stepper)
         loss, state = values["eval_loss"], self.state
         self.write(values)
         self.write_report(evaluator.predictions)
@@ -283,13 +298,17 @@ class Trainer:
         return broadcast_object_list([value])[0]
 
     def sample(self) -> None:
-        """What the model makes of the fixed prompts, on the main process only."""
-        if self.accelerator.is_main_process:
-            self.samples.write(self.model, self.state.step)
+        """What the model makes of the fixed prompts: on the main process, or where a model is split on
+        all."""
+        self.ranks.phase("sampling")
+        if self.accelerator.is_main_process or not self.layout.is_plain:
+            with self.stepper.whole() as model:
+                self.samples.write(model, self.state.step)
         self.accelerator.wait_for_everyone()
 
     def save(self) -> None:
         """Write a checkpoint and delete the ones that are too many."""
+        self.ranks.phase("saving")
         self.save_times.wrote()
         saving.save(self)
 
@@ -297,4 +316,8 @@ class Trainer:
         """Write `final/`, on the main process."""
         if self.accelerator.is_main_process:
             self.reporter.update(now=True, state="saving")
-            saving.write_final(self.run, self.state, self.recipe)
+            saving.write_final(self.run, self.state, self.recipe, self.tokenizer, self.whole_model)
+
+    def close(self, phase: str) -> None:
+        """This process's last word, `ended` or `failed`."""
+        self.ranks.close(phase)

@@ -8,6 +8,8 @@ from workbench.errors import CheckpointError, DataError
 from workbench.training import checkpoint, random_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from workbench.training.reporter import Reporter
@@ -22,8 +24,13 @@ def resume(
     *,
     needs: str = "the data is",
     rank: int = 0,
+    layout: dict[str, int] | None = None,
+    restore: Callable[[], None] | None = None,
 ) -> TrainState:
     """Put back what a checkpoint holds beside the model, and return its state.
+
+    `layout` is how the model is split now: in another one, processes have no random states to go on from.
+    `restore` puts the optimiser's state back where that is not done by its file alone.
 
     `key` stands for what the run `needs` as it was when it began: with other data it would not go on
     exactly. Raises `DataError` where it is another, `CheckpointError` where the optimiser does not fit.
@@ -37,10 +44,15 @@ def resume(
             f"model.model_name_or_path={found.path}",
         )
     try:
-        checkpoint.restore_optimizer(optimizer, found.optimizer_state())
-    except (KeyError, ValueError, RuntimeError) as error:
+        if restore is None:
+            checkpoint.restore_optimizer(optimizer, found.optimizer_state())
+        else:
+            restore()
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"its optimiser state does not fit the model: {error}", where=where) from None
-    own = found.random_state(rank)
+    was = found.extra.get("layout")
+    is_same = layout is None or was is None or was == layout
+    own = found.random_state(rank) if is_same else None
     if own is not None:
         random_state.restore(own)
     else:

@@ -51,11 +51,19 @@ class SampleWriter:
     """Appends to `samples.jsonl`; drawn with generators of its own, so that training never notices."""
 
     def __init__(
-        self, path: Path, prompts: Sequence[str], objective: Objective, *, seed: int, enabled: bool
+        self,
+        path: Path,
+        prompts: Sequence[str],
+        objective: Objective,
+        *,
+        seed: int,
+        enabled: bool,
+        writes: bool = True,
     ) -> None:
+        """`writes`: whether what is drawn goes into the file too, or another process writes the same."""
         self.path = path
         self.prompts, self.objective, self.seed = prompts, objective, seed
-        self.enabled = enabled and bool(prompts)
+        self.enabled, self.writes = enabled and bool(prompts), writes
 
     def resume(self, step: int) -> None:
         """Drop samples of later steps: they will be drawn again."""
@@ -77,6 +85,8 @@ class SampleWriter:
                 record = {"step": step, "time": time.time(), **found}
                 records += orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
         model.train(was_training)
+        if not self.writes:
+            return
         try:
             with self.path.open("ab") as file:
                 file.write(records)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from transformers.utils.logging import disable_progress_bar
 
 from workbench.errors import ModelError, TrainingError
@@ -19,8 +21,12 @@ from workbench.training import announce, checkpoint, random_state
 from workbench.training.beginning import beginning_of
 from workbench.training.evaluate import Evaluator
 from workbench.training.loop import Trainer
-from workbench.training.optimizer import build_optimizer
+from workbench.training.parallel.build import Split
+from workbench.training.parallel.layout import Layout
+from workbench.training.parallel.shard import blocks_of
+from workbench.training.parallel.sharded_checkpoint import is_sharded
 from workbench.training.prepare import prepare_data
+from workbench.training.rank_watch import RankWatch
 from workbench.training.resume import resume
 from workbench.training.samples import SampleWriter
 from workbench.training.starting_model import purpose_of, row_length, starting_model
@@ -57,9 +63,15 @@ def train(run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest) -> bo
         else:
             trainer = set_up(run, recipe, reporter, stop, accelerator)
         start_trackers(accelerator, recipe)
-        finished = trainer.train()
-        if finished:
-            trainer.write_final()
+        finished = False
+        try:
+            finished = trainer.train()
+            if finished:
+                trainer.write_final()
+        except BaseException:
+            trainer.close("failed")
+            raise
+        trainer.close("ended")
         accelerator.end_training()
         return finished
     finally:
@@ -85,12 +97,14 @@ def make_accelerator(recipe: Recipe, project_dir: Path | None = None) -> Acceler
         )
     if recipe.training.fp16 and (device == "cpu" or not torch.cuda.is_available()):
         raise TrainingError("training.fp16 needs a CUDA GPU", hint="use training.bf16=true instead")
+    waits = InitProcessGroupKwargs(timeout=timedelta(seconds=recipe.launch.ddp_timeout))
     precision = "bf16" if recipe.training.bf16 else "fp16" if recipe.training.fp16 else "no"
     return Accelerator(
         cpu=device == "cpu",
         mixed_precision=precision,
         log_with=(list(recipe.run.report_to) or None) if project_dir else None,
         project_dir=None if project_dir is None else str(project_dir),
+        kwargs_handlers=[waits] if recipe.launch.world_size > 1 else None,
     )
 
 
@@ -101,7 +115,8 @@ def set_up(
     rank0 = accelerator.is_main_process
     if rank0:
         checkpoint.clean(run.path)
-    reporter.update(now=True, state="preparing", device=describe_device(accelerator))
+    layout = Layout.make(recipe.parallel.degrees(accelerator.num_processes), accelerator)
+    reporter.update(now=True, state="preparing", device=describe_device(accelerator, layout))
     found = checkpoint.newest(run.checkpoints(), warn=warn if rank0 else lambda text: None)
 
     context = context_of(recipe.model)
@@ -109,7 +124,9 @@ def set_up(
     stop.raise_if_set()
     random_state.seed_everything(recipe.training.seed)
     purpose = purpose_of(recipe, prepared.labels)
-    model: Any = starting_model(recipe, prepared.tokenizer, purpose, None if found is None else found.path)
+    in_parts = found is not None and is_sharded(found.path)
+    begins_with = None if found is None or in_parts else found.path
+    model: Any = starting_model(recipe, prepared.tokenizer, purpose, begins_with)
     objective = OBJECTIVES[recipe.objective.name](recipe, prepared.tokenizer)
     length = row_length(recipe, context)
     rows = objective.rows(prepared.train, length, training=True)
@@ -119,19 +136,33 @@ def set_up(
         enable_checkpointing(model)
     if recipe.training.torch_compile:
         model.compile()
-    model.to(accelerator.device)
-    if not recipe.training.torch_compile:
+    if layout.is_plain:
+        # What is split goes there in parts.
+        model.to(accelerator.device)
+    # A matrix that is shared, or a row, takes exchanges inside a layer.
+    inside = layout.degrees.tp * layout.degrees.cp > 1
+    if not recipe.training.torch_compile and not inside and accelerator.device.type == "cpu":
         fused = fuse_layers(model)
         if rank0 and fused:
             print(f"layers     {fused}, each computed by one operator", flush=True)
         use_fast_products(model)
-    optimizer = build_optimizer(model, recipe.training)
+    about = announce.about(model)
+    flops = flops_per_token(model, length)
+    parts = Split(model, objective, layout, recipe, length)
     state = TrainState(data_key=prepared.key)
     if found is not None:
-        state = resume(found, optimizer, prepared.key, reporter, rank=accelerator.process_index)
+        state = resume(
+            found,
+            parts.optimizer,
+            prepared.key,
+            reporter,
+            rank=accelerator.process_index,
+            layout=layout.as_dict(),
+            restore=parts.restore_from(found, in_parts=in_parts),
+        )
     else:
-        random_state.seed_everything(recipe.training.seed + accelerator.process_index)
-    wrapped, prepared_optimizer = accelerator.prepare(model, optimizer)
+        random_state.seed_everything(recipe.training.seed + layout.seed_offset)
+    stepper, prepared_optimizer = parts.ready()
     if found is not None and accelerator.scaler is not None and "scaler" in found.extra:
         accelerator.scaler.load_state_dict(found.extra["scaler"])
     half = recipe.training.bf16 or recipe.training.fp16
@@ -141,25 +172,32 @@ def set_up(
         accelerator=accelerator,
         objective=objective,
         model=model,
-        wrapped=wrapped,
+        about=about,
+        layout=layout,
+        stepper=stepper,
+        ranks=RankWatch(
+            run.path, layout, blocks_of(stepper.module), recomputes=recipe.training.gradient_checkpointing
+        ),
         tokenizer=prepared.tokenizer,
-        raw_optimizer=optimizer,
+        raw_optimizer=parts.optimizer,
         optimizer=prepared_optimizer,
         rows=rows,
-        evaluator=evaluator_of(recipe, objective, held_out, accelerator),
+        evaluator=evaluator_of(recipe, objective, held_out, accelerator, layout.data_size),
         samples=SampleWriter(
             run.samples_path,
             recipe.training.sample_prompts or objective.default_prompts(prepared.eval),
             objective,
             seed=recipe.training.seed,
-            enabled=rank0,
+            enabled=rank0 or not layout.is_plain,
+            writes=rank0,
         ),
         state=state,
         reporter=reporter,
         stop=stop,
-        flops_per_token=flops_per_token(model, length),
+        flops_per_token=flops,
         peak_flops=peak_flops(accelerator.device, half) * accelerator.num_processes,
     )
+    trainer.whole_model = lambda path: starting_model(recipe, prepared.tokenizer, purpose, path)
     _announce(trainer, prepared)
     objective.begin(beginning_of(trainer, held_out, purpose, has_moved=found is not None))
     reporter.update(progress=None)
@@ -182,8 +220,13 @@ def warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)
 
 
-def describe_device(accelerator: Accelerator) -> str:
-    """The device as a person would name it."""
+def describe_device(accelerator: Accelerator, layout: Layout | None = None) -> str:
+    """The device as a person would name it, and how a model is split over several."""
+    how = "" if layout is None or layout.is_plain else f", {layout.degrees}"
+    return f"{_devices(accelerator)}{how}"
+
+
+def _devices(accelerator: Accelerator) -> str:
     device = accelerator.device
     if device.type == "cuda":
         return f"{accelerator.num_processes} × {torch.cuda.get_device_name(device)}"
@@ -197,7 +240,7 @@ def describe_device(accelerator: Accelerator) -> str:
 
 
 def evaluator_of(
-    recipe: Recipe, objective: Objective, rows: Rows, accelerator: Accelerator
+    recipe: Recipe, objective: Objective, rows: Rows, accelerator: Accelerator, data_size: int = 1
 ) -> Evaluator | None:
     """What evaluates on held-out rows; None where there are none."""
     if rows.rows_per_epoch(0) == 0:
@@ -209,6 +252,7 @@ def evaluator_of(
         accelerator=accelerator,
         batch_size=section.per_device_eval_batch_size or section.per_device_train_batch_size,
         max_batches=section.max_eval_batches,
+        data_size=data_size,
     )
 
 
@@ -216,7 +260,9 @@ def _announce(trainer: Trainer, prepared: Prepared | PreparedRecords) -> None:
     if not trainer.accelerator.is_main_process:
         return
     print(
-        "\n".join(announce.lines(trainer, prepared.report, describe_device(trainer.accelerator))), flush=True
+        "\n".join(
+            announce.lines(trainer, prepared.report, describe_device(trainer.accelerator, trainer.layout))
+        ),
+        flush=True,
     )
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    trainer.reporter.update(now=True, num_parameters=parameters, max_steps=trainer.max_steps)
+    trainer.reporter.update(now=True, num_parameters=trainer.about.parameters, max_steps=trainer.max_steps)
