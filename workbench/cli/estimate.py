@@ -32,6 +32,12 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     parser.add_argument(
         "--context", metavar="N", type=_positive, help="tokens of context that the cache is shown for"
     )
+    parser.add_argument(
+        "--cache-dtype",
+        choices=("bf16", "fp32", "int8", "int4"),
+        default="bf16",
+        help="how the cache keeps keys and values (bf16)",
+    )
     parser.add_argument("--labels", metavar="N", type=_positive, default=2, help="labels of a task (2)")
     parser.add_argument("--gpu", metavar="NAME", help="only this GPU, such as H100")
     parser.add_argument(
@@ -63,9 +69,11 @@ def _price(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Handle `workbench estimate`; a model of unknown shape is a `ModelError`."""
+    from dataclasses import replace
+
     from workbench.cli import render
     from workbench.errors import ModelError
-    from workbench.models.estimate import estimate, find_gpu, known_speed, measure_speed
+    from workbench.models.estimate import estimate, find_gpu, key_value_cache, known_speed, measure_speed
     from workbench.recipe import load
 
     gpu = find_gpu(args.gpu) if args.gpu else None
@@ -74,15 +82,18 @@ def run(args: argparse.Namespace) -> int:
         raise ModelError(
             found.reason, where=args.recipe, hint="name a folder with a config.json of a known family"
         )
+    cache = key_value_cache(found.known.shape, args.cache_dtype)
+    found = replace(found, known=replace(found.known, cache=cache))
     if args.measure:
         render.talk("measuring this machine …")
     speed = measure_speed() if args.measure else known_speed()
     costs = _costs(found.known, speed, [gpu.name] if gpu else None, args.price)
     context = args.context or found.known.load.length
     if args.json:
-        print(render.as_json(as_dict(found, costs, context, speed)))
+        values = as_dict(found, costs, context, speed)
+        print(render.as_json({**values, "cache": {**values["cache"], "dtype": args.cache_dtype}}))
     else:
-        print(page(found, costs, context, speed))
+        print(page(found, costs, context, speed, args.cache_dtype))
     return 0
 
 
@@ -129,7 +140,9 @@ def as_dict(found: Estimate, costs: list[Cost], context: int, speed: Speed | Non
     }
 
 
-def page(found: Estimate, costs: list[Cost], context: int, speed: Speed | None) -> str:
+def page(
+    found: Estimate, costs: list[Cost], context: int, speed: Speed | None, cache_dtype: str = "bf16"
+) -> str:
     """Everything for a person."""
     from workbench.cli import render
 
@@ -139,7 +152,12 @@ def page(found: Estimate, costs: list[Cost], context: int, speed: Speed | None) 
         _titled(f"parameters  {known.parameters.total:,}", _parameters(known)),
         _titled("floating-point operations a token", render.pairs(_operations(known), "  ")),
         _titled(f"memory of training  {render.size(known.memory.peak)} at the peak", _memory(known)),
-        _titled("cache of keys and values, bf16", render.pairs(_cache(known, context), "  ")),
+        _titled(
+            "sums instead of a cache, fp32"
+            if known.cache.fixed
+            else f"cache of keys and values, {cache_dtype}",
+            render.pairs(_cache(known, context), "  "),
+        ),
         _titled("compute-optimal training", render.pairs(_optimal(known), "  ")),
         _titled("time and cost", _cost_table(known, costs, speed)),
     ]
@@ -218,9 +236,16 @@ def _cache(known: Known, context: int) -> list[tuple[str, str]]:
     from workbench.cli import render
 
     found = known.cache
-    if not found.own:
+    if found.is_none:
         return [("none", "an encoder reads a text at once")]
-    rows = [("a token of context", render.size(found.own))]
+    rows = []
+    if found.own or found.windowed:
+        rows.append(("a token of context", render.size(found.own + found.windowed)))
+    if found.windowed:
+        beyond = f"then {render.size(found.own)} each" if found.own else "then no more"
+        rows.append(("within the window", f"{found.window:,} tokens, {beyond}"))
+    if found.fixed:
+        rows.append(("a sequence", f"{render.size(found.fixed)}, however long"))
     if found.cross:
         rows.append(("a token of the source", render.size(found.cross)))
     return [*rows, (f"{context:,} tokens", render.size(found.bytes(context, context)))]

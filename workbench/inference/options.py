@@ -98,7 +98,7 @@ def add_model_options(parser: Any) -> None:
         "--kv-dtype",
         choices=("auto", "int8", "int4"),
         default="auto",
-        help="how keys and values are kept: as the model computes (auto), or in 8 or 4 bits each, which takes "
+        help="how keys and values are kept: as the model computes (auto), or in 8 or 4 bits, which takes "
         "less memory, and longer (%(default)s)",
     )
     group.add_argument(

@@ -39,6 +39,8 @@ class AttentionShape:
     global_tokens: int = 0
     global_every: int = 0
     stride: int | None = None
+    whole_layers: int | None = None
+    """Layers that see everything, of a model whose layers take no regular turns."""
 
     @property
     def is_linear(self) -> bool:
@@ -54,6 +56,8 @@ class AttentionShape:
         """Layers of so many that see everything: the last of every `global_every`, as in Gemma 2 and 3."""
         if self.window is None:
             return 0 if self.is_linear else layers
+        if self.whole_layers is not None:
+            return self.whole_layers
         return layers // self.global_every if self.global_every else 0
 
     def seen(self, position: int) -> float:

@@ -112,7 +112,7 @@ class ModelSection(Section):
     )
     init: InitName = Field(
         "normal",
-        description="depth_scaled: what layers add starts smaller, by the root of twice their number (llama).",
+        description="depth_scaled: what layers add starts smaller, by √(2 · layers) (llama).",
     )
     dropout: float | None = Field(
         None, ge=0, lt=1, description="Dropout. Empty: none in a new model, an existing model's own."

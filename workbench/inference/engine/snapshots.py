@@ -29,7 +29,7 @@ class Snapshots:
         return sum(snapshot.bytes for snapshot in self._kept)
 
     def take(self, ids: list[int]) -> tuple[int, int] | None:
-        """The slot of the longest that `ids` begin with, and how many tokens it has read; it is given away."""
+        """The slot of the longest that `ids` begin with, given away, and how many tokens it has read."""
         fitting = [kept for kept in self._kept if kept.ids == ids[: len(kept.ids)]]
         if not fitting:
             return None

@@ -47,6 +47,7 @@ __all__ = [
     "Speed",
     "estimate",
     "find_gpu",
+    "key_value_cache",
     "known_speed",
     "load_for",
     "load_of",

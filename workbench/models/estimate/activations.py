@@ -7,7 +7,7 @@ accounting on real models.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workbench.models.estimate.fused import PLAIN, Fused
 from workbench.models.estimate.load import Load
@@ -54,6 +54,10 @@ class Growth:
 # Under autocast what norms and residual sums keep stays in fp32, and each matrix has a cast of its own of
 # what it multiplies.
 LLAMA = Growth(hidden=(24, 26), queries=(16, 8), feed_forward=(16, 8), one=8)
+# Attention by blocks: queries, keys and values as they are, the output and, for the next product, a copy of it;
+# no mask. Layers that see everything, beside it, have one in their precision.
+BLOCKS = replace(LLAMA, queries=(12, 6), keys=(8, 4), mask=(0, 0))
+WHOLE = replace(LLAMA, queries=(8, 4), keys=(8, 4))
 # Of one operator: its input, the sum in its middle, queries, keys, values, what attention gives, gate and up.
 FUSED_LLAMA = Growth(hidden=(8, 8), queries=(8, 4), keys=(8, 4), feed_forward=(8, 4), one=0, mask=(0, 0))
 BERT = Growth(hidden=(32, 24), feed_forward=(8, 4), one=16)
@@ -134,6 +138,8 @@ def activations(
 def _masks(shape: Shape, load: Load, half: bool) -> int:
     """What all layers read, kept once: masks of pairs of tokens, and T5's biases."""
     pairs = load.tokens * load.length
+    if shape.attention.kind != "full":
+        return 0
     if shape.decoder is None:
         return pairs * (2 if shape.generator is not None or shape.family == "modernbert" else 1)
     if shape.family == "bart":
@@ -163,6 +169,8 @@ def _layers(shape: Shape, load: Load, half: bool, fused: Fused) -> list[tuple[in
 
     if fused.layers:
         return [kind(main, FUSED_LLAMA)]
+    if shape.family == "llama" and (shape.attention.kind != "full" or shape.qk_norm):
+        return decoder_layers(shape, load, half)
     if shape.family == "llama":
         layers, size, inputs = kind(main, LLAMA)
         if main.key_value_heads == 1:
@@ -184,6 +192,45 @@ def _layers(shape: Shape, load: Load, half: bool, fused: Fused) -> list[tuple[in
         for stack in (main, shape.generator)
         if stack is not None
     ]
+
+
+def decoder_layers(shape: Shape, load: Load, half: bool) -> list[tuple[int, int, int]]:
+    """The same for decoders whose layers see less than everything, or normalise queries and keys."""
+    main, attention = shape.main, shape.attention
+    precision, inputs = (1 if half else 0), FLOAT * load.tokens * main.hidden
+    norm = 0
+    if shape.qk_norm:
+        # What is normalised, the result in fp32 and, before the last product, in the layer's precision.
+        norm = (8, 6)[precision] * (main.queries + main.keys) + 4 * (main.heads + main.key_value_heads)
+    if attention.is_linear:
+        plain = replace(LLAMA, queries=(0, 0), heads=0, mask=(0, 0), one=0)
+        each = plain.bytes(main, load.length, half) + linear_growth(main, half) + norm
+        return [(main.layers, load.tokens * each, inputs)]
+    window = attention.window
+    covered = window is None or window >= load.length
+    whole = main.layers if covered else attention.global_layers(main.layers)
+    growth = LLAMA if attention.kind == "full" else WHOLE
+    found = [
+        (layers, load.tokens * (kind.bytes(main, load.length, half) + norm), inputs)
+        for layers, kind in ((whole, growth), (main.layers - whole, BLOCKS))
+        if layers
+    ]
+    if growth is LLAMA and main.key_value_heads == 1:
+        layers, size, same = found[0]
+        found[0] = (
+            layers,
+            size - 2 * load.tokens * (main.queries - main.keys) * (HALF if half else FLOAT),
+            same,
+        )
+    return found
+
+
+def linear_growth(stack: Stack, half: bool) -> int:
+    """Bytes that linear attention saves of one token in one layer: features in fp32, turned and not, pairs
+    within a chunk of 64, and the sums between chunks."""
+    sums = 8 * stack.keys * stack.head_size // 64
+    each = (43, 41)[1 if half else 0] * stack.queries + 6 * stack.keys
+    return each + 228 * stack.heads + 64 * stack.key_value_heads + sums + 75
 
 
 def _cross(shape: Shape, decoder: Stack, load: Load, half: bool) -> int:

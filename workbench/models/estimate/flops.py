@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from workbench.models.estimate.decoder_attention import decoder_attention
 from workbench.models.estimate.load import Load
 from workbench.models.estimate.matrices import Matrix, Per
 from workbench.models.estimate.shape import Shape, Stack
@@ -94,7 +95,7 @@ def _attention(shape: Shape, load: Load) -> tuple[float, float]:
     main, rows, length = shape.main, load.rows, load.length
     full = _pairs(main, rows, length, length)
     if shape.family == "llama":
-        return full, full * (length + 1) / (2 * length)
+        return decoder_attention(shape, rows, length)
     if shape.family == "modernbert":
         window = min(length, shape.local_attention + 1)
         share = shape.global_layers / main.layers

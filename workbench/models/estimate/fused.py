@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.models.estimate.load import Load
+from workbench.models.estimate.load import Load, load_of
 from workbench.models.estimate.shape import Shape
 from workbench.ops import native
 
@@ -44,7 +44,8 @@ def fused_on_cpu(recipe: Recipe, shape: Shape) -> Fused:
         and not any(width % WIDTH_STEP for width in (stack.hidden, stack.queries, stack.feed_forward))
         and not stack.head_size % SIZE_STEP
         and stack.head_size <= MOST_SIZE
-        and not (shape.attention_bias or shape.feed_forward_bias)
+        and not (shape.attention_bias or shape.feed_forward_bias or shape.qk_norm)
+        and _sees_all(recipe, shape)
         and recipe.model.attn_implementation == "sdpa"
         and (not recipe.model.dropout or recipe.objective.is_without_dropout)
     )
@@ -54,6 +55,14 @@ def fused_on_cpu(recipe: Recipe, shape: Shape) -> Fused:
         and shape.vocabulary >= LEAST_VOCABULARY
     )
     return Fused(layers, head)
+
+
+def _sees_all(recipe: Recipe, shape: Shape) -> bool:
+    """Whether no layer leaves out anything of a row."""
+    attention = shape.attention
+    return not attention.is_linear and (
+        attention.window is None or attention.window >= load_of(recipe, shape).length
+    )
 
 
 def logits_at_once(shape: Shape, load: Load, width: int) -> int:

@@ -124,7 +124,7 @@ def _layer_norms(stack: Stack) -> int:
 def _norms(shape: Shape) -> int:
     main, family, width = shape.main, shape.family, shape.main.hidden
     if family == "llama":
-        return (2 * main.layers + 1) * width
+        return (2 * main.layers + 1) * width + (2 * main.layers * main.head_size if shape.qk_norm else 0)
     if family == "modernbert":
         # The first layer has none before its attention: the embeddings were normalised.
         return (2 * main.layers - 1) * width + 2 * width

@@ -9,11 +9,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.models.estimate.config_attention import attention_of_config
+from workbench.recipe.attention_kinds import AttentionShape
 from workbench.recipe.families import FAMILIES, FamilyName, ObjectiveName
 
 if TYPE_CHECKING:
     from workbench.recipe import ModelSection, Recipe
 
+LIKE_LLAMA = ("mistral", "ministral", "qwen3", "workbench_llama")
+"""Model types that are Llama but for what their tokens see, and for norms of queries and keys."""
 RELATIVE_BUCKETS = 32
 """Buckets of T5's relative positions, one row of biases each."""
 
@@ -51,7 +55,8 @@ class Shape:
 
     `main` is the decoder of a decoder, the encoder of everything else; `decoder` and `generator` are there
     where the family and objective have them. `embedding` is the width of the token embeddings; `labels`
-    the outputs of a task's head. `bias` and `pretraining_head` only vary among existing models.
+    the outputs of a task's head; `attention` is what the tokens of a decoder see. `bias` and
+    `pretraining_head` only vary among existing models.
     """
 
     family: FamilyName
@@ -70,6 +75,8 @@ class Shape:
     global_every: int = 3
     attention_bias: bool = False
     feed_forward_bias: bool = False
+    attention: AttentionShape = AttentionShape()
+    qk_norm: bool = False
 
     @property
     def is_task(self) -> bool:
@@ -140,6 +147,8 @@ def _new_shape(section: ModelSection, objective: ObjectiveName, vocabulary: int)
         tied=section.tie_word_embeddings if family == "llama" else True,
         local_attention=section.local_attention,
         global_every=section.global_attn_every_n_layers,
+        attention=section.attention_shape,
+        qk_norm=section.qk_norm and family == "llama",
     )
 
 
@@ -213,10 +222,14 @@ def shape_of_config(
 
     Raises `ValueError` for a family that is not among ours, `KeyError` for a size that is missing.
     """
-    family = config.get("model_type")
+    kind = str(config.get("model_type"))
+    family = "llama" if kind in LIKE_LLAMA else kind
     if family not in FAMILIES:
-        raise ValueError(f"model_type is {family}; estimates know {', '.join(FAMILIES)}")
+        known_kinds = ", ".join([*FAMILIES, *LIKE_LLAMA])
+        raise ValueError(f"model_type is {kind}; estimates know {known_kinds}")
     known: FamilyName = FAMILIES[family].name
+    if kind == "qwen3":
+        config = {"head_dim": 128, **config}
     main = _stack(known, config, "encoder")
     is_pair = FAMILIES[known].is_encoder_decoder
     width = int(config["embedding_size"]) if known == "electra" else main.hidden
@@ -237,6 +250,8 @@ def shape_of_config(
         global_every=int(config.get("global_attn_every_n_layers", 3)),
         attention_bias=known in ("llama", "modernbert") and bool(config.get("attention_bias", False)),
         feed_forward_bias=known in ("llama", "modernbert") and bool(config.get("mlp_bias", False)),
+        attention=attention_of_config(kind, config, main.layers) if known == "llama" else AttentionShape(),
+        qk_norm=kind == "qwen3" or (known == "llama" and bool(config.get("qk_norm", False))),
     )
 
 

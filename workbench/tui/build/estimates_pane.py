@@ -93,11 +93,12 @@ def _operations(known: Known, width: int, symbols: str) -> list[Line]:
 def _cache(known: Known, width: int, symbols: str) -> list[Line]:
     """Of encoders there is none."""
     cache, longest = known.cache, known.shape.positions
-    if not cache.own:
+    if cache.is_none:
         return []
     contexts = [length for length in (longest // 4**power for power in range(CONTEXTS)) if length >= 8]
     largest = cache.bytes(longest, longest if cache.cross else 0)
-    lines: list[Line] = [plain(f"{short_bytes(largest)} of KV cache in bf16, one sequence", "title")]
+    what = "sums in fp32" if cache.fixed else "KV cache in bf16"
+    lines: list[Line] = [plain(f"{short_bytes(largest)} of {what}, one sequence", "title")]
     for length in reversed(contexts):
         size = cache.bytes(length, length if cache.cross else 0)
         words = f"{short_bytes(size):>9}"
