@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
 def gather(run: Run) -> dict[str, Any]:
     """All that is shown, as plain values."""
+    from dataclasses import asdict
+
     from workbench.cli.events import SampleTail
     from workbench.cli.series import last_values
     from workbench.cli.summary import as_dict
@@ -49,19 +51,31 @@ def gather(run: Run) -> dict[str, Any]:
     from workbench.recipe import Recipe, difference
     from workbench.store.metrics import read_metrics
     from workbench.store.run_notes import notes_on
+    from workbench.store.scaling_prediction import outcome_of, read_prediction, words_of
+    from workbench.store.slurm import words_of as words_of_job
 
     try:
         changes = {key: value for key, value, _ in difference(run.recipe(), Recipe())}
         recipe_error = None
     except WorkbenchError as error:
         changes, recipe_error = {}, error.as_dict()
+    prediction, status = read_prediction(run), run.status()
+    outcome = outcome_of(prediction, status) if prediction else None
     return {
         **as_dict(run),
+        "prediction": {
+            **prediction.as_dict(),
+            "words": words_of(prediction, status),
+            "outcome": asdict(outcome) if outcome else None,
+        }
+        if prediction
+        else None,
         "recipe_changes": changes,
         "recipe_error": recipe_error,
         "checkpoints": [path.name for path in run.checkpoints()],
         "size_bytes": run.size(),
         "log": str(run.log_path),
+        "job": words_of_job(run),
         "notes": notes_on(run.status().objective, read_metrics(run.metrics_path)),
         "last_metrics": last_values(run),
         "last_samples": SampleTail(run, from_start=True).poll()[-LAST_SAMPLES:],
@@ -109,12 +123,14 @@ def _status(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("step", step),
         ("loss", render.number(facts["loss"]) if facts["loss"] is not None else ""),
         ("eval_loss", _eval(facts)),
+        ("predicted", facts["prediction"]["words"] if facts["prediction"] else ""),
         ("model", _model(facts)),
         ("objective", facts["objective"]),
         ("tokens", render.count(facts["num_tokens"]) if facts["num_tokens"] else ""),
         ("tokens/s", render.count(facts["tokens_per_second"]) if facts["tokens_per_second"] else ""),
         ("device", facts["device"]),
         ("process", f"{process['pid']} on {process['host']}" if process else ""),
+        ("job", facts["job"]),
         ("created", _moment(facts["created"])),
         ("worked", units.duration(facts["elapsed_seconds"]) if facts["elapsed_seconds"] else ""),
         ("ETA", units.duration(facts["eta_seconds"]) if facts["eta_seconds"] else ""),

@@ -199,6 +199,9 @@ class ChartGrid(Container):
 
     def _add(self, name: str, new: Points, entry: Drawn) -> None:
         chart, key = self._charts[name], f"{new.metric}\0{new.run}"
+        if new.predicted:
+            self._add_predicted(chart, f"{key}\0{new.predicted}", name, new, entry)
+            return
         self._has_points.add(name)
         if not new.fresh and key in chart.series_keys:
             chart.append(key, new.x, new.y)
@@ -208,10 +211,27 @@ class ChartGrid(Container):
         colour = entry.colour + (name != new.metric)
         chart.set_series(key, new.x, new.y, label=reveal_control(label), color=colour, dashed=entry.dashed)
 
+    def _add_predicted(self, chart: Chart, key: str, name: str, new: Points, entry: Drawn) -> None:
+        """Where a prediction says that a curve will go, dashed, and its interval as a bar at the end."""
+        from workbench.tui.train.predicted import INTERVAL
+
+        alone = len(self.drawn) == 1
+        is_bar = new.predicted == INTERVAL
+        label = new.predicted if alone else f"{new.run} {new.predicted}"
+        chart.set_series(
+            key,
+            new.x,
+            new.y,
+            label=reveal_control(label),
+            color=entry.colour + (name != new.metric) + 2 * alone,
+            dashed=not is_bar,
+            marks="bars" if is_bar else "line" if len(new.x) > 1 else "points",
+        )
+
 
 def _parts(key: str) -> tuple[str, str]:
     """The metric and the run that a series belongs to."""
-    metric, _, run = key.partition("\0")
+    metric, run, *_ = key.split("\0")
     return metric, run
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from workbench import paths
 from workbench.store.run_notes import NOTED, notes_on
+from workbench.store.scaling_prediction import read_prediction, words_of
 from workbench.tui.text import clock, meter, reveal_control, short_loss, short_number
+from workbench.tui.train.job_words import JobWords
 from workbench.tui.train.rows import Row
 from workbench.tui.widgets.text_lines import Line, plain
 from workbench.units import duration
@@ -31,14 +33,18 @@ class InfoSource:
         """`row` gives the present row of the run."""
         self._row, self._symbols = row, symbols
         self._seen: Row | None = None
+        self._job, self._said = JobWords(), ""
         self._metrics: MetricsTail | None = None
 
     def poll(self) -> list[Line] | None:
         row = self._row()
-        if row is None or row == self._seen:
+        if row is None:
             return None
-        self._seen = row
-        return summary(row, self._symbols, self._notes(row))
+        job = self._job.words(row)
+        if row == self._seen and job == self._said:
+            return None
+        self._seen, self._said = row, job
+        return summary(row, self._symbols, self._notes(row), job)
 
     def _notes(self, row: Row) -> list[str]:
         """What the curves say, read again as far as they have grown."""
@@ -54,8 +60,9 @@ class InfoSource:
         return notes_on(row.status.objective, self._metrics)
 
 
-def summary(row: Row, symbols: str, notes: Sequence[str] = ()) -> list[Line]:
-    """What there is to say about a run, most urgent first; `notes` are what its curves say in words."""
+def summary(row: Row, symbols: str, notes: Sequence[str] = (), job: str = "") -> list[Line]:
+    """What there is to say about a run, most urgent first; `notes` are what its curves say in words, `job`
+    what a cluster says of its job."""
     status = row.status
     lines = [*_state(row), *_error(row)]
     if row.state in NEXT:
@@ -75,11 +82,15 @@ def summary(row: Row, symbols: str, notes: Sequence[str] = ()) -> list[Line]:
         best = f", best {short_loss(status.best_eval_loss)} at step {status.best_step}"
     lines += [plain(note, "warn") for note in notes]
     lines.append(_pair("loss", f"{short_loss(status.loss)}, eval {short_loss(status.eval_loss)}{best}"))
+    prediction = read_prediction(row.run)
+    if prediction is not None:
+        lines.append(_pair("predicted", words_of(prediction, status)))
     lines.append(_pair("tokens", f"{short_number(status.num_tokens)}, epoch {status.epoch:.2f}{_speed(row)}"))
     parameters = f", {short_number(status.num_parameters)} parameters" if status.num_parameters else ""
     lines.append(_pair("model", f"{status.model or '–'}{parameters}, {status.objective}"))
     processes = f", {status.num_processes} processes" if status.num_processes > 1 else ""
     lines.append(_pair("device", f"{status.device or '–'}{processes}"))
+    lines += [_pair("job", reveal_control(job))] if job else []
     lines.append(_pair("times", _times(row)))
     kept = [path.name for path in row.run.checkpoints()]
     kept += ["final"] if row.run.final_path.is_dir() else []

@@ -59,13 +59,17 @@ class Watch:
 
 @dataclass(frozen=True)
 class Points:
-    """New points of one metric of one run; `fresh` ones replace all that were there."""
+    """New points of one metric of one run; `fresh` ones replace all that were there.
+
+    `predicted` is empty for what was measured, else the part of a prediction that they are.
+    """
 
     run: str
     metric: str
     fresh: bool
     x: FloatArray
     y: FloatArray
+    predicted: str = ""
 
 
 class RunsRead(Message):
@@ -240,6 +244,7 @@ class SeriesReader:
             for metric in watch.metrics
             if (new := self._new(run, metric, tail, watch.axis)) is not None
         ]
+        points += self._predicted([rows[name].run for name in tails], watch)
         if names != self._names or not (self._answered or behind):
             # A metric seen for the first time is news even before anything of it is drawn; and so is that
             # there is nothing.
@@ -247,6 +252,20 @@ class SeriesReader:
             points = points or [_nothing()]
         self._answered |= not behind
         return points, names, behind
+
+    def _predicted(self, runs: list[Run], watch: Watch) -> list[Points]:
+        """What was predicted of the runs, once for each look at them."""
+        from workbench.tui.train.predicted import METRIC, predicted_points
+
+        if METRIC not in watch.metrics:
+            return []
+        found = []
+        for run in runs:
+            if (run.name, "predicted") not in self._sent:
+                self._sent[run.name, "predicted"] = (0, 0)
+                parts = predicted_points(run, watch.axis)
+                found += [Points(run.name, METRIC, True, x, y, part) for part, (x, y) in parts.items()]
+        return found
 
     def _tail(self, run: Run) -> MetricsTail:
         from workbench.store.metrics import MetricsTail
