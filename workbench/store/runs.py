@@ -152,7 +152,7 @@ def create_run(recipe: Recipe, stem: str = "run") -> Run:
             max_steps=recipe.training.max_steps,
             objective=recipe.objective.name,
             model=recipe.model.model_name_or_path or recipe.model.family,
-            num_processes=recipe.launch.num_processes,
+            num_processes=recipe.launch.world_size,
         ).write(run.status_path)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
