@@ -1,0 +1,148 @@
+"""Near copies: MinHash signatures in bands (Broder 1997; Leskovec et al. 2020, chapter 3), rensa's hashing.
+
+Two records of Jaccard similarity s agree in a band of r values with probability s^r, and in one of b bands
+with 1 − (1 − s^r)^b. What agrees in a band is a candidate and no more: exact Jaccard decides (`verify`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datatrove.data import DocumentsPipeline
+from datatrove.pipeline.base import PipelineStep
+
+from workbench.data.cleaning.copies.places import Places, write_count
+from workbench.data.cleaning.extras import needed
+from workbench.data.cleaning.layout import read_array, shard_name, whole, write_array
+from workbench.data.cleaning.words import Hashes, mixed, shingles
+from workbench.recipe.cleaning.content import NearDuplicatesStep
+
+BATCH = 256
+PAIR = np.dtype([("later", "<u8"), ("earlier", "<u8")])
+
+
+def bands_for(threshold: float, num_perm: int, recall: float) -> tuple[int, int]:
+    """Bands and rows of a signature: the most rows with which a pair at the threshold is still found.
+
+    More rows in a band make fewer candidates that are none.
+    """
+    for rows in range(num_perm, 0, -1):
+        bands = num_perm // rows
+        if 1 - (1 - threshold**rows) ** bands >= recall:
+            return bands, rows
+    return num_perm, 1
+
+
+class SignatureWriter(PipelineStep):
+    """Writes, for each record of a shard, a hash a band, and the set of its shingles for the verification."""
+
+    type, name = "collect", "signatures"
+
+    def __init__(self, folder: Path, settings: NearDuplicatesStep, seed: int) -> None:
+        super().__init__()
+        self.folder, self.settings, self.seed = folder, settings, seed
+
+    def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
+        with needed("rensa"):
+            from rensa import RMinHash
+        s = self.settings
+        bands, rows = bands_for(s.threshold, s.num_perm, s.recall)
+        signatures: list[Any] = []
+        ends: list[Any] = [np.zeros(1, np.uint64)]
+        count, total = 0, 0
+        name = shard_name(rank)
+
+        def sign(sets: list[Hashes]) -> None:
+            nonlocal total
+            offsets = np.concatenate([[0], np.cumsum([len(one) for one in sets])]).astype(np.uint64)
+            flat = np.concatenate(sets)
+            flat.tofile(file)
+            matrix = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, s.num_perm, self.seed)
+            signatures.append(banded(np.array(matrix.to_rows(), np.uint64), bands, rows))
+            ends.append(offsets[1:] + np.uint64(total))
+            total += len(flat)
+
+        with whole(self.folder / f"{name}.shingles") as temporary, temporary.open("wb") as file:
+            held: list[Hashes] = []
+            for item in data:
+                held.append(shingles(item.text, s.n_grams))
+                count += 1
+                if len(held) == BATCH:
+                    sign(held)
+                    held = []
+                yield item
+            if held:
+                sign(held)
+        every = np.concatenate(signatures, axis=1) if signatures else np.zeros((bands, 0), np.uint64)
+        write_array(self.folder / f"{name}.bands.npy", every)
+        write_array(self.folder / f"{name}.ends.npy", np.concatenate(ends))
+        write_count(self.folder, rank, count)
+
+
+def banded(signatures: Hashes, bands: int, rows: int) -> Any:
+    """(records, num_perm) signatures as (bands, records) hashes."""
+    cut = signatures[:, : bands * rows].reshape(len(signatures), bands, rows)
+    total = np.zeros((len(signatures), bands), np.uint64)
+    with np.errstate(over="ignore"):
+        for row in range(rows):
+            total = mixed(total + cut[:, :, row] + np.uint64(row + 1))
+    return np.ascontiguousarray(total.T)
+
+
+class CandidateFinder(PipelineStep):
+    """Finds the pairs that agree in one band, among the records whose band falls into one part."""
+
+    type, name = "find", "candidates"
+
+    def __init__(
+        self, folder: Path, output: Path, settings: NearDuplicatesStep, shards: int, parts: int
+    ) -> None:
+        super().__init__()
+        self.folder, self.output, self.settings, self.shards, self.parts = (
+            folder,
+            output,
+            settings,
+            shards,
+            parts,
+        )
+
+    def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
+        band, part = divmod(rank, self.parts)
+        places = Places.of(self.folder, self.shards)
+        hashes, numbers = [], []
+        for shard in range(self.shards):
+            every: Any = read_array(self.folder / f"{shard_name(shard)}.bands.npy")[band]
+            rows = np.flatnonzero(every % np.uint64(self.parts) == np.uint64(part))
+            hashes.append(np.asarray(every[rows]))
+            numbers.append(rows.astype(np.uint64) + places.first[shard])
+        pairs = agreeing(np.concatenate(hashes), np.concatenate(numbers), self.settings.max_bucket)
+        write_array(self.output / f"{shard_name(rank)}.npy", pairs)
+        yield from ()
+
+
+def agreeing(hashes: Hashes, numbers: Any, most: int) -> Any:
+    """All pairs of numbers with the same hash, sorted; in a large bucket, each with the first `most` of
+    it."""
+    order = np.lexsort((numbers, hashes))
+    hashes, numbers = hashes[order], numbers[order]
+    edges = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1], [True]]))
+    found: list[Any] = []
+    several = np.flatnonzero(np.diff(edges) > 1)
+    for begin, end in zip(edges[several].tolist(), edges[several + 1].tolist(), strict=True):
+        size = end - begin
+        for offset in range(min(most, size - 1)):
+            later = numbers[begin + offset + 1 : end]
+            pairs = np.empty(len(later), PAIR)
+            pairs["later"], pairs["earlier"] = later, numbers[begin + offset]
+            found.append(pairs)
+    if not found:
+        return np.zeros(0, PAIR)
+    return np.unique(np.concatenate(found))
+
+
+def parts_for(records: int, memory: int) -> int:
+    """Into how many parts a band is cut, so that sorting one fits into so many bytes: 16 each, and the
+    order."""
+    return max(1, -(-records * 56 // memory))

@@ -1,0 +1,46 @@
+"""E-mail addresses, and addresses of machines."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from workbench.data.cleaning.pii.finding import Find, Finder, says
+
+# Bounded repeats, so that a long run of letters without an @ costs no more than its length.
+EMAIL = re.compile(
+    r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w!#$%&'*+/=?^`{|}~-]{1,64}(?:\.[\w!#$%&'*+/=?^`{|}~-]{1,64}){0,8}"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![\w-])"
+)
+_V4 = re.compile(
+    r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)"
+)
+_V6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:{1,2}){2,7}[0-9A-Fa-f]{1,4}(?![\w:])")
+_VERSION = re.compile(r"(?:\b(?:version|release|section|chapter|rev|v)\.?|[=<>]=)\s*$", re.IGNORECASE)
+
+
+def emails(text: str) -> Iterator[Find]:
+    """Addresses as RFC 5322's `dot-atom@domain`, with a top-level domain of letters."""
+    if "@" in text:
+        for match in EMAIL.finditer(text):
+            yield Find(match.start(), match.end(), "email", match[0])
+
+
+def machines(keep_private: bool) -> Finder:
+    """A finder of IPv4 and IPv6 addresses; `keep_private` passes over those that are not routed to
+    anybody."""
+
+    def find(text: str) -> Iterator[Find]:
+        for pattern in (_V4, _V6) if ":" in text else (_V4,):
+            for match in pattern.finditer(text):
+                if says(text, match.start(), _VERSION):
+                    continue
+                try:
+                    address = ipaddress.ip_address(match[0])
+                except ValueError:
+                    continue
+                if address.is_global or (not keep_private and not address.is_unspecified):
+                    yield Find(match.start(), match.end(), "ip", match[0], f"v{address.version}")
+
+    return find

@@ -1,0 +1,1 @@
+"""Steps that look at one record at a time: one file each."""

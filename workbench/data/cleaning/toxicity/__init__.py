@@ -1,0 +1,1 @@
+"""Abuse in text: word lists, patterns, classifiers."""
