@@ -186,7 +186,7 @@ def test_the_loss_is_that_of_transformers(tmp_path: Path, family: str, changes: 
     real = tensors["targets"] != IGNORE
     right = (theirs.logits.argmax(-1) == tensors["targets"])[real].sum()
     output = here.objective.loss(here.model, tensors, batch)
-    assert output.stats.tolist() == [right, 0, 0], "spans are for evaluations"
+    assert output.stats.tolist()[:3] == [right, 0, 0], "spans are for evaluations"
 
 
 def test_packed_rows_are_the_same_as_their_pieces_apart(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_whole_spans_are_counted(tmp_path: Path, family: str) -> None:
     here.objective.predict = lambda model, tensors: logits
     with torch.no_grad():
         stats = here.objective.loss(here.model, tensors, batch).stats
-    assert stats.tolist() == [batch.counts[0] - 1, len(places), len(places) - 1]
+    assert stats.tolist()[:3] == [batch.counts[0] - 1, len(places), len(places) - 1]
 
 
 def test_metrics(tmp_path: Path) -> None:

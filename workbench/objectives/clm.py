@@ -10,15 +10,15 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from workbench.data import PackedRows
 from workbench.models.context import context_of_config
 from workbench.models.isolation import check_isolation
 from workbench.models.rope_scaling import is_moving
-from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
+from workbench.objectives.base import Batch, LossOutput, Rows, Totals
 from workbench.objectives.fused_head import can_fuse, is_frozen, logprobs_for_logits, loss_for_logits
+from workbench.objectives.logit_size import STATS, VocabularyLoss, summed_losses
 from workbench.objectives.places import bare, only_at
 from workbench.objectives.view import RowView, State, StreamView, TokenView
 from workbench.ops.decoder_training.head import why_not
@@ -62,7 +62,7 @@ class CausalRows:
         return self.packed.report()
 
 
-class CausalLanguageModeling(Objective):
+class CausalLanguageModeling(VocabularyLoss):
     """Cross-entropy against targets that are shifted already; a target of −100 is no target.
 
     Rows carry position ids that start anew at each document. With no attention mask given,
@@ -71,7 +71,7 @@ class CausalLanguageModeling(Objective):
 
     name: ClassVar[str] = "clm"
     terms = ("loss",)
-    stat_names: tuple[str, ...] = ("correct",)
+    stat_names: tuple[str, ...] = ("correct", *STATS)
     is_dense: ClassVar[bool] = True
     """Whether rows that are packed are predicted in nearly all places."""
     bytes_per_token: float | None = None
@@ -110,13 +110,16 @@ class CausalLanguageModeling(Objective):
         given = {} if self.recipe.tuning.is_soft_prompt else {"position_ids": tensors["position_ids"]}
         head = bare(model).get_output_embeddings()
         if not is_frozen(head) and self._can_fuse(model) and why_not(head) is None:
-            with loss_for_logits(head, targets) as correct:
+            with loss_for_logits(head, targets, self.z_loss) as found:
                 loss_sum = model(input_ids=ids, use_cache=False, **given).logits.sum()
-            return LossOutput(loss_sum.unsqueeze(0), correct[0].unsqueeze(0))
-        if is_frozen(head) and self._can_fuse(model):
-            with logprobs_for_logits(head, targets) as found:
+            return LossOutput(loss_sum.unsqueeze(0), found[0].stats, peaks=found[0].peaks)
+        # Log-probabilities do not tell how large the logits were.
+        if is_frozen(head) and not self.z_loss and self._can_fuse(model):
+            with logprobs_for_logits(head, targets) as selected:
                 logprobs = model(input_ids=ids, use_cache=False, **given).logits
-            return LossOutput(-logprobs.sum().unsqueeze(0), found[0].is_best.sum().unsqueeze(0))
+            best = selected[0].is_best.sum().float()
+            unseen = best.new_zeros(len(STATS))
+            return LossOutput(-logprobs.sum().unsqueeze(0), torch.cat([best.unsqueeze(0), unseen]))
         targets = targets.flatten()
         if self.recipe.data.packing and self.is_dense:
             logits = model(input_ids=ids, use_cache=False, **given).logits.flatten(0, 1)
@@ -126,8 +129,9 @@ class CausalLanguageModeling(Objective):
             targets = targets[places]
             with only_at(head, places, ids.shape[1]):
                 logits = model(input_ids=ids, use_cache=False, **given).logits
-        loss_sum = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE, reduction="sum")
-        return LossOutput(loss_sum.unsqueeze(0), correct_count(logits, targets).unsqueeze(0))
+        sums = summed_losses(logits, targets, self.z_loss)
+        stats = torch.cat([correct_count(logits, targets).unsqueeze(0), sums.stats])
+        return LossOutput(sums.loss.unsqueeze(0), stats, peaks=sums.peaks)
 
     def _can_fuse(self, model: nn.Module) -> bool:
         """See `can_fuse`, which asks each model once."""
@@ -139,7 +143,9 @@ class CausalLanguageModeling(Objective):
     def metrics(self, totals: Totals, *, training: bool) -> dict[str, float]:
         """`mean_token_accuracy`; held-out also `perplexity` and `bits_per_byte`."""
         values = {"mean_token_accuracy": totals.stats["correct"] / max(totals.counts["loss"], 1)}
-        if not training:
+        if training:
+            values |= self.logit_metrics(totals)
+        else:
             loss = totals.mean("loss")
             values["perplexity"] = exponential(loss)
             if self.bytes_per_token is not None:

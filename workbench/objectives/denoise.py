@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from workbench.data.corruption import infilling, spans
 from workbench.data.corruption.spans import NO_SPAN, Corrupted, SpanNoise, Tokens
@@ -19,10 +18,11 @@ from workbench.models.context import context_of, context_of_config
 from workbench.models.encoder_decoder import call_encoder_decoder, check_pair_isolation
 from workbench.models.load import load_config
 from workbench.models.masks import block_mask
-from workbench.objectives.base import EVAL, TRAIN, Batch, LossOutput, Objective, Rows, Totals
+from workbench.objectives.base import EVAL, TRAIN, Batch, LossOutput, Rows, Totals
 from workbench.objectives.clm import IGNORE, exponential
 from workbench.objectives.denoise_rows import DenoiseRows
 from workbench.objectives.fill import TokenText, excerpts
+from workbench.objectives.logit_size import STATS, VocabularyLoss, summed_losses
 from workbench.objectives.places import bare
 from workbench.objectives.restored import Restorer
 from workbench.objectives.view import RowView, State, StreamView, TokenView
@@ -40,7 +40,7 @@ SPARE = 8
 """Tokens that a sample may be longer than what was cut out of it."""
 
 
-class Denoising(Objective):
+class Denoising(VocabularyLoss):
     """Cross-entropy of what the decoder says of a corrupted text.
 
     `spans` (T5): the encoder reads `text <extra_id_0> text <extra_id_1> </s>`, the decoder says
@@ -53,7 +53,7 @@ class Denoising(Objective):
 
     name: ClassVar[str] = "denoise"
     terms = ("loss",)
-    stat_names = ("correct", "spans", "spans_right")
+    stat_names = ("correct", "spans", "spans_right", *STATS)
 
     def __init__(self, recipe: Any, tokenizer: Any) -> None:
         super().__init__(recipe, tokenizer)
@@ -124,14 +124,13 @@ class Denoising(Objective):
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
         """Summed cross-entropy in fp32; spans are looked at in evaluations."""
         logits, targets = self.predict(model, tensors), tensors["targets"]
-        loss_sum = F.cross_entropy(
-            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
-        )
+        sums = summed_losses(logits.flatten(0, 1), targets.flatten(), self.z_loss)
         right = _right(logits, targets)
         whole = torch.zeros(2, dtype=torch.int64, device=right.device)
         if not torch.is_grad_enabled():
             whole = _whole_spans(right, tensors["spans"])
-        return LossOutput(loss_sum.unsqueeze(0), torch.cat([right.sum().unsqueeze(0), whole]))
+        stats = torch.cat([right.sum().unsqueeze(0), whole, sums.stats])
+        return LossOutput(sums.loss.unsqueeze(0), stats, peaks=sums.peaks)
 
     def predict(self, model: nn.Module, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits [B, M, V] of the decoder, given the true tokens before each.
@@ -160,7 +159,9 @@ class Denoising(Objective):
         """`mean_token_accuracy`; held-out also `perplexity` of the targets, and `span_exact_match`: the share
         of spans of which every token is the likeliest, given the true ones before it."""
         values = {"mean_token_accuracy": totals.stats["correct"] / max(totals.counts["loss"], 1)}
-        if not training:
+        if training:
+            values |= self.logit_metrics(totals)
+        else:
             values["span_exact_match"] = totals.stats["spans_right"] / max(totals.stats["spans"], 1)
             values["perplexity"] = exponential(totals.mean("loss"))
         return values

@@ -83,8 +83,9 @@ def loss_for_logits(head: Any, targets: torch.Tensor, z_loss: float = 0.0) -> It
             few, answers = states.flatten(0, 1), targets.flatten()
         else:
             few, answers = states[places], targets[places]
-        found.append(summed_cross_entropy(few, head.weight, answers, z_loss))
-        return found[0].loss.view(1, 1, 1)
+        summed = summed_cross_entropy(few, head.weight, answers, z_loss)
+        found.append(summed)
+        return summed.loss.view(1, 1, 1)
 
     with instead(head, forward):
         yield found

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from workbench.objectives.base import Batch, LossOutput, Rows, Totals
 from workbench.objectives.clm import correct_count
 from workbench.objectives.encoder import call_masked, check_encoder_isolation
+from workbench.objectives.logit_size import STATS, VocabularyLoss, summed_losses
 from workbench.objectives.masked_rows import MaskedRows
 from workbench.objectives.masked_text import IGNORE, MaskedText
 from workbench.objectives.pseudo_perplexity import pseudo_perplexity
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class MaskedLanguageModeling(MaskedText):
+class MaskedLanguageModeling(VocabularyLoss, MaskedText):
     """Cross-entropy at the selected tokens; with next-sentence prediction, also whether B follows A.
 
     Rows are `[CLS] text [SEP]`, several packed into one, or pairs `[CLS] A [SEP] B [SEP]`. Selected are a
@@ -31,7 +32,7 @@ class MaskedLanguageModeling(MaskedText):
     def __init__(self, recipe: Any, tokenizer: Any) -> None:
         super().__init__(recipe, tokenizer)
         self.terms = ("mlm", "nsp") if self.pairs else ("mlm",)
-        self.stat_names = ("correct", "nsp_correct") if self.pairs else ("correct",)
+        self.stat_names = ("correct", *(("nsp_correct",) if self.pairs else ()), *STATS)
 
     @property
     def pairs(self) -> bool:
@@ -55,21 +56,25 @@ class MaskedLanguageModeling(MaskedText):
         targets = tensors["targets"].flatten()
         places = (targets != IGNORE).nonzero().squeeze(1)
         logits, output = call_masked(model, tensors, places)
-        sums = [F.cross_entropy(logits.float(), targets[places], reduction="sum")]
+        of_words = summed_losses(logits, targets[places], self.z_loss)
+        sums = [of_words.loss]
         stats = [correct_count(logits, targets[places])]
         if self.pairs:
             answers, labels = output.seq_relationship_logits.float(), tensors["next_sentence"]
             sums.append(F.cross_entropy(answers, labels, reduction="sum"))
             stats.append((answers.argmax(-1) == labels).sum())
-        return LossOutput(torch.stack(sums), torch.stack(stats))
+        return LossOutput(
+            torch.stack(sums), torch.cat([torch.stack(stats), of_words.stats]), peaks=of_words.peaks
+        )
 
     def metrics(self, totals: Totals, *, training: bool) -> dict[str, float]:
         """`mean_token_accuracy` at selected tokens; of pairs also `nsp_accuracy`, and each loss alone."""
         values = {"mean_token_accuracy": totals.stats["correct"] / max(totals.counts["mlm"], 1)}
         if self.pairs:
             values["nsp_accuracy"] = totals.stats["nsp_correct"] / max(totals.counts["nsp"], 1)
-            values |= {"mlm_loss": totals.mean("mlm"), "nsp_loss": totals.mean("nsp")}
-        return values
+            mlm_loss = totals.mean("mlm") - self._of_targets(totals, "z_penalty")
+            values |= {"mlm_loss": mlm_loss, "nsp_loss": totals.mean("nsp")}
+        return values | self.logit_metrics(totals) if training else values
 
     def extra_evaluation(
         self, model: nn.Module, rows: Rows, device: torch.device, num_rows: int

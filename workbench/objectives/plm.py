@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from workbench.data.corruption.permutation import CONTEXT, choose_spans, ranks
 from workbench.data.draws import Draws
 from workbench.data.framing import frame_for, special_id
 from workbench.data.pieces import PieceRows
 from workbench.errors import ModelError
-from workbench.objectives.base import EVAL, TRAIN, Batch, LossOutput, Objective, Rows, Totals
-from workbench.objectives.clm import IGNORE, correct_count, exponential
+from workbench.objectives.base import EVAL, TRAIN, Batch, LossOutput, Rows, Totals
+from workbench.objectives.clm import correct_count, exponential
 from workbench.objectives.fill import TokenText, excerpts
+from workbench.objectives.logit_size import STATS, VocabularyLoss, summed_losses
 from workbench.objectives.permutation_rows import CLS_SEGMENT, PermutationRows, Tokens
 from workbench.objectives.places import bare
 from workbench.objectives.view import RowView, State, StreamView, TokenView
@@ -44,7 +44,7 @@ def visible(ranks: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
     return same & (context | earlier)
 
 
-class PermutationLanguageModeling(Objective):
+class PermutationLanguageModeling(VocabularyLoss):
     """Cross-entropy at the tokens that come last in the order, from the query stream.
 
     Rows are `text <sep> <cls>`; the input is never permuted, only what attends to what.
@@ -52,7 +52,7 @@ class PermutationLanguageModeling(Objective):
 
     name: ClassVar[str] = "plm"
     terms = ("loss",)
-    stat_names = ("correct",)
+    stat_names = ("correct", *STATS)
 
     def __init__(self, recipe: Any, tokenizer: Any) -> None:
         super().__init__(recipe, tokenizer)
@@ -95,8 +95,9 @@ class PermutationLanguageModeling(Objective):
         """Summed cross-entropy in fp32; logits exist only where predictions are made."""
         logits = self.predict(model, tensors).flatten(0, 1)
         targets = tensors["targets"].flatten()
-        loss_sum = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE, reduction="sum")
-        return LossOutput(loss_sum.unsqueeze(0), correct_count(logits, targets).unsqueeze(0))
+        sums = summed_losses(logits, targets, self.z_loss)
+        stats = torch.cat([correct_count(logits, targets).unsqueeze(0), sums.stats])
+        return LossOutput(sums.loss.unsqueeze(0), stats, peaks=sums.peaks)
 
     def predict(self, model: nn.Module, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits [B, P, V] of the query stream at `places` [B, P]; −1 is no place, and maps to none: two
@@ -117,7 +118,9 @@ class PermutationLanguageModeling(Objective):
     def metrics(self, totals: Totals, *, training: bool) -> dict[str, float]:
         """`mean_token_accuracy`; held-out also `perplexity`, of the tokens that are predicted."""
         values = {"mean_token_accuracy": totals.stats["correct"] / max(totals.counts["loss"], 1)}
-        return values if training else {**values, "perplexity": exponential(totals.mean("loss"))}
+        if training:
+            return values | self.logit_metrics(totals)
+        return {**values, "perplexity": exponential(totals.mean("loss"))}
 
     def default_prompts(self, store: TokenStore) -> list[str]:
         """Excerpts of three held-out documents."""

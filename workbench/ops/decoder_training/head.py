@@ -7,7 +7,8 @@ Kernel, section 3.2).
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,50 +36,69 @@ def why_not(head: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def summed_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in nats summed over targets, and how many of them no logit beats: hidden [N, D] and
-    weight [V, D] in fp32, targets [N] (int64). A negative target does not count. Products are in autocast's
-    type, or fp32; all else is in fp32.
+class SummedLoss(NamedTuple):
+    """`loss` [], with gradient; without: `stats` [3], how many targets no logit beats, the sum of log Z, and
+    the z-loss that is in the loss; `peaks` [1], the greatest log Z."""
 
-    Only one backward pass, for the loss; the count has no gradient.
+    loss: Tensor
+    stats: Tensor
+    peaks: Tensor
+
+
+def summed_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, z_loss: float = 0.0) -> SummedLoss:
+    """Cross-entropy in nats summed over targets, plus `z_loss` times the squared log Z of each: hidden [N, D]
+    and weight [V, D] in fp32, targets [N] (int64). A negative target does not count. Products are in
+    autocast's type, or fp32; all else is in fp32.
+
+    Only one backward pass, for the loss; nothing else has a gradient.
     """
     is_half = torch.is_autocast_enabled("cpu")
     dtype = torch.get_autocast_dtype("cpu") if is_half else torch.float32
     if len(targets) and int(targets.max()) >= len(weight):
         raise ValueError(f"a target is {int(targets.max())}, outside a vocabulary of {len(weight)}")
     with torch.autocast("cpu", enabled=False):
-        loss, correct = _Summed.apply(hidden, weight, targets.contiguous(), dtype)
-    return loss, correct
+        loss, stats, peak = _Summed.apply(hidden, weight, targets.contiguous(), dtype, z_loss)
+    return SummedLoss(loss, stats, peak)
 
 
 class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype, z_loss: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         states, head = hidden.to(dtype).contiguous(), weight.to(dtype)
         of_hidden = torch.empty_like(states) if wants_hidden else None
         of_weight = torch.zeros_like(weight) if wants_weight else None
-        loss, correct = 0.0, 0
+        loss, correct, total, penalty, peak = 0.0, 0, 0.0, 0.0, -math.inf
         for here in chunks(len(targets), head):
             logits = times_transposed(states[here], head)
-            losses, is_best = native.cross_entropy_(
-                logits, targets[here], gradient=wants_hidden or wants_weight
-            )
+            wanted = targets[here]
+            of_targets = logits.gather(1, wanted.clamp(min=0).unsqueeze(1)).squeeze(1).float()
+            losses, is_best = native.cross_entropy_(logits, wanted, gradient=wants_hidden or wants_weight)
             loss, correct = loss + float(losses.sum(dtype=torch.float64)), correct + int(is_best.sum())
+            # The loss of a target is log Z less its logit.
+            counts = wanted >= 0
+            log_z = (losses + of_targets).masked_fill_(~counts, 0.0)
+            total += float(log_z.sum(dtype=torch.float64))
+            if bool(counts.any()):
+                peak = max(peak, float(log_z[counts].max()))
+            if z_loss:
+                penalty += z_loss * float(log_z.square().sum(dtype=torch.float64))
+                if wants_hidden or wants_weight:
+                    _add_z_gradient(logits, wanted, counts, 2 * z_loss * log_z)
             if of_hidden is not None:
                 of_hidden[here] = times(logits, head)
             if of_weight is not None:
                 add_product(of_weight, logits, states[here])
         ctx.gradients = of_hidden, of_weight
-        total, count = hidden.new_tensor(loss), targets.new_tensor(correct)
-        ctx.mark_non_differentiable(count)
-        return total, count
+        stats, peaks = hidden.new_tensor([correct, total, penalty]), hidden.new_tensor([peak])
+        ctx.mark_non_differentiable(stats, peaks)
+        return hidden.new_tensor(loss + penalty), stats, peaks
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         if ctx.gradients is None:
             raise RuntimeError("the gradients of this loss have been taken already")
         of_hidden, of_weight = ctx.gradients
@@ -89,4 +109,13 @@ class _Summed(torch.autograd.Function):
             None if of_weight is None else of_weight.mul_(grad),
             None,
             None,
+            None,
         )
+
+
+def _add_z_gradient(gradient: Tensor, targets: Tensor, counts: Tensor, slope: Tensor) -> None:
+    """Add `slope` [N] times the softmax to the gradient of the cross-entropy [N, V], which is the softmax
+    less one at the target; in place."""
+    gradient.mul_((1 + slope).to(gradient.dtype).unsqueeze(1))
+    rows = counts.nonzero().squeeze(1)
+    gradient[rows, targets[rows]] += slope[rows].to(gradient.dtype)
