@@ -41,6 +41,11 @@ _positive.__name__ = "positive number"
 def add_device_options(parser: grammar.Parser) -> None:
     """On what, and how many records at once."""
     parser.add_argument("--batch-size", metavar="N", type=_positive, help="records in a batch")
+    add_device_choice(parser)
+
+
+def add_device_choice(parser: grammar.Parser) -> None:
+    """On what."""
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: a GPU if there is"
     )

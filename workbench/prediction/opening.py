@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from workbench.recipe.families import ObjectiveName
+    from workbench.rope_extension import RopeExtension
 
 ADAPTER = "adapter_config.json"
 MAX_LENGTH = 512
@@ -81,18 +82,32 @@ def labels_of(config: Any, objective: str) -> tuple[str, ...]:
     return tuple(str(config.id2label[number]) for number in range(config.num_labels))
 
 
-def open_model(name: str, device: torch.device, max_length: int | None = None) -> Opened:
-    """The model, its tokenizer and its purpose, from a folder (also one of adapters) or the hub.
+def base_name(folder: Path) -> str | None:
+    """The model that adapters in a folder are for; None for a folder of another kind."""
+    return _adapter(folder)["base_model_name_or_path"] if (folder / ADAPTER).is_file() else None
+
+
+def open_model(
+    name: str,
+    device: torch.device,
+    max_length: int | None = None,
+    *,
+    extension: RopeExtension | None = None,
+) -> Opened:
+    """The model, its tokenizer and its purpose, from a folder (also one of adapters) or the hub; with an
+    `extension`, its positions stretched.
 
     Raises `ModelError`.
     """
     folder = Path(name).expanduser()
     if (folder / ADAPTER).is_file():
-        model, config, purpose = _adapted(folder)
+        model, config, purpose = _adapted(folder, extension)
         own = (folder / "tokenizer_config.json").is_file()
         tokenizer_name = str(folder) if own else _adapter(folder)["base_model_name_or_path"]
     else:
         section = ModelSection(model_name_or_path=name)
+        if extension is not None:
+            section = with_extension(section, extension)
         config = load_config(section)
         objective = objective_of(config, name)
         purpose = Purpose(objective, labels_of(config, objective))
@@ -116,7 +131,7 @@ def _adapter(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{ADAPTER} is damaged: {error}", where=str(folder)) from None
 
 
-def _adapted(folder: Path) -> tuple[nn.Module, Any, Purpose]:
+def _adapted(folder: Path, extension: RopeExtension | None) -> tuple[nn.Module, Any, Purpose]:
     """The base model that adapters are for, with them; labels stand in a config.json beside them, where
     they were trained here, else the head's outputs have numbers."""
     from peft import PeftModel
@@ -139,6 +154,14 @@ def _adapted(folder: Path) -> tuple[nn.Module, Any, Purpose]:
         if (made := recorded(config)) is not None and extension_of(load_config(base)) is None:
             # They were trained with other angles than those of their model.
             base = with_extension(base, made)
+        if extension is not None:
+            if made is not None:
+                raise ModelError(
+                    "its adapters were trained with positions that are stretched already",
+                    where=str(folder),
+                    hint="leave --rope-scaling out",
+                )
+            base = with_extension(base, extension)
         loaded = load_model(base, purpose)
         if objective == "reward":
             carry_over(config, loaded.config)
