@@ -26,7 +26,7 @@ ORDER = (
     *("modernbert-nano", "modernbert-base", "electra-nano", "electra-small", "electra-base"),
     *("xlnet-nano", "xlnet-base", "t5-nano", "t5-small", "t5-base", "bart-nano", "bart-base"),
     *("classify", "regress", "tag", "span"),
-    *("sft", "reward", "dpo", "ppo", "rloo"),
+    *("sft", "reward", "dpo", "ppo", "rloo", "extend"),
     *("sentiment-prompt", "sentiment-prefix", "sentiment-lora", "sentiment-full"),
 )
 

@@ -75,7 +75,8 @@ def _check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, recipe: Re
 
 
 def row_length(recipe: Recipe, context: int | None) -> int:
-    """Tokens in a row: the recipe's, or the model's context up to 2,048; None is a context without end.
+    """Tokens in a row: the recipe's, or the model's context up to 2,048, or all of a context that is stretched;
+    None is a context without end.
     Virtual tokens of a soft prompt take their places from the context, not from the row.
 
     Raises `ModelError` where the context has no room for them or for the row.
@@ -90,7 +91,8 @@ def row_length(recipe: Recipe, context: int | None) -> int:
             f"{context:,} tokens",
             hint="use fewer virtual tokens",
         )
-    length = section.max_length or min(room, MAX_DEFAULT_LENGTH)
+    # Who stretches a context wants to train all of it.
+    length = section.max_length or (room if recipe.model.rope_extension else min(room, MAX_DEFAULT_LENGTH))
     if length > room:
         both = f" and tuning.num_virtual_tokens {virtual:,} are together" if virtual else " is"
         raise ModelError(
