@@ -75,9 +75,9 @@ def _check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, recipe: Re
 
 
 def row_length(recipe: Recipe, context: int | None) -> int:
-    """Tokens in a row: the recipe's, or the model's context up to 2,048, or all of a context that is stretched;
-    None is a context without end.
-    Virtual tokens of a soft prompt take their places from the context, not from the row.
+    """Tokens in a row: the recipe's, or the model's context up to 2,048, or all of a context that is
+    stretched; None is a context without end. Virtual tokens of a soft prompt take their places from the
+    context, not from the row.
 
     Raises `ModelError` where the context has no room for them or for the row.
     """
