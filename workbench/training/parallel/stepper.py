@@ -132,7 +132,9 @@ class ShardedStepper(Stepper):
 
     def backward(self, batches: Sequence[Batch], scale: Tensor) -> Tally:
         tally = Tally(self.objective)
-        exchanges = getattr(self.model, "set_requires_gradient_sync", None)
+        # Each micro-batch's gradients are shared at once: whole ones take the memory that sharding saves. What
+        # copies of the shards add up, they do once.
+        exchanges = getattr(self.model, "set_requires_all_reduce", None)
         for number, batch in enumerate(batches):
             if exchanges is not None:
                 exchanges(number == len(batches) - 1)
