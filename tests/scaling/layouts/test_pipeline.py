@@ -106,4 +106,4 @@ def test_orders_that_wait_for_each_other_are_refused() -> None:
 def test_layers_are_shared_evenly(layers: int, pieces: int) -> None:
     found = layers_of_pieces(layers, pieces)
     assert sum(found) == layers and max(found) - min(found) <= 1
-    assert found[0] == min(found)
+    assert found[-1] == min(found)

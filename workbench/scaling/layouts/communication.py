@@ -77,10 +77,10 @@ def _data(
         if stack.shards_states_only:
             seconds += gather + scatter
         else:
-            # For each micro-batch anew, forward and, where they were let go, backward. Gradients stay until
-            # the last one.
-            times = layout.microbatches if layout.reshard else 1
-            seconds += times * gather * (2 if layout.reshard else 1) + scatter
+            # For each micro-batch anew, forward and, where they were let go, backward; a pipeline keeps
+            # weights and gradients of a step.
+            times = 1 if layout.pp > 1 else layout.microbatches
+            seconds += times * (gather * (2 if layout.reshard else 1) + scatter)
     if outer > 1:
         share = FLOAT * weights * learning / inner
         seconds += on.collective(outer, layout.stride("dp_replicate"), share, rounds=2)

@@ -95,7 +95,7 @@ def completed(wanted: dict[str, int | str], setting: Setting) -> Layout:
         microbatches=numbers.get("microbatches", max(1, share // rows)),
         rows=rows,
         recompute=wanted.get("recompute", "none"),  # type: ignore[arg-type]
-        reshard=wanted.get("reshard", "yes") == "yes",
+        reshard=wanted.get("reshard", "yes" if numbers.get("pp", 1) == 1 else "no") == "yes",
     )
 
 

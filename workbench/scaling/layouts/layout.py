@@ -22,7 +22,8 @@ class Layout:
     `pp` pipeline stages of `virtual_stages` pieces each, `dp_replicate` copies of what `dp_shard` ranks hold
     together, `cp` ranks that share a row, `tp` ranks that share each matrix. A step runs `microbatches`
     micro-batches of `rows` rows through each pipeline. `reshard`: the weights that were gathered for a
-    layer's forward pass are let go, and gathered again for its backward pass. `recompute` what is made again
+    layer's forward pass are let go, and gathered again for its backward pass, which a pipeline does not (its
+    micro-batches come too fast one after another). `recompute` what is made again
     in the backward pass: nothing, what is cheap (`selective`: norms and products of single numbers), or whole
     layers (`full`: gradient checkpointing).
     """
@@ -89,7 +90,8 @@ class Layout:
             parts += [f"virtual_stages={self.virtual_stages}"] if self.virtual_stages > 1 else []
         parts += [f"rows={self.rows}", f"microbatches={self.microbatches}"]
         parts += [f"recompute={self.recompute}"] if self.recompute != "none" else []
-        parts += ["reshard=no"] if self.dp_shard > 1 and not self.reshard else []
+        usual = self.pp == 1
+        parts += [f"reshard={'yes' if self.reshard else 'no'}"] if self.reshard != usual else []
         return ",".join(parts)
 
     def with_batch(self, global_batch: int) -> Iterator[Layout]:

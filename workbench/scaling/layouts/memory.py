@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workbench.models.estimate.activations import FLOAT, HALF, Growth
 from workbench.models.estimate.fused import CHUNK
@@ -10,7 +10,7 @@ from workbench.scaling.layouts.cluster import Cluster
 from workbench.scaling.layouts.layout import Layout
 from workbench.scaling.layouts.model import Model
 from workbench.scaling.layouts.pipeline import layers_of_pieces, most_in_flight
-from workbench.scaling.layouts.stack import CHEAP, KEPT, Stack
+from workbench.scaling.layouts.stack import CHEAP, KEPT, WORKBENCH, Stack
 
 COMPONENTS = (
     "weights",
@@ -30,11 +30,21 @@ PREFETCHED = 2
 
 @dataclass(frozen=True)
 class Precision:
-    """Whether matrices are multiplied in half precision; whether a CPU's fused layers and head are used."""
+    """Whether matrices are multiplied in half precision; whether a CPU has fused layers and heads, which
+    are used where a layer is not split inside."""
 
     half: bool = True
     fused: bool = False
     fused_head: bool = False
+
+    def within(self, layout: Layout) -> Precision:
+        """What of it holds in a layout."""
+        inside = layout.tp * layout.cp > 1
+        return replace(
+            self,
+            fused=self.fused and not inside,
+            fused_head=self.fused_head and not inside and layout.pp == 1,
+        )
 
     @property
     def width(self) -> int:
@@ -83,6 +93,7 @@ def stage_memory(
     model: Model, layout: Layout, length: int, on: Cluster, stack: Stack, precision: Precision, stage: int
 ) -> RankMemory:
     """What each rank of a stage holds, with rows of `length` tokens."""
+    precision = precision.within(layout)
     pieces = layers_of_pieces(model.layers, layout.pp * layout.virtual_stages)
     own = [pieces[stage + number * layout.pp] for number in range(layout.virtual_stages)]
     first, last = stage == 0, stage == layout.pp - 1
@@ -119,7 +130,9 @@ def stage_memory(
     if not on.device.is_cpu:
         buffers += GROUP_BUFFERS * sum(size > 1 for size in (layout.dp, layout.tp, layout.cp, layout.pp))
     # With one micro-batch gradients grow while activations go; with several they are there all the time.
-    waiting = gradients if layout.microbatches > 1 else 0.0
+    waiting = 0.0
+    if layout.microbatches > 1:
+        waiting = spread if layout.pp > 1 and spread else gradients
     moving = max(
         activations + logits + matrix + waiting + gathered,
         gradients + spread + gathered + (2 * matrix if model.tied else 0.0),
@@ -174,10 +187,12 @@ def _activations(
     """Bytes that a pass through a piece keeps, and what one layer needs beside while it is made again."""
     half, hidden_split = precision.half, layout.tp if stack.sequence_parallel else 1
     name = "fused" if precision.fused else stack.name
+    if name == WORKBENCH.name and half and _is_sharded(layout):
+        name = "sharded"
     full = tokens * growth_bytes(KEPT[name], model, length, half, hidden_split, layout.tp)
     if layout.recompute == "full":
-        # The residual stream stays in fp32 under autocast.
-        width = FLOAT if stack.weights == FLOAT else precision.width
+        # The residual stream stays in fp32 under autocast, but not where weights come in half precision.
+        width = FLOAT if stack.weights == FLOAT and name != "sharded" else precision.width
         return layers * tokens * width * model.hidden / hidden_split, full
     if layout.recompute == "selective":
         cheap = tokens * growth_bytes(CHEAP[name], model, length, half, hidden_split, layout.tp)
@@ -217,4 +232,6 @@ def _gathered(
         return 0.0, 0.0
     layer = model.layer / layout.tp
     at_once = min(whole, ends + PREFETCHED * layer) if layout.reshard else whole
-    return precision.width * at_once, FLOAT * min(whole, max(PREFETCHED * layer, ends))
+    # A pipeline shares the gradients of its micro-batches once, at the end of a step.
+    on_the_way = whole if layout.pp > 1 else min(whole, max(PREFETCHED * layer, ends))
+    return precision.width * at_once, FLOAT * on_the_way * model.learning

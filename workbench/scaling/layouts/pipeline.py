@@ -152,8 +152,7 @@ def _ready(work: Work, last: int, ends: dict[Work, float], sending: float) -> fl
 
 
 def layers_of_pieces(layers: int, pieces: int) -> list[int]:
-    """How many layers each piece has: as even as they get, the middle ones first, since the first has the
-    embedding and the last the head beside its layers."""
+    """How many layers each piece has, as training cuts them: as even as they get, the last ones, which have
+    the head beside, the shorter."""
     least, more = divmod(layers, pieces)
-    start = (pieces - more) // 2
-    return [least + (start <= piece < start + more) for piece in range(pieces)]
+    return [least + (piece < more) for piece in range(pieces)]

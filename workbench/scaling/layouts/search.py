@@ -94,6 +94,7 @@ def _variants(setting: Setting, degrees: Layout, recomputes: tuple[Recompute, ..
                 virtual_stages=pieces,
                 schedule="interleaved" if pieces > 1 else "1f1b",
                 recompute=recompute,
+                reshard=degrees.pp == 1,
             )
             if pieces == 1 or not problems(layout, setting):
                 yield layout

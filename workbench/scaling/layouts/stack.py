@@ -85,6 +85,8 @@ STACKS = {stack.name: stack for stack in (WORKBENCH, MEGATRON, MEGATRON_2022, ME
 KEPT: dict[str, Growth] = {
     "workbench": LLAMA,
     "fused": FUSED_LLAMA,
+    # Weights gathered in half precision, so that the residual stream is in it too (counted as the others).
+    "sharded": Growth(hidden=(24, 14), queries=(16, 6), keys=(0, 4), feed_forward=(16, 8), one=8),
     # Inputs of both norms and of what follows them, keys and queries, what attention gives, and the parts of
     # the feed-forward layer, all in half precision; statistics of fused attention (Dao 2023).
     "megatron": Growth(hidden=(16, 8), queries=(8, 4), keys=(8, 4), feed_forward=(12, 6), one=8, mask=(0, 0)),

@@ -132,8 +132,8 @@ class ShardedStepper(Stepper):
 
     def backward(self, batches: Sequence[Batch], scale: Tensor) -> Tally:
         tally = Tally(self.objective)
-        # Each micro-batch's gradients are shared at once: whole ones take the memory that sharding saves. What
-        # copies of the shards add up, they do once.
+        # The gradients of each micro-batch are shared at once: whole ones take the memory that sharding saves.
+        # What copies of the shards add up, they do once.
         exchanges = getattr(self.model, "set_requires_all_reduce", None)
         for number, batch in enumerate(batches):
             if exchanges is not None:
