@@ -20,6 +20,7 @@ RUN_COMMANDS = (
     Command("train.export", "E", "export", "export", "Write the model for other programs."),
     Command("train.ask_both", "a", "ask_both", "ask both", "Ask it, and what it began with."),
     Command("train.rank_both", "b", "rank_both", "rank both", "Rank it blind against what it began with."),
+    Command("train.curves", "T", "context_curves", "long context", "Curves of how far it reads.", False),
     Command("train.delete", "D", "delete", "delete", "Delete the run and its checkpoints."),
     Command("train.clear", "U", "clear", "clear", "Take all runs out of the overlay.", footer=False),
 )

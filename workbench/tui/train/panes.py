@@ -9,7 +9,9 @@ from workbench.store.runs import Run
 from workbench.tui.train.held_out_pane import HeldOutSource
 from workbench.tui.train.info_pane import InfoSource
 from workbench.tui.train.log_pane import LogSource
+from workbench.tui.train.long_context_pane import LongContextSource
 from workbench.tui.train.machine_pane import MachineSource
+from workbench.tui.train.ranks_pane import RanksSource
 from workbench.tui.train.recipe_pane import RecipeSource
 from workbench.tui.train.rollouts_pane import RolloutsSource
 from workbench.tui.train.rows import Row
@@ -75,12 +77,28 @@ PANES = (
         lambda subject: RolloutsSource(subject.run, subject.symbols),
     ),
     Pane(
+        "context",
+        "t",
+        "context",
+        False,
+        "Show how far beyond its length it reads.",
+        lambda subject: LongContextSource(subject.run, subject.baseline, subject.symbols),
+    ),
+    Pane(
         "recipe",
         "r",
         "recipe",
         False,
         "Show the recipe and how the baseline differs.",
         lambda subject: RecipeSource(subject.run, subject.baseline),
+    ),
+    Pane(
+        "ranks",
+        "d",
+        "ranks",
+        False,
+        "Show each process: speed, memory, stragglers.",
+        lambda subject: RanksSource(subject.run, subject.row, subject.symbols),
     ),
     Pane(
         "machine",

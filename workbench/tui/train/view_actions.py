@@ -96,7 +96,7 @@ class ViewActions(RunActions):
                 return row is not None and row.state == "finished"
             case "ask_both" | "rank_both":
                 return row is not None and row.state == "finished"
-            case "delete" | "overlay" | "baseline" | "edit" | "open":
+            case "delete" | "overlay" | "baseline" | "edit" | "open" | "context_curves":
                 return row is not None
             case "filter" | "sort" | "reverse":
                 return bool(self.rows) and not self.large
@@ -230,6 +230,13 @@ class ViewActions(RunActions):
 
     def action_page(self, by: int) -> None:
         self.grid.page(by)
+
+    def action_context_curves(self) -> None:
+        from workbench.tui.train.long_context_screen import LongContextScreen
+
+        named = {row.name: row.run for row in self.rows}
+        if self.row is not None:
+            self.app.push_screen(LongContextScreen(self.row.run, named.get(self.baseline)))
 
     def action_metrics(self) -> None:
         from workbench.tui.train.choose_metrics import ChooseMetrics

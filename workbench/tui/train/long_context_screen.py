@@ -1,0 +1,181 @@
+"""Evaluations on long text at full size: curves of perplexity by position, and heat maps below them.
+
+Read from the disk in a thread when it opens; what is chosen here changes nothing on the disk.
+"""
+
+from __future__ import annotations
+
+import math
+
+from textual.app import ComposeResult
+from textual.reactive import reactive
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from workbench.store import long_context
+from workbench.store.long_context import Result
+from workbench.store.runs import Run
+from workbench.tui.commands import Command, bindings
+from workbench.tui.text import reveal_control
+from workbench.tui.train.long_context_report import (
+    Column,
+    columns_of,
+    difference_lines,
+    head,
+    legend,
+    length_lines,
+    map_lines,
+    position_lines,
+)
+from workbench.tui.widgets.chart import Chart
+from workbench.tui.widgets.key_bar import KeyBar
+from workbench.tui.widgets.text_lines import Line, TextLines, plain
+
+MARGIN = 4
+DAMAGED = "This evaluation cannot be read."
+
+
+class LongContextScreen(ModalScreen[None]):
+    """The results of one run, and the newest of another that is pinned."""
+
+    HELP_TITLE = "Long context"
+    DEFAULT_CSS = """
+    LongContextScreen { background: $background; }
+    LongContextScreen #long-title { height: 1; background: $panel; text-style: bold; padding: 0 1; }
+    LongContextScreen Chart { height: 45%; min-height: 6; }
+    LongContextScreen TextLines { height: 1fr; padding: 0 1; }
+    """
+    BINDINGS = bindings(
+        Command("long.before", "left_square_bracket", "turn(-1)", "before", "The evaluation before."),
+        Command("long.next", "right_square_bracket", "turn(1)", "next", "The evaluation after."),
+        Command("long.method", "v", "method", "method", "One method alone, the next one, or all of them."),
+        Command("long.measure", "m", "measure", "measure", "Keys found, or the probability of their tokens."),
+        Command("long.tables", "t", "tables", "tables", "Perplexities as tables, or the heat maps."),
+        Command("long.back", "escape,q", "back", "back", "Back to where one was."),
+        Command("long.help", "question_mark,f1", "app.help", "help", "Show every key.", footer=False),
+    )
+
+    place: reactive[int] = reactive(-1, init=False)
+    chosen: reactive[int] = reactive(-1, init=False)
+    measure: reactive[str] = reactive("exact", init=False)
+    tables: reactive[bool] = reactive(False, init=False)
+
+    def __init__(self, run: Run, baseline: Run | None) -> None:
+        super().__init__()
+        self.run_shown, self.baseline = run, baseline
+        self.results: list[Result] = []
+        self.other: Result | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static("", id="long-title", markup=False)
+        yield Chart(
+            "perplexity by position", x_label="tokens", symbols=getattr(self.app, "symbols", "braille")
+        )
+        yield TextLines()
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self.query_one(TextLines).focus()
+        self.run_worker(self._read, thread=True)
+
+    def _read(self) -> None:
+        own = long_context.results_in(long_context.run_folder(self.run_shown))
+        other = None
+        if self.baseline is not None and self.baseline.name != self.run_shown.name:
+            found = long_context.results_in(long_context.run_folder(self.baseline))
+            other = found[-1] if found else None
+        if self.is_attached:
+            self.app.call_from_thread(self._take, own, other)
+
+    def _take(self, own: list[Result], other: Result | None) -> None:
+        self.results, self.other = own, other
+        self.place = len(own) - 1
+        self.redraw()
+
+    @property
+    def shown(self) -> list[Result]:
+        """The baseline's result and the one that is chosen."""
+        own = [self.results[self.place]] if 0 <= self.place < len(self.results) else []
+        return [*([self.other] if self.other is not None else []), *own]
+
+    @property
+    def columns(self) -> list[Column]:
+        """Their variants, or the one that is chosen."""
+        found = columns_of(self.shown)
+        return [found[self.chosen]] if 0 <= self.chosen < len(found) else found
+
+    def on_resize(self) -> None:
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Title, curves and text."""
+        if not self.is_mounted or not self.query(Chart):
+            return
+        names = ", ".join(result.name for result in self.shown) or f"{self.run_shown.name}: no evaluation"
+        more = f"  ({self.place + 1} of {len(self.results)})" if len(self.results) > 1 else ""
+        self.query_one("#long-title", Static).update(reveal_control(names + more))
+        try:
+            self._draw_curves()
+            lines = self._lines()
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            lines = [plain(DAMAGED, "bad")]
+        self.query_one(TextLines).set_lines(lines)
+
+    def _draw_curves(self) -> None:
+        import numpy as np
+
+        chart = self.query_one(Chart)
+        chart.clear()
+        for number, column in enumerate(columns_of(self.shown)):
+            places = column.variant.get("positions") or ()
+            if column.letter not in {shown.letter for shown in self.columns} or not places:
+                continue
+            x = np.array([(place["start"] + place["end"]) / 2 for place in places])
+            y = np.array([math.exp(min(700.0, place["nll"])) for place in places])
+            chart.set_series(column.letter, x, y, label=f"{column.letter} {column.title}", color=number)
+
+    def _lines(self) -> list[Line]:
+        columns, width = self.columns, max(20, self.size.width - MARGIN)
+        if not columns:
+            return [
+                plain(f"workbench context eval {self.run_shown.name} --rope-scaling all makes one.", "dim")
+            ]
+        lines = [line for result in self.shown for line in head(result)]
+        lines += legend(columns, several=len(self.shown) > 1)
+        symbols = getattr(self.app, "symbols", "braille")
+        parts = [map_lines(columns, self.measure, symbols, width)]
+        if self.tables or not parts[0]:
+            parts = [
+                position_lines(columns, self.shown, width),
+                difference_lines(columns),
+                length_lines(columns, width),
+            ]
+        for part in parts:
+            lines += [plain(""), *part] if part else []
+        return lines
+
+    def action_turn(self, by: int) -> None:
+        if self.results:
+            self.place = (self.place + by) % len(self.results)
+
+    def action_method(self) -> None:
+        count = len(columns_of(self.shown))
+        self.chosen = -1 if self.chosen + 1 >= count else self.chosen + 1
+
+    def action_measure(self) -> None:
+        self.measure = "probability" if self.measure == "exact" else "exact"
+
+    def action_tables(self) -> None:
+        self.tables = not self.tables
+
+    def action_back(self) -> None:
+        self.dismiss(None)
+
+    def watch_place(self) -> None:
+        self.chosen = -1
+        self.redraw()
+
+    def watch_chosen(self) -> None:
+        self.redraw()
+
+    watch_measure = watch_tables = watch_chosen
