@@ -31,8 +31,8 @@ class StabilitySection(Section):
     guard_threshold: float = Field(
         6.0,
         gt=0,
-        description="Robust standard deviations (1.4826 · MAD) above the median that a loss must lie to be "
-        "high. It must also be higher than everything in the window.",
+        description="Robust standard deviations above the median that a loss must lie to be high. It must "
+        "also be higher than all of the window but one.",
     )
     guard_patience: int = Field(
         3,

@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from workbench.errors import WorkbenchError
+
 if TYPE_CHECKING:
     from workbench.recipe.stability_section import StabilitySection
     from workbench.store.events import RunEvent
@@ -100,6 +102,10 @@ def run_ended(run: Run, status: Status) -> None:
     """Tell of the end of a run, if its recipe asks for it; waits for the answer, and never raises."""
     try:
         section = run.recipe().stability
+    except WorkbenchError:
+        # That is what the run failed of, and it has been said.
+        return
+    try:
         if section.notifies:
             # In a thread that may be left behind: a server that drips a byte at a time is never too slow.
             teller = threading.Thread(target=send_now, args=(section, of_end(run, status)), daemon=True)

@@ -11,6 +11,7 @@ from typing import Any
 from workbench.errors import StorageError, WorkbenchError, storage_error
 from workbench.store.process import ProcessIdentity
 from workbench.store.runs import Run
+from workbench.training.notify import run_ended
 
 HEARTBEAT_SECONDS = 10.0
 THROTTLE_SECONDS = 0.5
@@ -76,6 +77,7 @@ class Reporter:
             self._write(durable=True)
         except StorageError as problem:
             print(f"the final state “{state}” could not be written\n{problem.render()}", file=sys.stderr)
+        run_ended(self.run, status)
 
     def _write(self, *, durable: bool = False) -> None:
         with self._lock:

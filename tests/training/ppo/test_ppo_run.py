@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from workbench.errors import RecipeError
 from workbench.recipe import validate
+from workbench.store.events import read_events
 from workbench.store.runs import Run
 from workbench.training.ppo.trainer import PPOTrainer
 from workbench.training.stop import Stopped
@@ -81,11 +82,15 @@ def test_a_guard_ends_a_run_with_a_checkpoint_and_says_why(
     assert work(run) == 1
     error = run.status().error
     assert error is not None and "running away from the reference" in error["message"]
+    [event] = read_events(run.events_path)
+    assert (event.kind, event.action, event.step) == ("kl_runaway", "stopped", 6)
+    assert "checkpoint-5" in event.done and event.numbers["objective/kl"] > 1e-6
     assert "checkpoint-5" in error["hint"] and [path.name for path in run.checkpoints()][-1] == "checkpoint-5"
     capfd.readouterr()
     going_on = make_ppo_run(**common, ppo__guard="warn")
     assert work(going_on) == 0
     assert capfd.readouterr().err.count("running away from the reference") == 1
+    assert [event.action for event in read_events(going_on.events_path)] == ["warned"]
 
 
 def test_a_policy_that_never_ends_is_told_of(

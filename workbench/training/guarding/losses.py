@@ -1,11 +1,12 @@
 """Watching the loss: spikes and divergence, told from noise by medians and ranks.
 
-A loss is high where it lies above the median of the steps before by more than the run has ever shown within
-its window, and by more than so many robust standard deviations (Hampel 1974: 1.4826 times the median absolute
-deviation). A single high loss is a batch; several within five steps are a model that was damaged. The rule of
-ranks is what keeps heavy tails quiet: whatever the distribution of independent residuals is, the three
-largest of 128 + 5 lie within the last five with a chance of C(5, 3) / C(133, 3) = 3·10⁻⁵, and all else must
-be met too.
+A loss is high where it lies above the median of the steps before by more robust standard deviations than
+allowed, and by more than all residuals of the window but one. A single high loss is a batch; several within
+five steps are a model that was damaged. The deviation is that of differences from step to step, 1.4826 / √2
+times their median size (Hampel 1974; von Neumann 1941), for a loss that falls makes residuals drift. The rule
+of ranks is what keeps heavy tails quiet: whatever the distribution of independent residuals is, three of the
+last five are among the four largest of 128 + 5 with a chance of C(5, 3) · 128 / C(133, 4) = 10⁻⁴, and all
+else must be met too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from heapq import nlargest
+from itertools import pairwise
 from statistics import median
 from typing import Any, Literal
 
@@ -101,9 +104,9 @@ class LossWatch:
         if level is not None:
             residual = loss - level
             limit = self._limit(level, deviation) if self.is_warm else self._early_limit(level)
-        elif len(self.first) == FIRST and min(self.first) > 0:
+        elif len(self.first) == FIRST:
             level = max(self.first)
-            residual, limit = loss - level, (EARLY_FACTOR - 1) * level
+            residual, limit = loss - level, self._early_limit(level)
         is_high = residual > limit
         self.pending.append((step, loss, residual, limit, 0.0 if level is None else level, deviation))
         found = self._spike(is_high) or self._divergence()
@@ -121,22 +124,23 @@ class LossWatch:
         self.load_state_dict(fresh.state_dict())
 
     def _deviation(self) -> float:
-        """The robust standard deviation of the residuals."""
-        if not self.residuals:
+        """The robust standard deviation of the residuals, without their drift."""
+        if len(self.residuals) < 2:
             return 0.0
-        middle = median(self.residuals)
-        return MAD_TO_DEVIATION * median(abs(value - middle) for value in self.residuals)
+        steps = pairwise(self.residuals)
+        return MAD_TO_DEVIATION / math.sqrt(2) * median(abs(after - before) for before, after in steps)
 
     def _limit(self, level: float, deviation: float) -> float:
         """How far above the level a loss is no longer noise."""
         least = max(OF_FIRST * abs(median(self.first)), OF_LEVEL * abs(level))
-        return max(self.threshold * deviation, max(self.residuals), least)
+        return max(self.threshold * deviation, nlargest(2, self.residuals)[1], least)
 
     def _early_limit(self, level: float) -> float:
-        highest = max(self.first)
-        return (
-            max((EARLY_FACTOR - 1) * abs(level), EARLY_FACTOR * highest - level) if highest > 0 else math.inf
-        )
+        """Without a history only what doubles is high, and only where the first losses had a level at all."""
+        lowest, highest = min(self.first), max(self.first)
+        if lowest <= highest / EARLY_FACTOR:
+            return math.inf
+        return max((EARLY_FACTOR - 1) * abs(level), EARLY_FACTOR * highest - level)
 
     def _spike(self, is_high: bool) -> Finding | None:
         if not is_high:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.data.records import TaskRows
+from workbench.errors import TrainingError
 from workbench.objectives.ppo.kl_controller import KLController
 from workbench.recipe.ppo_section import answers_of
 from workbench.store.metrics import MetricsWriter
+from workbench.training.guarding.record import Record
 from workbench.training.pace import SaveTimes, steps_between_evaluations
-from workbench.training.ppo import saving
+from workbench.training.ppo import events, saving
 from workbench.training.ppo.drawing import ROLLOUT, uniforms
 from workbench.training.ppo.experience import Experience, Rollout, experience_of
 from workbench.training.ppo.held_out import HeldOut, ids_of
@@ -29,6 +31,7 @@ from workbench.training.telemetry import memory
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from workbench.objectives.ppo.guards import Alarm
     from workbench.recipe import Recipe
     from workbench.store.runs import Run
     from workbench.training.ppo.roller import Roller
@@ -78,10 +81,14 @@ class PPOTrainer:
         self.save_times = SaveTimes(training, self.max_steps)
         self.sample_steps = training.sample_steps or self.eval_steps
         self.window = Window(self.state.window)
+        self.record = Record(self.run, self.recipe.stability, enabled=True)
+        self.watch.on_warning = self._warned
+        self.found: dict[str, float] = {}
 
     def train(self) -> bool:
         """Go on to the last step. Returns False when asked to stop, with a checkpoint written."""
         with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.closing(self.record))
             self.metrics = stack.enter_context(MetricsWriter(self.run.metrics_path))
             if self.run.metrics_path.stat().st_size > 0:
                 self.metrics.resume(self.state.step)
@@ -139,7 +146,11 @@ class PPOTrainer:
         mark = time.perf_counter()
         rate = learning_rate(self.recipe.training, state.step, self.max_steps)
         self.learner.kl_coef = coefficient
-        found |= self.learner.learn(rollout, experience, state.step, rate, self._told("learning"))
+        try:
+            found |= self.learner.learn(rollout, experience, state.step, rate, self._told("learning"))
+        except TrainingError as error:
+            self.record.add(events.of_error(error, state.step + 1, state.num_tokens))
+            raise
         phases["learning"] = time.perf_counter() - mark
         self.controller.update(found["objective/kl"], self.answers)
         self.rate = rate
@@ -184,6 +195,7 @@ class PPOTrainer:
 
     def guard(self, found: dict[str, float]) -> None:
         """Ask the guards. Raises `TrainingError`, with a checkpoint written, where the policy collapsed."""
+        self.found = found
         alarm = self.watch.observe(
             kl=found["objective/kl"],
             entropy=found["objective/entropy"],
@@ -195,7 +207,11 @@ class PPOTrainer:
             return
         self.write(found, step=self.state.step + 1)
         kept = self.save(prune=False)
+        self.record.add(events.of_guard(alarm, self.state.step + 1, found, self.state.num_tokens, kept))
         raise collapsed(alarm, self.state.step + 1, kept)
+
+    def _warned(self, alarm: Alarm, step: int) -> None:
+        self.record.add(events.of_guard(alarm, step, self.found, self.state.num_tokens))
 
     def took(self, seconds: float, phases: dict[str, float], rollout: Rollout) -> None:
         """Account for the time of an iteration; evaluation, samples and checkpoints are not in it."""
@@ -267,6 +283,9 @@ class PPOTrainer:
         name = saving.save(self, prune=prune)
         self.reporter.update(state=doing)
         return name
+
+    def close(self, phase: str) -> None:
+        """Nothing is told of the ranks of a run of one process."""
 
     def write_final(self) -> None:
         """Write `final/`: the best checkpoint's policy, or the last one's."""

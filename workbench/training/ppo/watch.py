@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import TrainingError
@@ -38,10 +38,12 @@ class Watch:
             )
         )
         self.endless = 0
+        self.on_warning: Callable[[Alarm, int], None] = lambda alarm, step: None
+        """Told of an alarm that nothing is done about, once for each kind."""
         self._said: set[str] = set()
 
     def observe(self, *, kl: float, entropy: float, length: float, ended: float, step: int) -> Alarm | None:
-        """An alarm that the run is to stop for, by the recipe; of others the log hears once."""
+        """An alarm that the run is to stop for, by the recipe; of others `on_warning` hears once."""
         self._endless(ended)
         if self.section.guard == "off":
             return None
@@ -50,7 +52,7 @@ class Watch:
                 return alarm
             if alarm.kind not in self._said:
                 self._said.add(alarm.kind)
-                self._say(f"iteration {step}: {alarm.sentence} {alarm.advice}")
+                self.on_warning(alarm, step)
         return None
 
     def _endless(self, ended: float) -> None:

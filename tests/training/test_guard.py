@@ -1,0 +1,184 @@
+"""The guard's parts on numbers made here: what is an alarm, what is none, what is written down."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from workbench.training.guarding.layers import LayerMonitor, groups_of
+from workbench.training.guarding.ledger import REPEAT_STEPS, Ledger
+from workbench.training.guarding.losses import Finding, LossWatch, Outlier
+
+
+def watch() -> LossWatch:
+    return LossWatch(window=128, threshold=6.0, patience=3)
+
+
+def falling(steps: int, *, seed: int, noise: float = 0.05) -> list[float]:
+    """A loss as of language models: from 8 towards 3, with noise."""
+    dice = random.Random(seed)
+    return [3 + 5 * math.exp(-step / 60) + dice.gauss(0, noise) for step in range(steps)]
+
+
+def seen(losses: Sequence[float], guard: LossWatch | None = None) -> list[tuple[int, Finding | Outlier]]:
+    guard = guard or watch()
+    found = [(step, guard.observe(step, loss)) for step, loss in enumerate(losses, 1)]
+    return [(step, one) for step, one in found if one is not None]
+
+
+def test_ordinary_losses_of_many_kinds_raise_nothing() -> None:
+    for seed in range(12):
+        dice = random.Random(seed)
+        curves = [
+            falling(600, seed=seed, noise=(0.02, 0.2, 0.6)[seed % 3]),
+            # Small batches of a classifier: heavy tails over a small loss, mislabelled examples now and then.
+            [dice.expovariate(1) ** 2 * 0.1 + 2 * (dice.random() < 0.03) for _ in range(600)],
+            # Rewards and margins: a level, and a Cauchy scatter.
+            [math.tan(1.5 * (dice.random() - 0.5)) for _ in range(600)],
+            # Batches of like length: each of three kinds has its own loss.
+            [3 + (0.0, 0.4, 0.9)[dice.randrange(3)] + dice.gauss(0, 0.05) for _ in range(600)],
+            # A warm-up that begins with a bump.
+            [7.6 + 0.4 * math.exp(-((step - 30) ** 2) / 200) - step / 300 for step in range(600)],
+        ]
+        for curve in curves:
+            assert [one for _, one in seen(curve) if isinstance(one, Finding)] == []
+
+
+@pytest.mark.parametrize("rise", [1.0, 3.0, 40.0])
+def test_a_rise_that_stays_is_found_within_three_steps(rise: float) -> None:
+    for onset in (70, 200, 400):
+        losses = falling(500, seed=onset)
+        damaged = [loss + (rise if step >= onset else 0.0) for step, loss in enumerate(losses, 1)]
+        step, found = seen(damaged)[0]
+        assert isinstance(found, Finding) and found.kind == "loss_spike"
+        assert found.onset == onset and step == onset + 2
+        assert found.level < found.limit < found.loss
+
+
+def test_a_lone_high_loss_is_a_note_and_two_are_not_an_alarm() -> None:
+    losses = falling(300, seed=1)
+    losses[150] += 9
+    losses[200] += 9
+    losses[202] += 9
+    found = seen(losses)
+    # Two such are part of what is usual by then.
+    assert [one.step for _, one in found if isinstance(one, Outlier)] == [151, 201, 203]
+    assert not [one for _, one in found if isinstance(one, Finding)]
+
+
+def test_a_slow_rise_is_a_divergence_from_the_best_level() -> None:
+    losses = falling(240, seed=3)
+    losses += [losses[-1] + step * 0.02 for step in range(200)]
+    step, found = seen(losses)[0]
+    assert isinstance(found, Finding) and found.kind == "divergence"
+    # 0.2 of the best level of about 3.1, at 0.02 a step.
+    assert 240 + 25 < step < 240 + 60 and 200 < found.onset <= 245
+
+
+def test_losses_that_double_before_there_is_a_history_are_an_alarm() -> None:
+    losses = [7.6, 7.5, 7.5, 7.4, 7.3, 7.3, 7.2, 16.0, 30.0, 40.0]
+    [(step, found)] = seen(losses)
+    assert isinstance(found, Finding) and step == 10 and found.onset == 8
+
+
+def test_its_state_is_all_of_it_through_json() -> None:
+    losses = falling(120, seed=5)
+    losses[100] += 5
+    damaged = [*losses, *[loss + 4 for loss in falling(20, seed=6)]]
+    for cut in (3, 17, 60, 102, 121):
+        first, second = watch(), watch()
+        expected = seen(damaged, watch())
+        begun = seen(damaged[:cut], first)
+        second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        went_on = [
+            (step, one)
+            for step, loss in enumerate(damaged[cut:], cut + 1)
+            if (one := second.observe(step, loss)) is not None
+        ]
+        assert begun + went_on == expected
+    second.reset()
+    assert second.state_dict() == watch().state_dict()
+
+
+def test_rows_that_are_left_out_are_never_met() -> None:
+    ledger = Ledger()
+    ledger.skip(40, 52)
+    ledger.skip(20, 24)
+    ledger.skip(48, 60)
+    ledger.skip(5, 5)
+    assert ledger.skipped == [[20, 24], [40, 60]] and ledger.num_skipped == 24
+    taken, place = [], 0
+    while place < 100:
+        place = ledger.position(place, 4)
+        taken += range(place, place + 4)
+        place += 4
+    assert taken == [*range(20), *range(24, 40), *range(60, 100)]
+    # Steps of another size, as of a run that goes on with more processes.
+    assert [ledger.position(place, 8) for place in (8, 12, 16, 32, 36)] == [8, 12, 24, 32, 60]
+    assert Ledger.from_dict(json.loads(json.dumps(ledger.as_dict()))) == ledger
+
+
+def test_trouble_that_comes_back_soon_is_the_same_trouble() -> None:
+    ledger = Ledger()
+    for step, streak in ((100, 0), (104, 1), (99, 2), (104 + REPEAT_STEPS + 1, 0)):
+        ledger.alarm(step)
+        assert ledger.streak == streak
+    assert ledger.rollbacks == 4
+
+
+class Block(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = torch.nn.Linear(8, 8)
+        self.norm = torch.nn.LayerNorm(8)
+
+
+class Stack(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = torch.nn.Embedding(700, 8)
+        self.layers = torch.nn.ModuleList(Block() for _ in range(6))
+        self.lm_head = torch.nn.Linear(8, 700, bias=False)
+        self.frozen = torch.nn.Parameter(torch.zeros(3), requires_grad=False)
+
+
+def test_norms_of_groups_are_those_of_all_their_elements() -> None:
+    torch.manual_seed(0)
+    model = Stack()
+    weights = dict(model.named_parameters())
+    groups = groups_of(model, weights)
+    assert {name: len(own) for name, own in groups.items()} == {
+        "embedding": 1,
+        "early": 4,
+        "middle": 4,
+        "late": 4,
+        "norms": 12,
+        "head": 1,
+    }
+    for weight in weights.values():
+        weight.grad = torch.randn_like(weight) if weight.requires_grad else None
+    norms = {name: math.sqrt(sum(float(w.grad.square().sum()) for w in own)) for name, own in groups.items()}  # type: ignore[union-attr]
+    total = float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0))
+    monitor = LayerMonitor(model, weights)
+    monitor.before(min(1.0, 1.0 / (total + 1e-6)))
+    before = {name: [w.detach().clone() for w in own] for name, own in groups.items()}
+    with torch.no_grad():
+        for name, own in groups.items():
+            for weight in own:
+                weight += 0.01 * (2.0 if name == "late" else 1.0) * torch.randn_like(weight)
+    monitor.after()
+    values = monitor.values
+    assert math.sqrt(sum(value**2 for value in norms.values())) == pytest.approx(total, rel=1e-5)
+    for name, own in groups.items():
+        assert values[f"grad_norm/{name}"] == pytest.approx(norms[name], rel=1e-4)
+        moved = math.sqrt(
+            sum(float((w.detach() - b).square().sum()) for w, b in zip(own, before[name], strict=True))
+        )  # type: ignore[arg-type]
+        size = math.sqrt(sum(float(b.square().sum()) for b in before[name]))
+        # Of the two that have 5,600 elements 5,600 are seen; a sample of n errs by about 1/√n.
+        assert values[f"update_ratio/{name}"] == pytest.approx(moved / size, rel=4 / math.sqrt(4096))
