@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 from compiled_home import compiled_home
+from estimate_cases import model_of as built
+from estimate_cases import recipe_of
 from llama_layers import LENGTH, VOCABULARY, error, model_of, packed_positions, step
 from peft import LoraConfig, get_peft_model
 
@@ -98,3 +100,29 @@ def test_activations_may_be_recomputed_and_weights_frozen() -> None:
     bound = 20 * 208**0.5 * ROUNDING["fp32"]
     assert max(error(step(fused, packed_positions()), expected)) < bound
     assert set(fused.state_dict()) == set(plain.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("attention", "count"),
+    [
+        ({"attention": "window_global", "sliding_window": 40}, 3),
+        ({"attention": "window_global", "sliding_window": 40, "global_tokens": 2}, 3),
+        ({"attention": "linear"}, 0),
+        ({"qk_norm": True}, 0),
+    ],
+)
+@torch.no_grad()
+def test_rows_that_no_window_cuts_are_taken_and_the_others_left(
+    attention: dict[str, Any], count: int
+) -> None:
+    """Also where attention has no mask, and documents begin where positions do not go on."""
+    sizes = {"hidden_size": 128, "num_hidden_layers": 3, "vocab_size": 300, "initializer_range": 0.1}
+    torch.manual_seed(0)
+    model = built(recipe_of("llama", "clm", **sizes, **attention), device="cpu").eval()
+    ids = torch.randint(3, 300, (2, 60))
+    calls = ((ids, None), (ids[:, :30], torch.cat([torch.arange(10), torch.arange(20)])[None]))
+    before = [model(row, position_ids=at, use_cache=False).logits for row, at in calls]
+    assert fuse_layers(model) == count
+    for (row, at), expected in zip(calls, before, strict=True):
+        found = model(row, position_ids=at, use_cache=False).logits
+        assert float((found - expected).abs().max()) < 1e-5 * float(expected.abs().max())

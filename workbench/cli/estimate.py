@@ -82,13 +82,13 @@ def run(args: argparse.Namespace) -> int:
         raise ModelError(
             found.reason, where=args.recipe, hint="name a folder with a config.json of a known family"
         )
-    cache = key_value_cache(found.known.shape, args.cache_dtype)
-    found = replace(found, known=replace(found.known, cache=cache))
+    known = replace(found.known, cache=key_value_cache(found.known.shape, args.cache_dtype))
+    found = replace(found, known=known)
     if args.measure:
         render.talk("measuring this machine …")
     speed = measure_speed() if args.measure else known_speed()
-    costs = _costs(found.known, speed, [gpu.name] if gpu else None, args.price)
-    context = args.context or found.known.load.length
+    costs = _costs(known, speed, [gpu.name] if gpu else None, args.price)
+    context = args.context or known.load.length
     if args.json:
         values = as_dict(found, costs, context, speed)
         print(render.as_json({**values, "cache": {**values["cache"], "dtype": args.cache_dtype}}))

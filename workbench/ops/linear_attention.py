@@ -87,8 +87,9 @@ def linear_attention(
 
     def cut(x: Tensor) -> Tensor:
         """[B, G, N, …, chunk, d]; the queries of the heads that share keys lie side by side."""
-        whole = pad(x, (0, 0, 0, room)).reshape(batch, x.shape[1], count, chunk, -1)
-        return whole.unflatten(1, (kv_heads, -1)).transpose(2, 3)
+        whole: Tensor = pad(x, (0, 0, 0, room)).reshape(batch, x.shape[1], count, chunk, -1)
+        pieces: Tensor = whole.unflatten(1, (kv_heads, -1)).transpose(2, 3)
+        return pieces
 
     numbers = pad(documents, (0, room), value=-1).reshape(batch, count, chunk)
     qs, turned_qs = cut(of_query), cut(turned_query)
@@ -151,4 +152,5 @@ def linear_step(query: Tensor, key: Tensor, value: Tensor, cos: Tensor, sin: Ten
     groups = key.shape[1]
     above = turned_query.unflatten(1, (groups, -1))[:, :, :, 0] @ state.values
     below = of_query.unflatten(1, (groups, -1))[:, :, :, 0] @ state.norm[..., None]
-    return (above / (below + EPSILON)).flatten(1, 2)[:, :, None].to(query.dtype)
+    output: Tensor = (above / (below + EPSILON)).flatten(1, 2)[:, :, None].to(query.dtype)
+    return output

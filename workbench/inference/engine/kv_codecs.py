@@ -120,4 +120,6 @@ def _up(x: Tensor) -> Tensor:
 
 def codec_of(kind: KvDtype, dtype: torch.dtype) -> Codec:
     """What keeps vectors of a model computed in `dtype`."""
-    return {"auto": Plain, "int8": Int8, "int4": Int4}[kind](dtype)
+    if kind == "auto":
+        return Plain(dtype)
+    return Int8(dtype) if kind == "int8" else Int4(dtype)

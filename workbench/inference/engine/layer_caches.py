@@ -204,9 +204,11 @@ class LinearCache:
         self.values[target], self.norm[target] = self.values[source], self.norm[source]
 
     def read(self, slot: int, start: int, query: Tensor, key: Tensor, value: Tensor, at: Angles) -> Tensor:
-        parts = [one.transpose(0, 1)[None] for one in (query, key, value)]
+        query, key, value = (one.transpose(0, 1)[None] for one in (query, key, value))
         state = State(self.values[slot][None], self.norm[slot][None]) if start else None
-        output, after = linear_attention(*parts, at[0][None, :, 0], at[1][None, :, 0], state=state)
+        output, after = linear_attention(
+            query, key, value, at[0][None, :, 0], at[1][None, :, 0], state=state
+        )
         self.values[slot], self.norm[slot] = after.values[0], after.norm[0]
         return output[0].transpose(0, 1)
 

@@ -89,7 +89,7 @@ class StateRunner:
         """Raises `ModelError`: there is no place for one."""
         raise ModelError(
             "a soft prompt cannot stand before what this engine keeps of a prompt: " + self.name,
-            where=soft_prompt.where or None,
+            where=soft_prompt.where,
             hint="serve a model with full attention, and without --kv-dtype",
         )
 

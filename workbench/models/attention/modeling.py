@@ -164,7 +164,8 @@ class WorkbenchLlamaForCausalLM(WorkbenchLlamaPreTrainedModel, LlamaForCausalLM)
         self.post_init()
 
 
-class WorkbenchLlamaForSequenceClassification(  # type: ignore[misc]
-    GenericForSequenceClassification, WorkbenchLlamaPreTrainedModel
+class WorkbenchLlamaForSequenceClassification(
+    GenericForSequenceClassification,  # type: ignore[misc]
+    WorkbenchLlamaPreTrainedModel,
 ):
     """With a head for scores or labels, as reward models have."""

@@ -54,8 +54,8 @@ class Growth:
 # Under autocast what norms and residual sums keep stays in fp32, and each matrix has a cast of its own of
 # what it multiplies.
 LLAMA = Growth(hidden=(24, 26), queries=(16, 8), feed_forward=(16, 8), one=8)
-# Attention by blocks: queries, keys and values as they are, the output and, for the next product, a copy of it;
-# no mask. Layers that see everything, beside it, have one in their precision.
+# Attention by blocks: queries, keys and values as they are, the output and a copy for the next product; no
+# mask. Layers that see everything, beside it, have one in their precision.
 BLOCKS = replace(LLAMA, queries=(12, 6), keys=(8, 4), mask=(0, 0))
 WHOLE = replace(LLAMA, queries=(8, 4), keys=(8, 4))
 # Of one operator: its input, the sum in its middle, queries, keys, values, what attention gives, gate and up.
