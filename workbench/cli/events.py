@@ -1,4 +1,4 @@
-"""What happened in a run since the last look, as lasting lines: phases, evaluations, checkpoints."""
+"""What happened in a run since the last look, as lasting lines: phases, alarms, evaluations, checkpoints."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from workbench.cli import render
+from workbench.store.events import EventTail, line_of
 from workbench.store.metrics import MetricsTail
 from workbench.store.runs import Run
 from workbench.store.status import ACTIVE_STATES, Status
@@ -27,6 +28,8 @@ class EventReader:
         self._read_metrics()
         self._evaluations = self._metrics.count("eval_loss")
         self._samples = SampleTail(run) if samples else None
+        self._events = EventTail(run.events_path)
+        self._events.poll()
 
     def poll(self, status: Status) -> Iterator[str]:
         """Lines for what is new in `status` and in the run's folder."""
@@ -39,6 +42,8 @@ class EventReader:
             self._message = status.message
             if status.message and status.state in ACTIVE_STATES:
                 yield render.literal(status.message)
+        for event in self._events.poll():
+            yield render.literal(line_of(event))
         yield from self._new_evaluations()
         for path in self.run.checkpoints():
             if path.name not in self._checkpoints:

@@ -21,12 +21,18 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         "export-metrics",
         run,
         help="write what a run logged as CSV, JSON lines or Parquet",
-        description="Write what a run logged, without the steps that a resumed run went over again.",
+        description="Write what a run logged, without the steps that a resumed run went over again and "
+        "those that a rollback undid.",
         example="workbench runs export-metrics nano-1 > nano-1.csv\n"
         "workbench runs export-metrics nano-1 --output nano-1.parquet",
     )
     parser.add_argument("run", metavar="RUN", help="a run's name, or the path of its folder")
     parser.add_argument("--format", choices=FORMATS, help="default: from the file's ending, else csv")
+    parser.add_argument(
+        "--overtaken",
+        action="store_true",
+        help="also what was gone over again or undone by a rollback, marked in a column of that name",
+    )
     parser.add_argument("--output", "-o", metavar="FILE", help="default: standard output")
 
 
@@ -43,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     form = args.format or (ending if ending in FORMATS else "csv")
     if form == "parquet" and not args.output and sys.stdout.isatty():
         raise UsageError("Parquet is not for the terminal", hint="add --output FILE.parquet")
-    rows = records(source.metrics_path)
+    rows = records(source.metrics_path, overtaken=args.overtaken)
     if not rows:
         raise RunError(f"“{source.name}” has logged nothing yet", where=str(source.metrics_path))
     content = {"csv": as_csv, "jsonl": as_jsonl, "parquet": as_parquet}[form](rows)

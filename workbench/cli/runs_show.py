@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from workbench.store.runs import Run
 
 LAST_SAMPLES = 3
+LAST_ALARMS = 5
 NOTE_WIDTH = 100
 
 
@@ -23,7 +24,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         commands,
         "show",
         run,
-        help="show one run: state, recipe, checkpoints, metrics, samples",
+        help="show one run: state, events, recipe, checkpoints, metrics, samples",
         example="workbench runs show nano-1\nworkbench runs show nano-1 --json",
     )
     parser.add_argument("run", metavar="RUN", help="a run's name, or the path of its folder")
@@ -49,6 +50,7 @@ def gather(run: Run) -> dict[str, Any]:
     from workbench.cli.summary import as_dict
     from workbench.errors import WorkbenchError
     from workbench.recipe import Recipe, difference
+    from workbench.store.events import read_events
     from workbench.store.metrics import read_metrics
     from workbench.store.run_notes import notes_on
     from workbench.store.scaling_prediction import outcome_of, read_prediction, words_of
@@ -77,6 +79,7 @@ def gather(run: Run) -> dict[str, Any]:
         "log": str(run.log_path),
         "job": words_of_job(run),
         "notes": notes_on(run.status().objective, read_metrics(run.metrics_path)),
+        "events": [event.as_dict() for event in read_events(run.events_path)],
         "last_metrics": last_values(run),
         "last_samples": SampleTail(run, from_start=True).poll()[-LAST_SAMPLES:],
     }
@@ -96,6 +99,8 @@ def page(facts: dict[str, Any]) -> str:
         parts.append(render.style(render.literal("\n".join(lines), keep_lines=True), "red"))
     for note in facts["notes"]:
         parts.append(textwrap.fill(note, min(render.columns(), NOTE_WIDTH)))
+    if facts["events"]:
+        parts.append(_events(facts))
     changes = [(key, _value(value)) for key, value in facts["recipe_changes"].items() if key != "run.name"]
     for title, items in (
         ("recipe, where it differs from the defaults", changes),
@@ -108,6 +113,27 @@ def page(facts: dict[str, Any]) -> str:
         samples = [f"  {_sample(sample)}" for sample in facts["last_samples"]]
         parts.append("\n".join([render.style("last samples", "bold"), *samples]))
     return "\n\n".join(parts)
+
+
+def _events(facts: dict[str, Any]) -> str:
+    """The last alarms, a line each, and how much there is beside them."""
+    from workbench.cli import render
+    from workbench.store.events import RunEvent, line_of
+
+    events = [event for record in facts["events"] if (event := RunEvent.from_dict(record)) is not None]
+    alarms = [event for event in events if event.is_alarm]
+    notes = len(events) - len(alarms)
+    count = f"{len(alarms)} alarm{'' if len(alarms) == 1 else 's'}, {notes} note{'' if notes == 1 else 's'}"
+    title = f"{render.style('events', 'bold')}  {count}; in words: workbench runs events {facts['name']}"
+    width = min(render.columns(), NOTE_WIDTH) - 4
+    lines = [
+        line
+        for event in alarms[-LAST_ALARMS:]
+        for line in textwrap.wrap(
+            render.literal(line_of(event)), width, initial_indent="  ", subsequent_indent="    "
+        )
+    ]
+    return "\n".join([title, *lines])
 
 
 def _status(facts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -41,8 +41,9 @@ def require_metric(name: str, known: Iterable[str]) -> None:
         raise UsageError(f"there is no metric “{name}”", hint=suggestion(name, names) or listed)
 
 
-def records(path: Path) -> list[dict[str, Any]]:
-    """What was logged, in order, without what a resumed run went over again."""
+def records(path: Path, *, overtaken: bool = False) -> list[dict[str, Any]]:
+    """What was logged, in order, without what a resumed run went over again or a rollback undid; or with it,
+    each with a key `overtaken`, 0 or 1."""
     kept: list[dict[str, Any]] = []
     torn = b""
     try:
@@ -53,7 +54,7 @@ def records(path: Path) -> list[dict[str, Any]]:
                     torn += piece
                     continue
                 for record in parse(torn + whole + newline)[0]:
-                    _take(kept, record)
+                    _take(kept, record, overtaken)
                 torn = rest
     except FileNotFoundError:
         return []
@@ -62,11 +63,16 @@ def records(path: Path) -> list[dict[str, Any]]:
     return kept
 
 
-def _take(kept: list[dict[str, Any]], record: dict[str, Any]) -> None:
+def _take(kept: list[dict[str, Any]], record: dict[str, Any], overtaken: bool) -> None:
     if "event" not in record:
-        kept.append(record)
+        kept.append(record | {"overtaken": 0} if overtaken else record)
         return
     step = record.get("step")
     if record["event"] in ("resume", "rollback") and isinstance(step, (int, float)):
+        if overtaken:
+            for earlier in kept:
+                if earlier.get("step", 0) > step:
+                    earlier["overtaken"] = 1
+            return
         while kept and kept[-1].get("step", 0) > step:
             kept.pop()

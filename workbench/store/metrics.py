@@ -82,6 +82,11 @@ class MetricsTail:
         """Records in force."""
         return self._columns.length
 
+    @property
+    def first_time(self) -> float | None:
+        """When the first record in force was written, in seconds since the epoch; None without any."""
+        return self._columns.first_time()
+
     def count(self, name: str) -> int:
         """Points of one metric; it only grows while `generation` stands still. 0 when unknown."""
         return self._columns.count(name)

@@ -82,6 +82,10 @@ class Columns:
             x.append(new - self._first_time() if axis == "time" else new)
         return x.view, values
 
+    def first_time(self) -> float | None:
+        """The time of the first record that has one; None without any."""
+        return self._first_time() if np.isfinite(self.axes["time"].view).any() else None
+
     def _first_time(self) -> float:
         times = self.axes["time"].view
         return float(times[0] if np.isfinite(times[0]) else times[np.argmax(np.isfinite(times))])

@@ -157,7 +157,7 @@ class Record:
             happened=words.happened(alarm),
             why=words.why(alarm, gradients),
             done=done,
-            advice=words.advice(alarm),
+            advice=words.advice(alarm).replace(" RUN ", f" {self.run.name} "),
             numbers=numbers | {f"grad_norm/{name}": value for name, value in gradients.items()},
             rollbacks=rollbacks,
             num_tokens=self.tokens(),

@@ -20,6 +20,7 @@ from workbench.tui.train.chart_grid import ChartGrid
 from workbench.tui.train.commands import CHART_COMMANDS, PANE_COMMANDS, RUN_COMMANDS
 from workbench.tui.train.default_charts import metrics_for
 from workbench.tui.train.empty import words_for
+from workbench.tui.train.marks import MarksRead
 from workbench.tui.train.panes import PANES
 from workbench.tui.train.polling import PaneRead, PointsRead, Poller, RunsRead, Trouble, Watch
 from workbench.tui.train.rows import Row, arrange
@@ -146,6 +147,12 @@ class TrainTab(ViewActions):
                 self._points_read = message.serial
                 self._note_words()
             self.refresh_keys()
+
+    @on(MarksRead)
+    def _take_marks(self, message: MarksRead) -> None:
+        message.stop()
+        if self.whole and message.serial == self._watch.serial:
+            self.grid.take_events(message.events)
 
     @on(PaneRead)
     def _take_pane(self, message: PaneRead) -> None:

@@ -18,6 +18,7 @@ from workbench.tui.train.axes import AXES, XAxis
 from workbench.tui.train.default_charts import COMPANION, DEFAULT_METRICS
 
 if TYPE_CHECKING:
+    from workbench.tui.train.marks import PlacedEvent
     from workbench.tui.train.polling import Points
     from workbench.tui.widgets.chart import Chart
 
@@ -59,6 +60,7 @@ class ChartGrid(Container):
         self._charts: dict[str, Chart] = {}
         self._visible: tuple[str, ...] = ()
         self._has_points: set[str] = set()
+        self._events: tuple[PlacedEvent, ...] = ()
 
     def compose(self) -> ComposeResult:
         yield Static(id="no-chart", markup=False)
@@ -138,6 +140,7 @@ class ChartGrid(Container):
                 chart.symbols = self.symbols
                 self._charts[name] = chart
                 self.mount(chart)
+                self._mark(chart)
         self._label_axis()
         for index, name in enumerate(chosen):
             if index:
@@ -184,6 +187,17 @@ class ChartGrid(Container):
     def watch_symbols(self, symbols: Symbols) -> None:
         for chart in self._charts.values():
             chart.symbols = symbols
+
+    def take_events(self, events: tuple[PlacedEvent, ...]) -> None:
+        """Mark these in all charts."""
+        self._events = events
+        for chart in self._charts.values():
+            self._mark(chart)
+
+    def _mark(self, chart: Chart) -> None:
+        from workbench.tui.widgets.chart import Mark
+
+        chart.set_marks(tuple(Mark(event.x, event.label, event.grave) for event in self._events))
 
     def take(self, points: list[Points]) -> None:
         """Add what was read to the charts on screen."""

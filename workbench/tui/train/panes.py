@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench.store.runs import Run
+from workbench.tui.train.events_pane import EventsSource
 from workbench.tui.train.held_out_pane import HeldOutSource
 from workbench.tui.train.info_pane import InfoSource
 from workbench.tui.train.log_pane import LogSource
@@ -50,6 +51,14 @@ PANES = (
         False,
         "Show the summary, and what went wrong.",
         lambda subject: InfoSource(subject.row, subject.symbols),
+    ),
+    Pane(
+        "events",
+        "u",
+        "events",
+        False,
+        "Show spikes, rollbacks and other events, in words.",
+        lambda subject: EventsSource(subject.run, subject.symbols),
     ),
     Pane("log", "l", "log", True, "Show the log of the run.", lambda subject: LogSource(subject.run)),
     Pane(

@@ -20,6 +20,7 @@ from workbench.errors import WorkbenchError, storage_error
 from workbench.store.runs import Run, list_runs
 from workbench.store.status import ACTIVE_STATES
 from workbench.tui.train.axes import XAxis
+from workbench.tui.train.marks import MarksReader
 from workbench.tui.train.panes import PANES, Subject
 from workbench.tui.train.rows import Row
 from workbench.tui.train.sources import Source
@@ -115,6 +116,7 @@ class Poller:
         self._relist = True
         self._runs = RunReader()
         self._series = SeriesReader()
+        self._marks = MarksReader()
         self._pane = PaneReader(self._runs.row)
         self._trouble = ""
 
@@ -152,6 +154,9 @@ class Poller:
             points, names, behind = self._series.read(watch, self._runs.rows)
             if points:
                 self._post(PointsRead(watch.serial, points, names))
+            drawn = {name: self._runs.rows[name].run for name in watch.drawn if name in self._runs.rows}
+            if marks := self._marks.read(watch.serial, drawn, watch.axis, self._series.first_time):
+                self._post(marks)
             lines = self._pane.read(watch, self._runs.rows)
             if lines is not None:
                 self._post(PaneRead(watch.about, lines))
@@ -266,6 +271,11 @@ class SeriesReader:
                 parts = predicted_points(run, watch.axis)
                 found += [Points(run.name, METRIC, True, x, y, part) for part, (x, y) in parts.items()]
         return found
+
+    def first_time(self, name: str) -> float | None:
+        """When a drawn run logged its first record in force."""
+        tail = self._tails.get(name)
+        return None if tail is None else tail.first_time
 
     def _tail(self, run: Run) -> MetricsTail:
         from workbench.store.metrics import MetricsTail

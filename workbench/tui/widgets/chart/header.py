@@ -20,8 +20,17 @@ def letter(owner: int) -> str:
     return chr(ord("A") + owner % 26)
 
 
-def write(frame: Frame, options: Options, listed: list[Series], skipped: int, *, zoomed: bool) -> None:
-    """Title on the left, notes on the right, and the legend below; under a crosshair its values."""
+def write(
+    frame: Frame,
+    options: Options,
+    listed: list[Series],
+    skipped: int,
+    *,
+    zoomed: bool,
+    marks: str = "",
+) -> None:
+    """Title on the left, notes on the right, and the legend below; under a crosshair its values and the
+    `marks` there."""
     room = rows(frame.height)
     if not room:
         return
@@ -31,12 +40,12 @@ def write(frame: Frame, options: Options, listed: list[Series], skipped: int, *,
     end = frame.text(0, 0, options.title, TITLE)
     if options.y_label:
         end = frame.text(0, end + 1, options.y_label, MUTED)
-    _notes(frame, end + 2, options, skipped, zoomed)
+    _notes(frame, end + 2, options, skipped, zoomed, marks)
     if room == 2:
         _legend(frame, 1, options, listed)
 
 
-def _notes(frame: Frame, left: int, options: Options, skipped: int, zoomed: bool) -> None:
+def _notes(frame: Frame, left: int, options: Options, skipped: int, zoomed: bool, marks: str) -> None:
     notes = []
     if skipped:
         notes.append((f"{skipped:,} not positive, not shown", WARNING))
@@ -48,6 +57,8 @@ def _notes(frame: Frame, left: int, options: Options, skipped: int, zoomed: bool
         notes.append(("log y", MUTED))
     if zoomed:
         notes.append(("zoomed", MUTED))
+    if marks:
+        notes.append((marks, WARNING))
     # From the right edge inwards, as long as there is room beside the title.
     column = frame.width
     for note, style in reversed(notes):

@@ -10,6 +10,16 @@ from workbench.tui.widgets.chart.ticks import Kind
 
 
 @dataclass(frozen=True)
+class Mark:
+    """Something that happened at an x: a glyph on the x axis, and, where it is grave, a line up from it.
+    `label` is shown while the crosshair stands on it."""
+
+    x: float
+    label: str
+    grave: bool = True
+
+
+@dataclass(frozen=True)
 class Options:
     """`smoothing` is the weight of the moving average, 0 for none; `crosshair` an x, None when off."""
 
@@ -23,6 +33,7 @@ class Options:
     symbols: Symbols = "braille"
     crosshair: float | None = None
     depth: Depth = "many"
+    marks: tuple[Mark, ...] = ()
 
     @property
     def envelope(self) -> bool:

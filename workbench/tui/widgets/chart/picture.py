@@ -16,7 +16,7 @@ from workbench.tui.widgets.chart.canvas import CELL_DOTS, Grid, Pen
 from workbench.tui.widgets.chart.frame import Frame
 from workbench.tui.widgets.chart.memory import Memory
 from workbench.tui.widgets.chart.options import Options
-from workbench.tui.widgets.chart.palette import AXIS, MUTED, bright, patterns
+from workbench.tui.widgets.chart.palette import AXIS, MUTED, WARNING, bright, patterns
 from workbench.tui.widgets.chart.pyramid import Summary
 from workbench.tui.widgets.chart.series import Line, Marks, Series
 from workbench.tui.widgets.chart.strokes import Stroke
@@ -90,8 +90,11 @@ def draw(
             message = NONE_POSITIVE
         middle = plot.left + max(0, (plot.columns - len(message)) // 2)
         frame.text(plot.top + (plot.rows - 1) // 2, middle, message, MUTED)
+    event_marks(frame, plot, options, has_axis=bool(bottom))
     crosshair(frame, plot, options)
-    header.write(frame, options, listed, skipped(listed, options), zoomed=viewport.zoomed is not None)
+    told = marks_at_crosshair(plot, options)
+    zoomed = viewport.zoomed is not None
+    header.write(frame, options, listed, skipped(listed, options), zoomed=zoomed, marks=told)
     return frame
 
 
@@ -211,6 +214,25 @@ def end_letters(frame: Frame, plot: Plot, grid: Grid, curves: list[Curve]) -> No
             )
 
 
+def event_marks(frame: Frame, plot: Plot, options: Options, *, has_axis: bool) -> None:
+    """A glyph on the x axis for everything that happened in view; up from a grave one, a line where no curve
+    is."""
+    is_ascii = options.symbols == "ascii"
+    # Grave ones last: in a column that holds both, they are seen.
+    for mark in sorted(options.marks, key=lambda mark: mark.grave):
+        column = plot.column_of(mark.x, log=options.log_x)
+        if column is None:
+            continue
+        cells = (slice(plot.top, plot.top + plot.rows), plot.left + column)
+        if mark.grave:
+            empty = frame.codes[cells] == ord(" ")
+            frame.codes[cells] = np.where(empty, ord("'" if is_ascii else "┊"), frame.codes[cells])
+            frame.styles[cells] = np.where(empty, WARNING, frame.styles[cells])
+        if has_axis:
+            glyph = ("!" if mark.grave else "^") if is_ascii else ("▲" if mark.grave else "△")
+            frame.fill(plot.top + plot.rows, plot.left + column, glyph, WARNING)
+
+
 def crosshair(frame: Frame, plot: Plot, options: Options) -> None:
     """A line down the plot where no curve is."""
     column = None if options.crosshair is None else plot.column_of(options.crosshair, log=options.log_x)
@@ -220,6 +242,15 @@ def crosshair(frame: Frame, plot: Plot, options: Options) -> None:
     empty = frame.codes[cells] == ord(" ")
     frame.codes[cells] = np.where(empty, ord("|" if options.symbols == "ascii" else "│"), frame.codes[cells])
     frame.styles[cells] = np.where(empty, AXIS, frame.styles[cells])
+
+
+def marks_at_crosshair(plot: Plot, options: Options) -> str:
+    """The labels of the marks that the crosshair stands on."""
+    if options.crosshair is None:
+        return ""
+    column = plot.column_of(options.crosshair, log=options.log_x)
+    here = [mark for mark in options.marks if plot.column_of(mark.x, log=options.log_x) == column]
+    return ", ".join(dict.fromkeys(mark.label for mark in here)) if column is not None else ""
 
 
 def skipped(listed: list[Series], options: Options) -> int:

@@ -20,7 +20,7 @@ from workbench.tui.widgets.chart.axis_marks import Plot
 from workbench.tui.widgets.chart.canvas import CELL_DOTS, Symbols
 from workbench.tui.widgets.chart.frame import Frame
 from workbench.tui.widgets.chart.memory import Memory
-from workbench.tui.widgets.chart.options import Options
+from workbench.tui.widgets.chart.options import Mark, Options
 from workbench.tui.widgets.chart.palette import Depth, style_table
 from workbench.tui.widgets.chart.series import Marks, Series, SeriesStyle
 from workbench.tui.widgets.chart.ticks import Kind
@@ -85,6 +85,7 @@ class Chart(Widget, can_focus=True):
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._series: dict[str, Series] = {}
+        self._marks: tuple[Mark, ...] = ()
         self._viewport = Viewport()
         self._memory = Memory()
         self._frame: Frame | None = None
@@ -143,6 +144,12 @@ class Chart(Widget, can_focus=True):
     def remove_series(self, key: str) -> None:
         """Stop showing a series; nothing happens when there is none of this key."""
         if self._series.pop(key, None) is not None:
+            self._schedule()
+
+    def set_marks(self, marks: tuple[Mark, ...]) -> None:
+        """Show these marks, in place of those it had."""
+        if marks != self._marks:
+            self._marks = marks
             self._schedule()
 
     def clear(self) -> None:
@@ -269,6 +276,7 @@ class Chart(Widget, can_focus=True):
             symbols=self.symbols,
             crosshair=self.crosshair,
             depth=self.depth,
+            marks=self._marks,
         )
 
     def _draw(self) -> Frame:
