@@ -77,7 +77,7 @@ def page(setting: Setting, chosen: Plan, found: Found, top: int) -> str:
         _verdict(chosen, found),
         _titled(f"memory of a device  {_gb(chosen.memory.peak)} at the peak", _memory(chosen)),
         _titled(f"a step  {_seconds(chosen.times.step)}", _times(chosen)),
-        _titled("devices", _painted(draw_devices(chosen.layout, setting.cluster, width))),
+        _titled("devices", _painted(draw_devices(chosen.layout, setting.cluster.gpus_per_node, width))),
     ]
     schedule = draw_schedule(chosen, width, ascii_only=not render.has_unicode())
     if schedule:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.scaling.layouts.cluster import Cluster
 from workbench.scaling.layouts.layout import Layout
 from workbench.scaling.layouts.pipeline import Slot, orders, simulate
 from workbench.scaling.layouts.plan import Plan
@@ -29,22 +28,23 @@ SIMULATED = 40
 """Micro-batches are drawn up to so many for each stage: the middle of a longer schedule repeats itself."""
 
 
-def draw_devices(layout: Layout, on: Cluster, width: int) -> list[Line]:
+def draw_devices(layout: Layout, per_node: int, width: int) -> list[Line]:
     """A row a node, a cell a device: which coordinates it has. Nodes that only repeat the pattern are left
     out, and said to be."""
+    nodes = -(-layout.ranks // per_node)
     axes = [name for name, size in layout.axes.items() if size > 1]
     if not axes:
         return [(("one device holds everything", "dim"),)]
-    label = len(f"node {on.nodes - 1} ")
+    label = len(f"node {nodes - 1} ")
     cell = max(len(_cell(layout, axes, rank)) for rank in (0, layout.ranks - 1)) + 1
-    across = max(1, min(on.gpus_per_node, (width - label) // cell))
+    across = max(1, min(per_node, (width - label) // cell))
     lines: list[Line] = []
-    for node in _nodes_shown(layout, on):
+    for node in _nodes_shown(layout, per_node, nodes):
         if node is None:
             lines.append(((f"{'':{label}}⋮", "dim"),))
             continue
-        first = node * on.gpus_per_node
-        ranks = range(first, min(first + on.gpus_per_node, layout.ranks))
+        first = node * per_node
+        ranks = range(first, min(first + per_node, layout.ranks))
         for start in range(0, len(ranks), across):
             name = f"node {node}" if start == 0 else ""
             spans: list[Span] = [(f"{name:{label}}", "dim")]
@@ -62,12 +62,11 @@ def _cell(layout: Layout, axes: Sequence[str], rank: int) -> str:
     return "".join(f"{LETTERS[name]}{place[name]}" for name in axes)
 
 
-def _nodes_shown(layout: Layout, on: Cluster) -> list[int | None]:
+def _nodes_shown(layout: Layout, per_node: int, nodes: int) -> list[int | None]:
     """The first nodes, where the second stage begins, and the last; None where some are left out."""
-    nodes = -(-layout.ranks // on.gpus_per_node)
     if nodes <= NODES_SHOWN:
         return list(range(nodes))
-    each = max(1, layout.ranks // layout.pp // on.gpus_per_node)
+    each = max(1, layout.ranks // layout.pp // per_node)
     wanted = {0, 1, nodes - 1} | ({each - 1, each} if layout.pp > 1 else {2})
     shown: list[int | None] = []
     before = -1

@@ -60,15 +60,15 @@ class TabStrip(Widget):
 
     def render(self) -> Text:
         width = self.size.width
-        padding = 1 if self._width_with(1) <= width else 0
+        padding = self._padding
         base = self.rich_style
         active = row_style(self, "tab-strip--active", base)
         key_style = part_style(self, "tab-strip--key", base)
         text = Text(no_wrap=True, end="")
-        for choice, key, label in self._choices:
+        for choice, key, label in self._fitting:
             style = active if choice == self.active else base
             text.append(" " * padding, style)
-            text.append(f"{key} ", active if choice == self.active else key_style)
+            text.append(f"{key} " if label else key, active if choice == self.active else key_style)
             text.append(label + " " * padding, style)
             text.append(" ")
         note = self.note if len(text) + len(self.note) < width else ""
@@ -76,15 +76,32 @@ class TabStrip(Widget):
         text.truncate(width)
         return text
 
-    def _width_with(self, padding: int) -> int:
-        return sum(len(key) + len(label) + 2 + 2 * padding for _, key, label in self._choices)
+    @property
+    def _padding(self) -> int:
+        return 1 if _width(self._choices, 1) <= self.size.width else 0
+
+    @property
+    def _fitting(self) -> list[tuple[str, str, str]]:
+        """The choices; where there is no room for all names, the last ones are their keys alone."""
+        choices = list(self._choices)
+        for index in range(len(choices) - 1, -1, -1):
+            if _width(choices, self._padding) <= self.size.width:
+                break
+            choice, key, _ = choices[index]
+            if choice != self.active:
+                choices[index] = (choice, key, "")
+        return choices
 
     def on_click(self, event: Click) -> None:
-        padding = 1 if self._width_with(1) <= self.size.width else 0
         left = 0
-        for choice, key, label in self._choices:
-            right = left + len(key) + len(label) + 2 + 2 * padding
+        for choice, key, label in self._fitting:
+            right = left + _width([(choice, key, label)], self._padding)
             if left <= event.x < right:
                 self.post_message(self.Picked(self, choice))
                 return
             left = right
+
+
+def _width(choices: list[tuple[str, str, str]], padding: int) -> int:
+    """Columns that choices take, with the blank behind each."""
+    return sum(len(key) + (len(label) + 1 if label else 0) + 1 + 2 * padding for _, key, label in choices)
