@@ -15,6 +15,7 @@ from workbench.tui.build.checks import Finding, findings_of
 from workbench.tui.build.design import Design, design_of
 from workbench.tui.build.drawing import draw_design
 from workbench.tui.build.estimates_pane import draw_estimates
+from workbench.tui.build.length_pane import draw_lengths
 from workbench.tui.build.reckoning import DEVICES, Device, memory_findings, reckon
 from workbench.tui.form.recipe_draft import RecipeDraft
 
@@ -150,3 +151,62 @@ def test_a_bar_of_parts_has_the_limit_at_its_place() -> None:
     whole, mark = stacked({"a": 100.0}, 50.0, "50", 40, "ascii")
     assert "".join(text for text, _ in whole) == "#" * 40
     assert mark == ((" " * 20, ""), ("^ 50", "bad"))
+
+
+@pytest.mark.parametrize(
+    ("values", "title", "sees"),
+    [
+        ({"attention": "sliding_window", "sliding_window": 64}, "window", lambda q, k: q - k < 8),
+        (
+            {"attention": "window_global", "sliding_window": 64, "global_tokens": 16},
+            "window",
+            lambda q, k: q - k < 8 or k < 2,
+        ),
+        (
+            {"attention": "strided", "sliding_window": 32, "attention_stride": 32},
+            "window",
+            lambda q, k: q - k < 4 or (q - k) % 4 == 0,
+        ),
+        ({"attention": "window_global", "sliding_window": 64}, "window", lambda q, k: q - k < 8),
+        ({"attention": "window_global", "sliding_window": 64}, "global", lambda q, k: True),
+        ({"attention": "linear"}, "linear", lambda q, k: True),
+    ],
+)
+def test_what_a_decoder_sees_is_drawn_on_the_scale_of_the_row(
+    values: dict[str, Any], title: str, sees: Any
+) -> None:
+    shape = {f"model__{key}": value for key, value in values.items()}
+    design = design_of(draft_of("nano", data__packing=False, data__max_length=256, **shape))
+    # A place is eight tokens.
+    found = matrices(design, 32)[title]
+    assert found == [[k <= q and sees(q, k) for k in range(32)] for q in range(32)]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"attention": "sliding_window", "sliding_window": 300}, "covers the whole context"),
+        ({"attention": "window_global", "sliding_window": 100, "global_tokens": 200}, "see everything"),
+        ({"attention": "strided", "sliding_window": 4, "attention_stride": 16}, "not even reached"),
+        ({"attention": "strided", "attention_stride": 24}, "does not divide"),
+        ({"attention": "strided", "sliding_window": 8, "attention_stride": 256}, "as long as the context"),
+    ],
+)
+def test_attention_that_is_not_what_was_meant_is_told_and_mended(values: dict[str, Any], words: str) -> None:
+    draft = draft_of("nano", **{f"model__{key}": value for key, value in values.items()})
+    finding = next(finding for finding in found_in(draft) if words in finding.message)
+    draft.set_values(finding.repairs[0].values)
+    assert draft.problems == {} and not any(words in other.message for other in found_in(draft))
+
+
+def test_lengths_are_drawn_beside_those_of_full_attention() -> None:
+    for preset, symbols, words in (
+        ("nano-window", "braille", "with full attention"),
+        ("nano-linear", "ascii", "o with full attention"),
+        ("bert-nano", "braille", "Only decoders"),
+    ):
+        recipe = design_of(draft_of(preset)).recipe
+        assert recipe is not None
+        lines = draw_lengths(reckon(recipe, Device()), 60, 20, symbols)
+        text = "\n".join("".join(part for part, _ in line) for line in lines)
+        assert words in text and (symbols != "ascii" or text.isascii())

@@ -95,14 +95,17 @@ class AttentionShape:
 
 
 def attention_of(section: ModelSection) -> AttentionShape:
-    """The attention of a new model, with what is left empty filled in."""
+    """The attention of a new model, with what is left empty filled in. What is no number, in a form that is
+    being written, is as if left empty."""
     kind: AttentionName = section.attention if section.family == "llama" else "full"
+    if kind not in ATTENTION:
+        kind = "full"
     if kind in ("full", "linear"):
         return AttentionShape(kind)
     stride = None
     if kind == "strided":
-        stride = section.attention_stride or _stride_for(section.max_position_embeddings)
-    window = section.sliding_window or stride or max(1, section.max_position_embeddings // 4)
+        stride = _number(section.attention_stride) or _stride_for(section.max_position_embeddings)
+    window = _number(section.sliding_window) or stride or max(1, section.max_position_embeddings // 4)
     by_layers = kind == "window_global" and not section.global_tokens
     return AttentionShape(
         kind,
@@ -111,6 +114,10 @@ def attention_of(section: ModelSection) -> AttentionShape:
         section.global_attn_every_n_layers if by_layers else 0,
         stride,
     )
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _stride_for(context: int) -> int:

@@ -47,6 +47,7 @@ class DesignActions(Container):
         self.symbols = "braille"
         self.waiting = ""
         self.seed = 0
+        self.by_length = False
         self.question = ""
         self._inspector: Inspector | None = None
         self.asking_inspector = False
@@ -125,6 +126,13 @@ class DesignActions(Container):
 
     def action_order(self) -> None:
         self.seed += 1
+        self.redraw()
+
+    def action_length(self) -> None:
+        """Estimates by the length of the text where they are in sight, and back."""
+        in_sight = self.area.all_shown or self.area.pane("estimates").display
+        self.by_length = not (self.by_length and in_sight)
+        self.enter_pane("estimates")
         self.redraw()
 
     def action_device(self) -> None:

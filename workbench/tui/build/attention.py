@@ -47,7 +47,10 @@ def extents(design: Design, size: int) -> list[tuple[int, int]]:
     if design.family.is_encoder_decoder:
         targets = _targets(size)
         return [(size, size), (targets, targets), (targets, size)]
-    return [(size, size)] * (2 if design.family.name in ("xlnet", "modernbert") else 1)
+    two = design.family.name in ("xlnet", "modernbert")
+    if design.family.name == "llama":
+        two = bool(design.section.attention_shape.global_every)
+    return [(size, size)] * (2 if two else 1)
 
 
 def patterns_of(design: Design, size: int, seed: int) -> list[Pattern]:
@@ -59,6 +62,8 @@ def patterns_of(design: Design, size: int, seed: int) -> list[Pattern]:
         return _permutation(size, seed)
     piece = documents(size) if design.blocks_of_documents else [0] * size
     packed = "packed documents do not see each other" if design.blocks_of_documents else ""
+    if family.name == "llama" and design.section.attention_shape.kind != "full":
+        return decoder_patterns(design, size, piece, packed)
     if family.name == "llama":
         causal = matrix_of(size, size, lambda q, k: k <= q and piece[q] == piece[k])
         return [Pattern("causal", causal, packed or "each token sees itself and what is before it")]
@@ -66,6 +71,43 @@ def patterns_of(design: Design, size: int, seed: int) -> list[Pattern]:
     if family.name == "modernbert":
         return _local_and_global(design, everything, size)
     return [Pattern("bidirectional", everything, packed or "each token sees all others")]
+
+
+def decoder_patterns(design: Design, size: int, piece: Sequence[int], packed: str) -> list[Pattern]:
+    """The attention of a decoder that does not see everything."""
+    section, attention = design.section, design.section.attention_shape
+    # A place of the picture stands for so many tokens; what a pattern has of them is never less than a place.
+    scale = max(1.0, design.length / size)
+    starts = [piece.index(number) for number in piece]
+    causal = matrix_of(size, size, lambda q, k: k <= q and piece[q] == piece[k])
+    if attention.is_linear:
+        heads, width = section.key_value_heads, section.hidden_size // section.num_attention_heads
+        words = f"all before, but as {heads:,} sums of {width:,} × {width:,} numbers: no pairs are made"
+        return [Pattern("linear", causal, words)]
+    window = attention.window or design.length
+    reach = max(1, round(window / scale))
+    stride = max(2, round((attention.stride or 0) / scale))
+    front = -(-attention.global_tokens // scale)
+
+    def sees(query: int, key: int) -> bool:
+        near = query - key < reach
+        first = key - starts[key] < front
+        stepped = attention.stride is not None and (query - key) % stride == 0
+        return causal[query][key] and (near or first or stepped)
+
+    words = f"window of {window:,} tokens"
+    if attention.global_tokens:
+        words += f", and the {attention.global_tokens:,} first of each document"
+    if attention.stride:
+        words += f", and every {attention.stride:,}th before it"
+    found = Pattern("window", matrix_of(size, size, sees), words)
+    if not attention.global_every:
+        return [found if not packed else Pattern("window", found.matrix, f"{words}; {packed}")]
+    layers = section.num_hidden_layers
+    whole = attention.global_layers(layers)
+    everything = f"one layer in {attention.global_every:,}, {whole:,} of {layers:,}, the last of each group"
+    others = f"{words}, {layers - whole:,} of {layers:,} layers"
+    return [Pattern("global", causal, everything), Pattern("window", found.matrix, others)]
 
 
 def _local_and_global(design: Design, everything: Matrix, size: int) -> list[Pattern]:

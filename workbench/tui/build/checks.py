@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
 from workbench.recipe.families import default_family
+from workbench.tui.build.attention_checks import attention_findings
 from workbench.tui.build.design import Design
 from workbench.tui.build.fields import field_of
+from workbench.tui.build.finding import Finding as Finding
+from workbench.tui.build.finding import Repair as Repair
 from workbench.tui.form.recipe_draft import RecipeDraft
 from workbench.tui.form.schema import form_fields
 
@@ -17,27 +18,9 @@ LARGEST_FLASH_HEAD = 256
 VOCABULARY_MULTIPLE = 64
 
 
-@dataclass(frozen=True)
-class Repair:
-    """Changes that mend something: what they are in words, and the values by dotted key."""
-
-    words: str
-    values: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing found: wrong ones keep a run from starting, the others do not."""
-
-    level: Literal["wrong", "warn", "note"]
-    keys: tuple[str, ...]
-    message: str
-    repairs: tuple[Repair, ...] = field(default=())
-
-
 def findings_of(draft: RecipeDraft, design: Design) -> list[Finding]:
     """Everything that the sizes themselves tell, wrong things first."""
-    found = [*_shape(design), *_fits_together(draft, design)]
+    found = [*_shape(design), *_fits_together(draft, design), *attention_findings(design)]
     known = {key for finding in found for key in finding.keys}
     found += _other_problems(draft, known)
     found += _advice(draft, design)

@@ -27,6 +27,14 @@ COMMANDS = (
     Command("build.open", "o", "open", "open", "Open a checkpoint: folder, run, hub name or GGUF."),
     Command("build.find", "slash", "find", "find", "Find a preset by words of its name or description."),
     Command("build.device", "g", "device", "GPU", "Reckon with the next GPU's memory and speed."),
+    Command(
+        "build.length",
+        "l",
+        "length",
+        "by length",
+        "Show what it takes by the length of the text, beside full attention, or all estimates again.",
+        footer=False,
+    ),
     Command("build.order", "v", "order", "order", "Draw another order (XLNet).", footer=False),
     Command("build.back", "escape", "back", "back", "Go back a step: to the form, to the presets."),
     *(

@@ -138,6 +138,7 @@ def _block(design: Design, sizes: Sizes, *, decoder: bool = False) -> list[Part]
     pattern = "causal" if decoder or design.family.pattern == "causal" else "both ways"
     attention: list[Part] = [(f"attention, {pattern}", "key"), *_heads(sizes)]
     if name == "llama":
+        attention += _decoder_attention(design)
         attention.append((f"rotary, θ {design.section.rope_theta:,.0f}", "dim"))
     if name == "modernbert":
         every = design.section.global_attn_every_n_layers
@@ -150,6 +151,25 @@ def _block(design: Design, sizes: Sizes, *, decoder: bool = False) -> list[Part]
     for part in parts:
         lines += [norm, *part] if name in PRE_NORM else [*part, norm]
     return lines
+
+
+def _decoder_attention(design: Design) -> list[Part]:
+    """What a decoder sees, and what is done to its queries and keys."""
+    section, attention = design.section, design.section.attention_shape
+    lines: list[Part] = [("RMS norm of queries and keys", "dim")] if section.qk_norm else []
+    if attention.is_linear:
+        return [*lines, ("linear: a sum, no softmax", "dim")]
+    if attention.window is None:
+        return lines
+    words = f"window {attention.window:,}"
+    if attention.global_tokens:
+        words += f" + {attention.global_tokens:,} first tokens"
+    if attention.stride:
+        words += f" + every {attention.stride:,}th"
+    if attention.global_every:
+        lines.append((f"every {_ordinal(attention.global_every)} layer: everything", "dim"))
+        words = f"others: {words}"
+    return [*lines, (words, "dim")]
 
 
 def _heads(sizes: Sizes) -> list[Part]:

@@ -34,6 +34,7 @@ def draw_estimates(reckoned: Reckoned | None, width: int, symbols: str) -> list[
         _operations(known, width, symbols),
         _cache(known, width, symbols),
         _time(reckoned, known),
+        [plain("l: memory and time by the length of the text", "dim")] if not known.cache.is_none else [],
         [plain(reveal_control(note), "dim") for note in reckoned.notes],
     )
     lines: list[Line] = []

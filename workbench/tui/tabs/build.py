@@ -28,6 +28,7 @@ from workbench.tui.build.design import design_of
 from workbench.tui.build.drawing import draw_design
 from workbench.tui.build.estimates_pane import draw_estimates
 from workbench.tui.build.fields import family_of, fields_of, follow_family, group_of
+from workbench.tui.build.length_pane import draw_lengths
 from workbench.tui.build.pane_area import PaneArea
 from workbench.tui.build.reckoning import memory_findings
 from workbench.tui.commands import bindings
@@ -241,7 +242,15 @@ class BuildTab(DesignActions):
         reckoned = self.reckoned
         area.draw("drawing", lambda width, height: draw_design(design, width, height, symbols))
         area.draw("attention", lambda width, height: draw_attention(design, width, height, symbols, seed))
-        area.draw("estimates", lambda width, height: draw_estimates(reckoned, width, symbols))
+        by_length = self.by_length
+        area.draw(
+            "estimates",
+            lambda width, height: (
+                draw_lengths(reckoned, width, height, symbols)
+                if by_length
+                else draw_estimates(reckoned, width, symbols)
+            ),
+        )
         area.draw("checks", lambda width, height: draw_findings(findings, symbols))
         self._show_state()
 
