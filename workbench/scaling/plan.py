@@ -144,13 +144,18 @@ class _Planner:
     def _cells(self, flops: float | None) -> list[Cell]:
         return cells_of(self.spec, self.family, self.law, flops)
 
+    def _steps(self, cell: Cell) -> int:
+        return max(1, round(cell.tokens / self.spec.rules.batch_tokens))
+
     def _runs(self, cells: list[Cell]) -> list[PlannedRun]:
         rules = self.spec.rules
-        ordered = sorted(cells, key=lambda cell: (cell.tokens * cell.shape.flops_per_token, cell.shape.total))
+        ordered = sorted(
+            cells, key=lambda cell: (self._steps(cell) * cell.shape.flops_per_token, cell.shape.total)
+        )
         levels = sorted({cell.level for cell in cells if cell.level is not None})
         found, taken = [], set()
         for cell in ordered:
-            shape, steps = cell.shape, max(1, round(cell.tokens / rules.batch_tokens))
+            shape, steps = cell.shape, self._steps(cell)
             tokens = steps * rules.batch_tokens
             flops = tokens * shape.flops_per_token
             part = f"c{levels.index(cell.level) + 1}" if cell.level is not None else f"d{_short(tokens)}"

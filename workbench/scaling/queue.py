@@ -67,8 +67,8 @@ def request_stop(study: Study) -> None:
 class Queue:
     """Has the runs of a plan done, `jobs` at a time, small ones first."""
 
-    def __init__(self, study: Study, jobs: int = 1, *, poll: float = POLL_SECONDS) -> None:
-        self.study, self.jobs, self.poll = study, jobs, poll
+    def __init__(self, study: Study, jobs: int = 1) -> None:
+        self.study, self.jobs = study, jobs
         self.spec = read_spec(study.spec(), str(study.spec_path))
         self.base = base_recipe(self.spec, str(study.spec_path))
         self.plan = Plan.from_dict(study.plan())
@@ -92,7 +92,7 @@ class Queue:
                 if not self._of(RUNNING) and not self._of(WAITING):
                     break
                 self._keep()
-                self.stopping.wait(self.poll)
+                self.stopping.wait(POLL_SECONDS)
             if self._asked_to_stop():
                 self._stop_runs()
         except WorkbenchError as error:

@@ -19,6 +19,8 @@ DELTA = 1e-3
 """Where the Huber loss turns from square to linear, in log loss."""
 STARTS = 24
 """The best so many places of the grid are descended from."""
+SHORT, LONG, BEST = 60, 1000, 3
+"""Steps of the first and of the second descent, and how many places have a second."""
 EXPONENTS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.55, 0.75, 1.0, 1.5])
 SHARES = np.array([0.02, 0.1, 0.3, 0.6, 0.9])
 """Of the smallest loss: E at the start."""
@@ -52,8 +54,13 @@ def fit_law(points: Points, count: Count, *, delta: float = DELTA, start: Floats
     """The law of the least Huber loss. `start`, of an earlier fit to nearly the same runs, saves the search
     for good starts."""
     search = _Search(points, delta)
-    places = search.starts() if start is None else np.asarray(start, np.float64)[None]
-    found = min((search.descend(place) for place in places), key=lambda one: one[0])
+    if start is None:
+        # A short way down from every start, and from the best of these places the whole way.
+        near = sorted((search.descend(place, SHORT) for place in search.starts()), key=lambda one: one[0])
+        places = [place for _, place in near[:BEST]]
+    else:
+        places = [np.asarray(start, np.float64)]
+    found = min((search.descend(place, LONG) for place in places), key=lambda one: one[0])
     return Fit(replace(search.law(found[1]), count=count), found[0], found[1])
 
 
@@ -118,8 +125,8 @@ class _Search:
         # In units of δ² the objective is of the order of the number of runs, as L-BFGS's tests expect.
         return float(huber.sum()) / self.delta**2, gradient / self.delta**2
 
-    def descend(self, start: Floats) -> tuple[float, Floats]:
-        """The minimum below a place."""
+    def descend(self, start: Floats, steps: int) -> tuple[float, Floats]:
+        """The minimum below a place, or as far down as so many steps go."""
         from scipy.optimize import minimize
 
         low, high = np.array(BOUNDS).T
@@ -130,6 +137,6 @@ class _Search:
             jac=True,
             method="L-BFGS-B",
             bounds=BOUNDS,
-            options={"maxiter": 3000, "maxfun": 6000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 30},
+            options={"maxiter": steps, "maxfun": 2 * steps, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 10},
         )
         return float(found.fun) * self.delta**2, np.asarray(found.x, np.float64)

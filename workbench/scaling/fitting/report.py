@@ -20,6 +20,7 @@ from workbench.scaling.fitting.quality import (
     r_squared,
     residuals,
 )
+from workbench.scaling.fitting.threads import on_one_thread
 from workbench.scaling.laws import Count, effective_tokens
 
 
@@ -43,6 +44,7 @@ class Report:
     repeats_counted: bool
 
 
+@on_one_thread
 def report_on(
     runs: Sequence[Point],
     count: Count,

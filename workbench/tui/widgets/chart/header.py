@@ -74,14 +74,17 @@ def _legend(frame: Frame, row: int, options: Options, listed: list[Series]) -> N
     if options.crosshair is not None:
         place = f"{options.x_label or 'x'} {format_value(options.crosshair, options.x_kind)}"
         column = frame.text(row, 0, place, TITLE) + 2
-    samples = _samples(options, listed)
+    # What has no name belongs to the series before it.
+    named = [owner for owner, series in enumerate(listed) if series.style.label]
+    samples = [_samples(options, listed)[owner] for owner in named]
+    listed = [listed[owner] for owner in named]
     labels = [cells_of(series.style.label) for series in listed]
     gap = 3 if frame.width >= 60 else 2
     room = frame.width - column - sum(len(sample) + 1 + gap for sample in samples) + gap
     values, share = _fit(options, listed, labels, room)
-    for owner, (series, sample, value) in enumerate(zip(listed, samples, values, strict=True)):
+    for place, (owner, series, sample, value) in enumerate(zip(named, listed, samples, values, strict=True)):
         if column + len(sample) + 2 > frame.width:
-            left = f"+{len(labels) - owner}"
+            left = f"+{len(labels) - place}"
             frame.text(row, frame.width - len(left), left, MUTED)
             return
         column = frame.text(row, column, sample, bright(owner)) + 1
