@@ -177,9 +177,14 @@ def test_a_killed_worker_is_lost(sleeping_worker: Run) -> None:
 
 def test_several_processes_go_through_accelerate() -> None:
     line = launch.command(new_run(), recipe.load("nano", ["launch.num_processes=2"]).launch)
-    assert line[1:3] == ["-m", "accelerate.commands.launch"]
-    assert line[line.index("--num_processes") + 1] == "2"
-    assert line[-3:-1] == ["-m", "workbench.training"]
+    assert line[1:3] == ["-m", "workbench.training.launcher"]
+
+
+def test_each_of_several_machines_has_a_launcher() -> None:
+    several = ["launch.num_machines=2", "launch.main_process_ip=box1"]
+    line = launch.command(new_run(), recipe.load("nano", several).launch, machine_rank=1)
+    assert line[1:3] == ["-m", "workbench.training.launcher"]
+    assert line[-2:] == ["--machine-rank", "1"]
 
 
 def test_checkpoints_are_listed_by_number(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ class Degrees:
 
     @property
     def shard_size(self) -> int:
-        """Ways in which weights, gradients and optimiser states are sharded by FSDP: over `dp_shard` and `cp`."""
+        """Ways in which weights, gradients and optimiser states are sharded by FSDP: over `dp_shard` and
+        `cp`."""
         return self.dp_shard * self.cp
 
     def as_dict(self) -> dict[str, int]:
@@ -91,8 +92,8 @@ class ParallelSection(Section):
     pp_microbatches: int | None = Field(
         None,
         ge=1,
-        description="Parts of the rows of a step that go through a pipeline. Empty: at least 2·pp if there are "
-        "as many rows.",
+        description="Parts of the rows of a step that go through a pipeline. Empty: at least 2·pp if there "
+        "are as many rows.",
     )
     pp_virtual_stages: int | None = Field(
         None, ge=1, description="Stages on each rank of an interleaved schedule. Empty: 2."
@@ -110,11 +111,11 @@ class ParallelSection(Section):
         if replicas is None and world_size % inner == 0:
             replicas = world_size // inner
         if replicas is None or replicas * inner != world_size:
-            product = inner * (self.dp_replicate or 1)
+            asked = Degrees(self.pp, self.dp_replicate or 1, self.dp_shard, self.cp, self.tp)
+            some = "" if self.dp_replicate else "a multiple of "
             raise ValueError(
-                f"parallel asks for {Degrees(self.pp, self.dp_replicate or 1, self.dp_shard, self.cp, self.tp)}, "
-                f"which takes {'' if self.dp_replicate else 'a multiple of '}{product} processes, and launch gives "
-                f"{world_size}; {_nearest(self, world_size, product)}"
+                f"parallel asks for {asked}, which takes {some}{asked.world_size} processes; launch gives "
+                f"{world_size}: {_nearest(self, world_size, asked.world_size)}"
             )
         return Degrees(self.pp, replicas, self.dp_shard, self.cp, self.tp)
 
@@ -125,8 +126,9 @@ class ParallelSection(Section):
             return next((n for n in enough if self._fits_rounds(n)), rows)
         if rows % self.pp_microbatches:
             raise ValueError(
-                f"parallel.pp_microbatches {self.pp_microbatches} does not divide the {rows} rows that a pipeline "
-                f"takes in a step; the nearest that does is {nearest_divisor(rows, self.pp_microbatches)}"
+                f"parallel.pp_microbatches {self.pp_microbatches} does not divide the {rows} rows that a "
+                "pipeline takes in a step; the nearest that does is "
+                f"{nearest_divisor(rows, self.pp_microbatches)}"
             )
         return self.pp_microbatches
 
@@ -185,7 +187,7 @@ def check_parallel(recipe: Recipe) -> None:
         microbatches = section.microbatches(rows)
         if not section._fits_rounds(microbatches):
             raise ValueError(
-                f"an interleaved schedule over pp {degrees.pp} takes a multiple of {degrees.pp} micro-batches, and "
+                f"an interleaved schedule over pp {degrees.pp} takes a multiple of as many micro-batches; "
                 f"there are {microbatches}; set parallel.pp_microbatches or "
                 "training.per_device_train_batch_size"
             )
@@ -218,6 +220,7 @@ def check_shape(degrees: Degrees, stages_per_rank: int, *, heads: int, kv_heads:
     stages = degrees.pp * stages_per_rank
     if stages > layers:
         raise ValueError(
-            f"a pipeline of {stages} stages (parallel.pp {degrees.pp} × {stages_per_rank} a rank) is longer than "
-            f"the model's {layers} layers; the nearest that fits is parallel.pp={max(1, layers // stages_per_rank)}"
+            f"a pipeline of {stages} stages (parallel.pp {degrees.pp} × {stages_per_rank} a rank) is longer "
+            f"than the model's {layers} layers; the nearest that fits is "
+            f"parallel.pp={max(1, layers // stages_per_rank)}"
         )

@@ -20,16 +20,13 @@ if TYPE_CHECKING:
     from workbench.recipe import LaunchSection
 
 
-def command(run: Run, launch: LaunchSection) -> list[str]:
-    """The command line of the worker: plain, or through `accelerate launch`."""
-    worker = ["-m", "workbench.training", str(run.path)]
-    if launch.num_processes == 1:
-        return [sys.executable, *worker]
-    # --multi_gpu is what makes it start one process a rank through torchrun, on CPUs (gloo) as well;
-    # --cpu would leave that to MPI and start a single process.
-    arguments = ["--multi_gpu", "--num_processes", str(launch.num_processes), "--num_machines", "1"]
-    arguments += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    return [sys.executable, "-m", "accelerate.commands.launch", *arguments, *worker]
+def command(run: Run, launch: LaunchSection, machine_rank: int = 0) -> list[str]:
+    """The command line of the worker: plain, or of the launcher of its processes on one machine of
+    several."""
+    if launch.world_size == 1:
+        return [sys.executable, "-m", "workbench.training", str(run.path)]
+    launcher = [sys.executable, "-m", "workbench.training.launcher", str(run.path)]
+    return launcher if launch.num_machines == 1 else [*launcher, "--machine-rank", str(machine_rank)]
 
 
 def start(run: Run) -> None:

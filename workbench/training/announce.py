@@ -44,7 +44,8 @@ def lines(trainer: Trainer, data: dict[str, Any], device: str) -> list[str]:
 
 @dataclass(frozen=True)
 class About:
-    """A model before it is split: its class, how many weights it has and how many of them learn, which are new."""
+    """A model before it is split: its class, how many weights it has and how many of them learn, which are
+    new."""
 
     name: str
     parameters: int

@@ -122,8 +122,8 @@ def save(
     more: Callable[[Path], None] | None = None,
     parts: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write a complete checkpoint to `target`, with what `more` writes into its folder. `parts`, if given, writes
-    model and optimiser there in parts, of which this process has one.
+    """Write a complete checkpoint to `target`, with what `more` writes into its folder. `parts`, if given,
+    writes model and optimiser there in parts, of which this process has one.
 
     Raises `StorageError`; older checkpoints are untouched.
     """

@@ -59,7 +59,8 @@ class Evaluator:
                     predictions += output.predictions
             self.on_batch("evaluating", min(start + self.batch_size, available), available)
         if not layout.is_plain and len(mine) < -(-len(starts) // layout.data_size):
-            # Where weights are gathered for each batch, all processes go through as many: one more, not counted.
+            # Where weights are gathered for each batch, all processes go through as many: one more, not
+            # counted.
             stepper.losses(self.rows.batch(0, min(self.batch_size, available)))
         stepper.share(tally).reduce(accelerator)
         if accelerator.num_processes > 1:

@@ -1,4 +1,5 @@
-"""What each process of a run says of itself while it trains: its speed, how much of it is its own work, memory."""
+"""What each process of a run says of itself while it trains: its speed, how much of it is its own work,
+memory."""
 
 from __future__ import annotations
 

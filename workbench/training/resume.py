@@ -57,6 +57,7 @@ def resume(
         random_state.restore(own)
     else:
         random_state.seed_everything(found.step * 1000 + rank)
-    print(f"resuming from {found.path.name}", flush=True)
+    if reporter.enabled:
+        print(f"resuming from {found.path.name}", flush=True)
     reporter.update(step=found.step)
     return found.state

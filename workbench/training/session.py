@@ -75,7 +75,8 @@ def train(run: Run, recipe: Recipe, reporter: Reporter, stop: StopRequest) -> bo
         accelerator.end_training()
         return finished
     finally:
-        if torch.distributed.is_initialized():
+        # Others may be gone when there is an error: to take leave of them would take long.
+        if torch.distributed.is_initialized() and sys.exc_info()[0] is None:
             torch.distributed.destroy_process_group()
 
 
@@ -95,17 +96,19 @@ def make_accelerator(recipe: Recipe, project_dir: Path | None = None) -> Acceler
             f"launch.device is {device}, but torch sees no such device here",
             hint="workbench doctor shows what this machine has; launch.device=auto takes what there is",
         )
-    if recipe.training.fp16 and (device == "cpu" or not torch.cuda.is_available()):
-        raise TrainingError("training.fp16 needs a CUDA GPU", hint="use training.bf16=true instead")
     waits = InitProcessGroupKwargs(timeout=timedelta(seconds=recipe.launch.ddp_timeout))
     precision = "bf16" if recipe.training.bf16 else "fp16" if recipe.training.fp16 else "no"
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=device == "cpu",
         mixed_precision=precision,
         log_with=(list(recipe.run.report_to) or None) if project_dir else None,
         project_dir=None if project_dir is None else str(project_dir),
         kwargs_handlers=[waits] if recipe.launch.world_size > 1 else None,
     )
+    if recipe.training.fp16 and accelerator.device.type == "cpu":
+        # Accelerate scales no loss there, and says nothing; torch does.
+        accelerator.scaler, accelerator.native_amp = torch.amp.GradScaler("cpu"), True
+    return accelerator
 
 
 def set_up(

@@ -12,6 +12,7 @@ from typing import IO
 
 from workbench.errors import RunError, TrainingError, WorkbenchError, storage_error
 from workbench.store.runs import Run
+from workbench.training import failures
 from workbench.training.reporter import Reporter
 from workbench.training.stop import Stopped, StopRequest
 
@@ -32,6 +33,8 @@ def main(folder: Path) -> int:
         print(error.render(), file=sys.stderr)
         return 1
     reporter = Reporter(run, enabled=rank == 0)
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    failures.forget(run, rank)
     if rank == 0:
         print(f"=== worker {os.getpid()} starts, {time.strftime('%Y-%m-%d %H:%M:%S')}", flush=True)
     try:
@@ -45,11 +48,16 @@ def main(folder: Path) -> int:
         reporter.finish("stopped", "stopped before the first step")
     except WorkbenchError as error:
         print(error.render(), file=sys.stderr)
+        if several:
+            failures.leave_word(run, rank, error, is_lost=False)
         reporter.finish("failed", error.message, error)
         return 1
     except Exception as error:
         traceback.print_exc()
-        known = explain(error, run)
+        is_lost = several and failures.is_lost(error)
+        known = failures.lost(run) if is_lost else explain(error, run)
+        if several:
+            failures.leave_word(run, rank, known, is_lost=is_lost)
         reporter.finish("failed", known.message, known)
         return 1
     finally:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import nn
 
@@ -134,7 +134,7 @@ def _sample(weight: torch.Tensor) -> torch.Tensor:
     return flat[:: max(1, flat.numel() // SAMPLE)]
 
 
-def _norms_of(tensors: list[torch.Tensor | None]) -> list[float]:
+def _norms_of(tensors: Sequence[torch.Tensor | None]) -> list[float]:
     """The norm of each tensor, in one transfer; 0 for what has none."""
     norms: dict[int, torch.Tensor] = {}
     # Those that are split alike at once: a mixture cannot be taken together.
@@ -143,7 +143,7 @@ def _norms_of(tensors: list[torch.Tensor | None]) -> list[float]:
         if tensor is not None and tensor.numel():
             alike.setdefault(getattr(tensor, "device_mesh", None), []).append(index)
     for indices in alike.values():
-        of_these = torch._foreach_norm([tensors[index] for index in indices])
+        of_these = torch._foreach_norm([x for x in (tensors[index] for index in indices) if x is not None])
         for index, norm in zip(indices, of_these, strict=True):
             norms[index] = getattr(norm, "full_tensor", lambda norm=norm: norm)().float()
     if not norms:

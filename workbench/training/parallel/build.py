@@ -1,4 +1,5 @@
-"""From a whole model to what trains it in a layout, with its optimiser, new or from a checkpoint of any layout."""
+"""From a whole model to what trains it in a layout, with its optimiser, new or from a checkpoint of any
+layout."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ class Split:
 
 
 def _by_mesh(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Groups of weights that are split alike: what an optimiser does to many at once it cannot do to a mixture."""
+    """Groups of weights that are split alike: what an optimiser does to many at once it cannot do to a
+    mixture."""
     found: list[dict[str, Any]] = []
     for group in groups:
         kinds: dict[Any, list[Any]] = {}

@@ -1,11 +1,12 @@
 """Context parallelism: each row in pieces, one set of pieces a rank; keys and values are gathered.
 
-As in Llama 3 (Grattafiori et al. 2024, section 3.3.2): keys and values of a layer are gathered from all ranks,
-and each rank's queries attend to them, which takes any mask, packed documents too, and costs little where
-there are few key-value heads. A row has 2·cp pieces; rank r has pieces r and 2·cp − 1 − r, so that under a
-causal mask all ranks have the same work.
+As in Llama 3 (Grattafiori et al. 2024, section 3.3.2): keys and values of a layer are gathered from all
+ranks, and each rank's queries attend to them, which takes any mask, packed documents too, and costs little
+where there are few key-value heads. A row has 2·cp pieces; rank r has pieces r and 2·cp − 1 − r, so that
+under a causal mask all ranks have the same work.
 
-Shapes: B rows, T tokens of a row, C = T / (2·cp) tokens of a piece, H query heads, KV key-value heads, d head size.
+Shapes: B rows, T tokens of a row, C = T / (2·cp) tokens of a piece, H query heads, KV key-value heads, d head
+size.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Share:
 
     @classmethod
     def of(cls, group: dist.ProcessGroup, position_ids: Tensor) -> Share:
-        """The share of rows whose documents begin where `position_ids` [B, T] do not go on; T is a multiple of
-        2·cp."""
+        """The share of rows whose documents begin where `position_ids` [B, T] do not go on; T is a multiple
+        of 2·cp."""
         begins = torch.ones_like(position_ids)
         begins[:, 1:] = (position_ids.diff() != 1).long()
         return cls(group, dist.get_rank(group), dist.get_world_size(group), begins.cumsum(1))
@@ -95,7 +96,8 @@ def attend(
     context_share: Share | None = None,
     **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Output [B, 2·C, H, d] of this rank's query [B, H, 2·C, d] on the keys and values [B, KV, 2·C, d] of all.
+    """Output [B, 2·C, H, d] of this rank's query [B, H, 2·C, d] on the keys and values [B, KV, 2·C, d] of
+    all.
 
     Without a share it is transformers' own attention by PyTorch, for samples.
     """

@@ -6,7 +6,8 @@ from typing import Any
 
 
 class Facade:
-    """Stands before a model that is split: passes calls on with `changes`, and answers what objectives ask."""
+    """Stands before a model that is split: passes calls on with `changes`, and answers what objectives
+    ask."""
 
     keeps_logits = True
     """The head is split or gathered for the forward pass: nothing may be computed in its place."""

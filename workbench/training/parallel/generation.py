@@ -1,4 +1,5 @@
-"""Writing with a model in a pipeline: every rank generates the same text, and each computes its own layers."""
+"""Writing with a model in a pipeline: every rank generates the same text, and each computes its own
+layers."""
 
 from __future__ import annotations
 
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def lockstep(stepper: PipelineStepper) -> Iterator[nn.Module]:
-    """Within, a model whose logits come out of the whole pipeline, on all of its ranks, which call it together.
+    """Within, a model whose logits come out of the whole pipeline, on all of its ranks, which call it
+    together.
 
-    Without a cache: each token goes through the whole text again, which samples of a few dozen tokens can bear.
+    Without a cache: each token goes through the whole text again, which samples of a few dozen tokens can
+    bear.
     """
     stage = stepper.stages[0]
     model: Any = stage.model

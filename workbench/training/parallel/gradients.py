@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -36,7 +36,8 @@ def holders(tensor: torch.Tensor, layout: Layout) -> int:
 
 @torch.no_grad()
 def clip(weights: Iterable[nn.Parameter], limit: float, layout: Layout, copies: set[nn.Parameter]) -> float:
-    """Scale all gradients so that their norm over all ranks and stages is at most `limit`; returns the norm before.
+    """Scale all gradients so that their norm over all ranks and stages is at most `limit`; returns the norm
+    before.
 
     `copies` are weights that another stage holds and counts too. Every rank gets the same number.
     """
@@ -60,10 +61,11 @@ def clip(weights: Iterable[nn.Parameter], limit: float, layout: Layout, copies: 
 def settle(weights: Iterable[nn.Parameter]) -> None:
     """Have gradients split as their weights are: those of an embedding come as parts of a sum."""
     for weight in weights:
-        gradient = weight.grad
-        if isinstance(gradient, DTensor) and isinstance(weight, DTensor):
-            if gradient.placements != weight.placements:
-                weight.grad = gradient.redistribute(placements=weight.placements)
+        own: Any = weight
+        gradient: Any = weight.grad
+        both = isinstance(gradient, DTensor) and isinstance(own, DTensor)
+        if both and gradient.placements != own.placements:
+            weight.grad = gradient.redistribute(placements=own.placements)
 
 
 @torch.no_grad()

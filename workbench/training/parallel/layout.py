@@ -20,7 +20,8 @@ AXES = ("pp", "dp_replicate", "fsdp", "tp")
 
 @dataclass(frozen=True)
 class Layout:
-    """The degrees, and this process's place in them. `mesh` is None where each process holds all of a model."""
+    """The degrees, and this process's place in them. `mesh` is None where each process holds all of a
+    model."""
 
     accelerator: Accelerator
     degrees: Degrees
@@ -93,7 +94,8 @@ class Layout:
 
     @property
     def seed_offset(self) -> int:
-        """What a process adds to the seed: ranks of tp draw the same, for what they compute must be the same."""
+        """What a process adds to the seed: ranks of tp draw the same, for what they compute must be the
+        same."""
         if self.is_plain:
             return self.rank
         place = self.coordinates
@@ -122,5 +124,5 @@ def _cp_group(degrees: Degrees, mesh: DeviceMesh) -> dist.ProcessGroup | None:
     if degrees.cp == 1:
         return None
     lines = mesh.mesh.transpose(2, 3).reshape(-1, degrees.cp)
-    own, _ = dist.new_subgroups_by_enumeration(lines.tolist())
+    own: dist.ProcessGroup | None = dist.new_subgroups_by_enumeration(lines.tolist())[0]  # type: ignore[assignment]
     return own

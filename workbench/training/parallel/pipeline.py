@@ -1,8 +1,10 @@
-"""Pipeline parallelism: the layers of a decoder in stages (Narayanan et al. 2021), and each stage's computation.
+"""Pipeline parallelism: the layers of a decoder in stages (Narayanan et al. 2021), and each stage's
+computation.
 
 A stage is the model itself with its own layers only, so that masks, rotary positions and whatever else an
-architecture does are its own. Where the parts are is transformers' plan (`base_model_pp_plan`). The last stage
-computes the loss inside its forward: what leaves a stage is hidden states [rows, T, H] or the sums of the loss.
+architecture does are its own. Where the parts are is transformers' plan (`base_model_pp_plan`). The last
+stage computes the loss inside its forward: what leaves a stage is hidden states [rows, T, H] or the sums of
+the loss.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def parts_of(model: Any) -> Parts:
     plan = list(getattr(model.config, "base_model_pp_plan", None) or {})
     if LAYERS not in plan or model.get_output_embeddings() is None:
         raise ModelError(
-            f"{type(model).__name__} has no plan for a pipeline: it is for decoders that transformers can cut",
+            f"{type(model).__name__} has no plan for a pipeline: one is for decoders that can be cut",
             where="parallel.pp",
             hint="parallel.dp_shard splits any model",
         )
@@ -46,7 +48,8 @@ def parts_of(model: Any) -> Parts:
 
 
 def spans(layers: int, stages: int) -> list[range]:
-    """The layers of each stage: as equal as can be, the last stages, which also have the head, the shorter."""
+    """The layers of each stage: as equal as can be, the last stages, which also have the head, the
+    shorter."""
     size, more = divmod(layers, stages)
     sizes = [size + (stage < more) for stage in range(stages)]
     starts = [sum(sizes[:stage]) for stage in range(stages)]
@@ -96,8 +99,8 @@ class Stage(nn.Module):
         batch: Batch | None = None,
         extra: dict[str, Any] | None = None,
     ) -> Tensor:
-        """Of ids [rows, T] or hidden states [rows, T, H]: the next hidden states, or, on the last stage, the sums
-        of `objective`'s loss, or without one the logits [rows, T, V] that come behind."""
+        """Of ids [rows, T] or hidden states [rows, T, H]: the next hidden states, or, on the last stage, the
+        sums of `objective`'s loss, or without one the logits [rows, T, V] that come behind."""
         extra = extra or {}
         with self.autocast():
             if not self.is_last:
@@ -127,7 +130,8 @@ def cut(model: Any, number_of: range, count: int) -> list[Stage]:
     every = spans(len(layers), count)
     stages = []
     for index in number_of:
-        # The first stage made takes the model's own small parts, the others theirs: rotary positions and such.
+        # The first stage made takes the model's own small parts, the others theirs: rotary positions and
+        # such.
         own = _hollow(model, parts)
         inner = getattr(own, own.base_model_prefix)
         setattr(inner, LAYERS, nn.ModuleList(layers[n] for n in every[index]))

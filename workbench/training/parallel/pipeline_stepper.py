@@ -20,7 +20,7 @@ from workbench.training.tally import Tally
 
 if TYPE_CHECKING:
     from workbench.objectives import Objective
-    from workbench.recipe import ParallelSection
+    from workbench.recipe.parallel_section import ParallelSection
     from workbench.training.parallel.layout import Layout
     from workbench.training.parallel.pipeline import Stage
 
@@ -69,7 +69,7 @@ class PipelineStepper(Stepper):
         return self._weights
 
     def buffers(self) -> dict[str, Tensor]:
-        found = {}
+        found: dict[str, Tensor] = {}
         for stage in self.stages:
             found |= {stage.whole_name(name): tensor for name, tensor in persistent_buffers(stage).items()}
         return found
@@ -140,11 +140,12 @@ class PipelineStepper(Stepper):
                 sending.append(dist.isend(said.to(self.wire).contiguous(), group=self.group, group_dst=there))
                 said = None
         for work in sending:
-            work.wait()
+            if work is not None:
+                work.wait()
         return said
 
     @contextlib.contextmanager
-    def whole(self) -> Iterator[nn.Module | None]:
+    def whole(self) -> Iterator[nn.Module]:
         with lockstep(self) as model:
             yield model
 

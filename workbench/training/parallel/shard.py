@@ -1,8 +1,9 @@
-"""Sharded data parallelism: weights, gradients and optimiser states over ranks (Zhao et al. 2023, FSDP), by torch's
-`fully_shard`; with copies of the shards it is HSDP."""
+"""Sharded data parallelism: weights, gradients and optimiser states over ranks (Zhao et al. 2023, FSDP), by
+torch's `fully_shard`; with copies of the shards it is HSDP."""
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,8 +30,8 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
 
 
 def shard(model: nn.Module, layout: Layout, *, bf16: bool) -> None:
-    """Shard a model in place, if the layout has ranks to shard over. With `bf16` weights are gathered and layers
-    computed in bfloat16, while shards, optimiser and the sum of gradients stay in fp32.
+    """Shard a model in place, if the layout has ranks to shard over. With `bf16` weights are gathered and
+    layers computed in bfloat16, while shards, optimiser and the sum of gradients stay in fp32.
 
     A pipeline keeps its layers gathered between micro-batches, which come every few milliseconds.
     """
@@ -46,6 +47,8 @@ def shard(model: nn.Module, layout: Layout, *, bf16: bool) -> None:
         else MixedPrecisionPolicy()
     )
     given: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}
+    # Logits are a view where a batch is flattened; nobody here changes them in place.
+    warnings.filterwarnings("ignore", message=".*returned a view tensor.*")
     for block in blocks_of(model):
         fully_shard(block, reshard_after_forward=degrees.pp == 1, **given)
     fully_shard(model, reshard_after_forward=False, **given)

@@ -1,4 +1,5 @@
-"""Model and optimiser of a split model on disk, by torch's distributed checkpointing: each rank writes its part.
+"""Model and optimiser of a split model on disk, by torch's distributed checkpointing: each rank writes its
+part.
 
 Everything is stored under its name in the whole model, so that any layout reads what any other wrote, and one
 process too: `model.<weight>`, and `optimizer.<weight>.<state>`.
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
-from torch.distributed.checkpoint import CheckpointException, FileSystemReader
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.state_dict_loader import load as read_parts
+from torch.distributed.checkpoint.state_dict_saver import save as write_parts
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from workbench.errors import CheckpointError
@@ -51,7 +54,7 @@ def save(folder: Path, stepper: Stepper, optimizer: torch.optim.Optimizer, *, ad
     if not adapters:
         state |= {MODEL + name: tensor for name, tensor in stepper.buffers().items()}
     with _quietly():
-        dcp.save(state, checkpoint_id=str(folder))
+        write_parts(state, checkpoint_id=str(folder))
 
 
 def load(
@@ -61,8 +64,9 @@ def load(
     *,
     alone: bool = False,
 ) -> None:
-    """Read the values of `weights`, by their names in the whole model, and their optimiser states, in place; each
-    rank reads what it has, all together, or this one `alone`. Raises `CheckpointError` where the checkpoint is another model's, or damaged."""
+    """Read the values of `weights`, by their names in the whole model, and their optimiser states, in place;
+    each rank reads what it has, all together, or this one `alone`. Raises `CheckpointError` where the
+    checkpoint is another model's, or damaged."""
     folder = checkpoint / FOLDER
     try:
         stored = FileSystemReader(folder).read_metadata().state_dict_metadata
@@ -89,7 +93,7 @@ def load(
             )
     try:
         with _quietly():
-            dcp.load(
+            read_parts(
                 state, checkpoint_id=str(folder), no_dist=alone or not torch.distributed.is_initialized()
             )
     except (CheckpointException, RuntimeError, ValueError, OSError) as error:
@@ -115,8 +119,8 @@ def from_plain(
     order: Sequence[str],
     flat: Mapping[str, Tensor],
 ) -> None:
-    """Give the optimiser of a split model what a whole one's checkpoint holds: `<number>.<state>` of the weights in
-    `order`. Raises `KeyError` where it is another model's."""
+    """Give the optimiser of a split model what a whole one's checkpoint holds: `<number>.<state>` of the
+    weights in `order`. Raises `KeyError` where it is another model's."""
     moments: dict[str, dict[str, Tensor]] = {}
     for key, value in flat.items():
         number, _, name = key.partition(".")
@@ -151,8 +155,8 @@ def _quietly() -> Iterator[None]:
 
 
 def write_whole(checkpoint: Path, target: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Put the parts of a checkpoint together in `model`, which is whole and on the CPU, and write that to `target` as
-    transformers stores it. One process does it; it needs memory for the whole model."""
+    """Put the parts of a checkpoint together in `model`, which is whole and on the CPU, and write that to
+    `target` as transformers stores it. One process does it; it needs memory for the whole model."""
     whole: dict[str, Tensor] = dict(model.named_parameters())
     load(checkpoint, {**whole, **persistent_buffers(model)}, None, alone=True)
     settings = {path.name: path for path in checkpoint.glob("*.json")}

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def split(model: Any, objective: Objective, layout: Layout, recipe: Recipe, length: int) -> Stepper:
-    """Split a model, which every process holds whole, and return what trains its part; `length` is that of a row.
+    """Split a model, which every process holds whole, and return what trains its part; `length` is that of a
+    row.
 
     Raises `ModelError` where this model cannot be split so, with what can be done instead.
     """
@@ -82,13 +83,13 @@ def check_model(model: Any, layout: Layout, recipe: Recipe) -> None:
     if degrees.cp > 1:
         if config._attn_implementation != "sdpa" or not getattr(model, "_supports_attention_backend", False):
             raise ModelError(
-                f"{name} has attention of its own ({config._attn_implementation}), which cannot be shared by rows",
+                f"{name} has its own attention ({config._attn_implementation}), and no rank has all of a row",
                 where="parallel.cp",
                 hint=instead,
             )
         if is_moving(config):
             raise ModelError(
-                f"{name} turns its rotary positions by the length of what it reads, of which no rank of cp has all",
+                f"{name} turns its rotary positions by the length of what it reads; no rank of cp reads all",
                 where="parallel.cp",
                 hint=f"another model.rope_scaling; or {instead}",
             )
@@ -113,13 +114,14 @@ def _stages(model: Any, layout: Layout, recipe: Recipe) -> list[Stage]:
 def _tied(
     stages: list[Stage], layout: Layout, *, is_tied: bool
 ) -> tuple[dist.ProcessGroup, nn.Parameter] | None:
-    """The weight that the first stage's embedding and the last stage's head are copies of, and who has them."""
+    """The weight that the first stage's embedding and the last stage's head are copies of, and who has
+    them."""
     if not is_tied:
         return None
     assert layout.mesh is not None
     ranks = layout.mesh.mesh
     pairs = torch.stack([ranks[0].flatten(), ranks[-1].flatten()], dim=1)
-    group, _ = dist.new_subgroups_by_enumeration(pairs.tolist())
+    group: Any = dist.new_subgroups_by_enumeration(pairs.tolist())[0]
     if stages[0].is_first:
         return group, stages[0].model.get_input_embeddings().weight
     if stages[-1].is_last:

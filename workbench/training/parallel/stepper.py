@@ -1,4 +1,5 @@
-"""What the training loop asks of a model, however it is split: forward and backward of a step, losses, clipping."""
+"""What the training loop asks of a model, however it is split: forward and backward of a step, losses,
+clipping."""
 
 from __future__ import annotations
 
@@ -46,17 +47,18 @@ class Stepper(ABC):
 
     @abstractmethod
     def backward(self, batches: Sequence[Batch], scale: Tensor) -> Tally:
-        """Forward and backward of a step's micro-batches, the sums of the loss times `scale` [terms]: gradients are
-        there afterwards, averaged over processes. What was added up: this process's share of it."""
+        """Forward and backward of a step's micro-batches, the sums of the loss times `scale` [terms]:
+        gradients are there afterwards, averaged over processes. What was added up: this process's share of
+        it."""
 
     @abstractmethod
     def losses(self, batch: Batch) -> LossOutput | None:
-        """The loss of a batch, without gradient; None where another stage has it. All processes that share rows
-        call it together, and, where weights are sharded, as often as all others."""
+        """The loss of a batch, without gradient; None where another stage has it. All processes that share
+        rows call it together, and, where weights are sharded, as often as all others."""
 
     @contextlib.contextmanager
-    def whole(self) -> Iterator[nn.Module | None]:
-        """The model as something to call and to generate with, on all processes at once; None where it cannot be."""
+    def whole(self) -> Iterator[nn.Module]:
+        """The model as something to call and to generate with, on all processes at once."""
         yield self.module
 
     def clip(self, limit: float) -> float:
@@ -132,7 +134,8 @@ class ShardedStepper(Stepper):
 
     def backward(self, batches: Sequence[Batch], scale: Tensor) -> Tally:
         tally = Tally(self.objective)
-        # The gradients of each micro-batch are shared at once: whole ones take the memory that sharding saves.
+        # The gradients of each micro-batch are shared at once: whole ones take the memory that sharding
+        # saves.
         # What copies of the shards add up, they do once.
         exchanges = getattr(self.model, "set_requires_all_reduce", None)
         for number, batch in enumerate(batches):

@@ -1,7 +1,7 @@
 """Tensor parallelism: the matrices of each layer shared among ranks (Shoeybi et al. 2019, Megatron-LM).
 
-Which matrix is cut how is transformers' own plan of the architecture (`base_model_tp_plan`); the cutting and the
-exchanges are torch's `parallelize_module`. Weights become DTensors and keep their names.
+Which matrix is cut how is transformers' own plan of the architecture (`base_model_tp_plan`); the cutting and
+the exchanges are torch's `parallelize_module`. Weights become DTensors and keep their names.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ KNOWN = (COLUMNS, ROWS, GATHERED, SUMMED)
 
 
 def plan_of(model: Any) -> dict[str, str]:
-    """How each weight of a model is cut, by patterns of names; empty where transformers has no plan for it."""
+    """How each weight of a model is cut, by patterns of names; empty where transformers has no plan for
+    it."""
     inner = getattr(model.config, "base_model_tp_plan", None) or {}
     prefix = model.base_model_prefix
     return {f"{prefix}.{name}": style for name, style in inner.items()}
@@ -76,8 +77,8 @@ def parallelize(model: Any, mesh: DeviceMesh) -> None:
 
 
 def _vocabulary(model: Any, degree: int) -> dict[str, Any]:
-    """Embedding and head, both cut along the vocabulary, so that they can be one weight; whole where the degree
-    does not divide it. All ranks get all logits."""
+    """Embedding and head, both cut along the vocabulary, so that they can be one weight; whole where the
+    degree does not divide it. All ranks get all logits."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     names = {id(module): name for name, module in model.named_modules()}
     found: dict[str, Any] = {}

@@ -1,4 +1,5 @@
-"""Batches of one width, and parts of them: what is split by tokens or sent through a pipeline has fixed shapes."""
+"""Batches of one width, and parts of them: what is split by tokens or sent through a pipeline has fixed
+shapes."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ def rounded(width: int, multiple: int) -> int:
 
 def width_of(batches: Sequence[Batch]) -> int:
     """The widest row."""
-    return max(batch.arrays["input_ids"].shape[1] for batch in batches)
+    return max(int(batch.arrays["input_ids"].shape[1]) for batch in batches)
 
 
 def parts(batches: Sequence[Batch], count: int, width: int) -> list[Batch]:
