@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +189,36 @@ def test_what_the_other_modes_do(mode: str, make: MakeRun, work: Work) -> None:
         error = run.status().error
         assert error is not None and "checkpoint-40" in error["hint"]
         assert "stability.guard is stop" in error["message"]
+
+
+def test_in_fp16_the_loss_is_scaled_and_what_overflows_is_left_out(
+    make: MakeRun, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # From so high that the first gradients overflow.
+    scaler = functools.partial(torch.amp.GradScaler, init_scale=2.0**32, growth_interval=12)
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    short = {"training__max_steps": 40, "training__save_steps": 10, "data__shuffle": True}
+    run, exact = make(**short, training__fp16=True), make(**short | {"training__max_steps": 2})
+    kill_at(33, monkeypatch, after_rollback=False)
+    with pytest.raises(Killed):
+        work(run)
+    assert work(run) == 0 and work(exact) == 0
+    scales, skipped = (curve(run, name)[name] for name in ("loss_scale", "skipped_updates"))
+    notes = [event for event in read_events(run.events_path) if event.kind == "loss_scale"]
+    assert not alarms(run) and skipped[-1][1] >= 4
+    before = {step: value for step, value in scales}
+    assert all(before[event.step] == event.numbers["now"] for event in notes)
+    assert any(event.numbers["now"] > event.numbers["before"] for event in notes)
+    assert len(notes) == min(20, 1 + sum(a != b for (_, a), (_, b) in pairwise(scales)))
+    whole = make(**short, training__fp16=True)
+    assert work(whole) == 0
+    assert curve(whole, "loss", "loss_scale", "skipped_updates") == curve(
+        run, "loss", "loss_scale", "skipped_updates"
+    )
+    # fp16 has eleven bits of a number.
+    ours, theirs = (curve(one, "loss")["loss"] for one in (run, exact))
+    assert ours[0][1] == pytest.approx(theirs[0][1], rel=2**-10)
+    assert ours[-1][1] < ours[0][1] - 0.5
 
 
 @pytest.mark.slow

@@ -36,7 +36,9 @@ class TrainingSection(Section):
     adam_epsilon: float = Field(1e-8, gt=0, description="AdamW ε.")
     max_grad_norm: float = Field(1.0, ge=0, description="Clip the gradient to this norm; 0: never.")
     bf16: bool = Field(False, description="Mixed precision in bfloat16.")
-    fp16: bool = Field(False, description="Mixed precision in float16 with loss scaling (CUDA only).")
+    fp16: bool = Field(
+        False, description="Mixed precision in float16, the loss scaled as far as gradients allow."
+    )
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, about a third slower."
     )

@@ -85,12 +85,13 @@ class Guard:
         numbers = {"loss": last.loss, "grad_norm": norm} | ({} if scale is None else {"loss_scale": scale})
         self._broken("gradient_not_finite", step, numbers, f"the gradient became {norm} at step {step}")
 
-    def see_scale(self, step: int, scale: float, *, skipped: bool) -> None:
-        """What fp16 multiplies the loss by after a step, and whether the step's update was left out."""
-        self.skipped_updates += skipped
-        if self.is_on and self.scale is not None and scale != self.scale:
-            self.record.scale(step, self.scale, scale, self.skipped_updates, self.ledger)
-        self.scale = scale
+    def see_scale(self, step: int, before: float, now: float) -> None:
+        """What fp16 multiplied the loss by in a step, and will in the next; where that is less, the update
+        was left out."""
+        self.skipped_updates += now < before
+        if self.is_on and now != before:
+            self.record.scale(step, before, now, self.skipped_updates, self.ledger)
+        self.scale = now
 
     def see_logits(self, step: int, mean: float) -> None:
         """The mean log Z of a line of metrics: said once where it has grown far."""

@@ -42,7 +42,8 @@ class Record:
         if not self.enabled:
             return
         self._writer.write(event)
-        for line in [line_of(event), *[f"  {name}: {text}" for name, text in event.texts[1:]]]:
+        explained = event.texts[1:] if event.is_alarm else []
+        for line in [line_of(event), *[f"  {name}: {text}" for name, text in explained]]:
             print(line, file=sys.stderr, flush=True)
         if event.is_alarm:
             self._notifier.send(of_event(self.run, event))

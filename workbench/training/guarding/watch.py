@@ -24,6 +24,7 @@ class StepWatch:
         self.record.tokens = lambda: trainer.state.num_tokens
         self.guard = Guard(section, self.record, trainer.recipe.training.learning_rate)
         self.guard.load_state_dict(trainer.state.guard)
+        self._scale = 0.0
         self.monitor: LayerMonitor | None = None
         if section.layer_metrics:
             self.monitor = LayerMonitor(trainer.stepper.module, trainer.stepper.weights)
@@ -48,6 +49,7 @@ class StepWatch:
         """The norm of its gradient, which has been clipped to `limit`; see `Guard.see_gradient`."""
         scaler = self.trainer.accelerator.scaler
         scale = None if scaler is None else float(scaler.get_scale())
+        self._scale = scale or 0.0
         self.guard.see_gradient(self.trainer.state.step + 1, norm, scale=scale)
         if self.monitor is not None and self.will_log:
             # As `clip_grad_norm_` multiplies.
@@ -61,8 +63,10 @@ class StepWatch:
             self.monitor.after()
         scaler = trainer.accelerator.scaler
         if scaler is not None:
-            skipped = bool(trainer.accelerator.optimizer_step_was_skipped)
-            self.guard.see_scale(trainer.state.step + 1, float(scaler.get_scale()), skipped=skipped)
+            # A fused optimiser leaves the update out inside its step, so that Accelerate takes it for made;
+            # the scale falls if and only if it was left out.
+            now = float(scaler.get_scale())
+            self.guard.see_scale(trainer.state.step + 1, self._scale, now)
 
     def metrics(self, totals: Totals) -> dict[str, float]:
         """What a line of metrics has of all this."""
