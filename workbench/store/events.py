@@ -115,8 +115,8 @@ def line_of(event: RunEvent) -> str:
         "stopped": "the run ends",
         "warned": "only noted",
     }.get(event.action, "")
-    head = f"step {event.step:,}: {event.title}"
-    return f"{head}, {done}. {event.happened}" if done else f"{head}. {event.happened}"
+    head = f"step {event.step:,}: {event.title}" + (f", {done}" if done else "")
+    return f"{head}. {event.happened}" if event.happened else head
 
 
 class EventWriter:

@@ -41,6 +41,7 @@ class Notifier:
         self.section, self.run = section, run
         self._waiting: queue.Queue[dict[str, Any] | None] = queue.Queue(WAITING)
         self._thread: threading.Thread | None = None
+        self._ended = False
 
     def send(self, message: dict[str, Any]) -> None:
         """Have a message sent, and return at once. Where too many wait, it is dropped, with a line in the
@@ -56,17 +57,18 @@ class Notifier:
             _say("too many notifications wait; one was dropped")
 
     def close(self) -> None:
-        """Wait until all is sent, or as long as one message may take by both ways."""
+        """Wait until all is sent, or as long as one message may take by both ways together."""
         if self._thread is None:
             return
         try:
             self._waiting.put_nowait(None)
         except queue.Full:
-            return
+            # So many have failed to get through that the rest is not worth waiting for.
+            self._ended = True
         self._thread.join(2 * self.section.notify_timeout + 1)
 
     def _work(self) -> None:
-        while (message := self._waiting.get()) is not None:
+        while (message := self._waiting.get()) is not None and not self._ended:
             send_now(self.section, message)
 
 
