@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transformers.utils import logging
 
+from workbench.prediction.context_cost import context_cost
 from workbench.prediction.corpus import corpus
 from workbench.prediction.evaluate import evaluate_recipe
 from workbench.prediction.evaluate_file import evaluate_file
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate_file": evaluate_file,
     "long_context": long_context,
     "passkey_texts": passkey_texts,
+    "context_cost": context_cost,
     "corpus": corpus,
     "sums": sums,
 }

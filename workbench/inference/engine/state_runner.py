@@ -74,6 +74,8 @@ class StateRunner:
         # A stride's keys lie so that only a whole prompt is read in less than the square of its length.
         whole = any(pattern is not None and pattern.stride for pattern in patterns)
         self.chunk = self.max_length if whole else CHUNKS.get(self.device.type, CHUNK)
+        self.is_full = all(pattern is not None and pattern.is_full for pattern in patterns)
+        """Whether each layer keeps and sees all tokens."""
         self.bytes_per_token = max(1, sum(cache.growing for cache in self.caches))
         self.name = f"PyTorch ({_words(patterns, kv_dtype, weights.dtype)})"
         self._slots, self._tokens = 0, 0
