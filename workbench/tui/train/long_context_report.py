@@ -23,7 +23,7 @@ CELL = 6
 """Columns of a cell: two of shade, three digits and a blank."""
 NUMBER = 14
 """Columns of a perplexity with its interval."""
-MEASURES = {"exact": "keys found", "probability": "probability of a key's token"}
+MEASURES = {"exact": "keys found", "probability": "probability of a token"}
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def map_lines(columns: Sequence[Column], measure: str, symbols: str, width: int)
     lines = [
         (
             (f"pass keys: {MEASURES[measure]}, in %{each}", "title"),
-            ("  down: how deep the key lies; across: tokens", "dim"),
+            ("  down: depth of the key; across: tokens", "dim"),
         )
     ]
     maps = [heat_map(column, measure, symbols) for column in with_keys]

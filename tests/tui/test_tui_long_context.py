@@ -1,0 +1,83 @@
+"""The Train tab's long context pane and its curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from long_results import content_of, variant_of
+
+from workbench.store import long_context
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.train.long_context_pane import LongContextSource
+from workbench.tui.train.long_context_report import map_lines, report_lines
+from workbench.tui.train.long_context_screen import LongContextScreen
+from workbench.tui.widgets.chart import Chart
+from workbench.tui.widgets.text_lines import TextLines
+
+
+def text_in(lines: Any) -> str:
+    return "\n".join("".join(text for text, _ in line) for line in lines)
+
+
+def test_the_newest_result_stands_beside_the_baselines(make_run: Any) -> None:
+    before, after = make_run("before"), make_run("after")
+    source = LongContextSource(after, before, "ascii")
+    assert "workbench context eval after" in text_in(source.poll())
+    assert source.poll() is None
+    long_context.save(content_of(), "", before.path)
+    yarn = content_of(variants=[variant_of("yarn", (2.0, 1.9, 1.8, 1.7), (4,) * 6)])
+    long_context.save(yarn, "", after.path)
+    text = text_in(source.poll())
+    assert "A  as it is  before:1" in text and "C  YaRN ×4  after:1" in text
+    assert "some ␛[31mtext" in text and "\x1b" not in text
+    (after.path / "context" / "2.json").write_text(
+        '{"model": 1, "lengths": 1, "variants": [{}], "created": 2}'
+    )
+    assert "cannot be read" in text_in(source.poll())
+
+
+def test_maps_read_without_colours_and_reports_fit_80_columns(make_run: Any) -> None:
+    run = make_run("small")
+    result = long_context.save(content_of(variants=content_of()["variants"] * 3), "", run.path)
+    for symbols in ("braille", "ascii"):
+        lines = report_lines([result], symbols, 78)
+        assert all(len(line) <= 80 for line in text_in(lines).splitlines())
+    ascii_maps = text_in(map_lines(long_columns(result), "exact", "ascii", 78))
+    assert "  0% ##100     0 " in ascii_maps
+    assert "**" in ascii_maps and "█" not in ascii_maps
+    roles = {
+        role for line in map_lines(long_columns(result), "probability", "braille", 78) for _, role in line
+    }
+    assert {"good", "bad"} <= roles
+
+
+def long_columns(result: long_context.Result) -> Any:
+    from workbench.tui.train.long_context_report import columns_of
+
+    return columns_of([result])
+
+
+async def test_keys_show_tables_maps_and_curves(
+    make_run: Any, size: tuple[int, int], until: Any, text_of: Any
+) -> None:
+    run = make_run("small", steps=6, max_steps=6)
+    for _ in range(2):
+        long_context.save(content_of(), "", run.path)
+    app = WorkbenchApp()
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "small" in text_of(app))
+        await pilot.press("t")
+        await until(pilot, lambda: "perplexity by position" in text_of(app))
+        await pilot.press("T")
+        await until(pilot, lambda: isinstance(app.screen, LongContextScreen) and app.screen.results)
+        screen: Any = app.screen
+        chart, lines = screen.query_one(Chart), screen.query_one(TextLines)
+        assert chart.series_keys == ["A", "B"] and "pass keys: keys found" in lines.text
+        await pilot.press("m", "v", "v")
+        await until(pilot, lambda: chart.series_keys == ["B"])
+        assert "probability of a token" in lines.text
+        await pilot.press("t", "left_square_bracket")
+        await until(pilot, lambda: chart.series_keys == ["A", "B"])
+        assert "small:1" in text_of(app) and "difference in nats" in lines.text
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, LongContextScreen))
