@@ -3,7 +3,16 @@
 import sys
 from pathlib import Path
 
-from workbench.data.cleaning.driver import main
+from workbench.store.cleaning import Cleaning
+from workbench.store.process import ProcessIdentity
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[1])))
+    cleaning = Cleaning(Path(sys.argv[1]).resolve())
+    # Whoever watches is to know this process before it has read its libraries, which takes a second.
+    status = cleaning.status()
+    status.process = ProcessIdentity.current()
+    status.write(cleaning.status_path)
+
+    from workbench.data.cleaning.driver import main
+
+    raise SystemExit(main(cleaning.path))

@@ -19,7 +19,7 @@ from types import FrameType
 from workbench.data.cleaning import live
 from workbench.data.cleaning.blocks import GLOBAL, make_step
 from workbench.data.cleaning.card import write_card
-from workbench.data.cleaning.executors import run_stage
+from workbench.data.cleaning.executors import run_stage, workers_of
 from workbench.data.cleaning.layout import Layout, write_json
 from workbench.data.cleaning.lost import lost_items
 from workbench.data.cleaning.plan import Plan, make_plan, signature_of, sources_of
@@ -27,6 +27,7 @@ from workbench.data.cleaning.reports.report import make_report
 from workbench.data.cleaning.sample import check_sample, drops_everything
 from workbench.data.cleaning.stages import Stage, stages_of
 from workbench.data.cleaning.steps.decontamination import build_index
+from workbench.data.cleaning.workers import Workers
 from workbench.errors import DataError, RunError, WorkbenchError, storage_error
 from workbench.recipe.cleaning import CleaningRecipe
 from workbench.store.cleaning import Cleaning
@@ -120,8 +121,12 @@ class Driver:
         self._prepare(recipe, plan, checks)
         shutil.rmtree(self.cleaning.progress_path, ignore_errors=True)
         stages = stages_of(recipe, self.layout, plan)
-        for number, stage in enumerate(stages):
-            self._take(recipe, plan, stage, number, len(stages))
+        workers = Workers(self.layout.path, workers_of(recipe.executor))
+        try:
+            for number, stage in enumerate(stages):
+                self._take(recipe, stage, number, len(stages), workers)
+        finally:
+            workers.close()
         self.say(
             "saving",
             "writing the card",
@@ -210,13 +215,13 @@ class Driver:
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
 
-    def _take(self, recipe: CleaningRecipe, plan: Plan, stage: Stage, number: int, total: int) -> None:
+    def _take(self, recipe: CleaningRecipe, stage: Stage, number: int, total: int, workers: Workers) -> None:
         mark = self.layout.logs(stage.name) / "done"
         if mark.exists():
             return
         self.say("running", stage.name, {"what": stage.name, "done": number, "total": total})
         blocks, tasks = stage.make()
-        run_stage(recipe, stage.name, blocks, tasks, self.layout.logs(stage.name), self._tell)
+        run_stage(recipe, stage.name, blocks, tasks, self.layout.logs(stage.name), self._tell, workers)
         self._check_left(recipe, stage)
         mark.touch()
         stage.clear()

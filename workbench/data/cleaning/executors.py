@@ -8,16 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from datatrove.executor.base import PipelineExecutor
-from datatrove.executor.local import LocalPipelineExecutor
 from datatrove.executor.slurm import SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 
 from workbench.data.cleaning.extras import needed
+from workbench.data.cleaning.workers import InThisProcess, Workers
 from workbench.errors import WorkbenchError
 from workbench.recipe.cleaning import CleaningRecipe
 from workbench.recipe.cleaning.recipe import ExecutorSection
@@ -31,23 +29,19 @@ class ClusterError(WorkbenchError):
     title = "Cluster"
 
 
-class InThisProcess(LocalPipelineExecutor):
-    """One task behind the other, without the processes that datatrove starts for several at once."""
-
-    def run(self) -> None:
-        pipeline = self.pipeline
-        for rank in self.get_incomplete_ranks(range(self.tasks)):
-            self.pipeline = deepcopy(pipeline)
-            self._run_for_rank(rank)
-
-
 def workers_of(section: ExecutorSection) -> int:
     """Tasks at once on this machine."""
     return section.workers or len(os.sched_getaffinity(0))
 
 
 def run_stage(
-    recipe: CleaningRecipe, name: str, blocks: Blocks, tasks: int, logs: Path, tell: Callable[[str], None]
+    recipe: CleaningRecipe,
+    name: str,
+    blocks: Blocks,
+    tasks: int,
+    logs: Path,
+    tell: Callable[[str], None],
+    workers: Workers,
 ) -> None:
     """Run the tasks of a stage that are not done yet, and return when all are. Raises what a task raised."""
     section = recipe.executor
@@ -56,7 +50,12 @@ def run_stage(
     elif section.kind == "ray":
         _run_ray(section, blocks, tasks, logs)
     else:
-        local_executor(section, blocks, tasks, logs).run()
+        local = InThisProcess(blocks, tasks=tasks, workers=1, logging_dir=str(logs))
+        ranks = local.get_incomplete_ranks(range(tasks))
+        if min(workers.count, len(ranks)) > 1:
+            workers.run(name, ranks)
+        else:
+            local.run()
     missing = tasks - done_tasks(logs)
     if missing > 0:
         raise ClusterError(
@@ -74,20 +73,13 @@ def done_tasks(logs: Path) -> int:
         return 0
 
 
-def local_executor(section: ExecutorSection, blocks: Blocks, tasks: int, logs: Path) -> PipelineExecutor:
-    """The tasks on this machine, so many at once."""
-    workers = min(workers_of(section), tasks)
-    kind = InThisProcess if workers == 1 else LocalPipelineExecutor
-    return kind(blocks, tasks=tasks, workers=workers, logging_dir=str(logs), start_method="forkserver")  # type: ignore[arg-type]
-
-
 def slurm_executor(
     section: ExecutorSection, name: str, blocks: Blocks, tasks: int, logs: Path
 ) -> SlurmPipelineExecutor:
     """The tasks as an array job; `launch_script.slurm` among the logs is what `sbatch` gets."""
     path = f'export PATH="{Path(sys.executable).parent}:$PATH"'
     return SlurmPipelineExecutor(
-        blocks,  # type: ignore[arg-type]
+        blocks,
         tasks=tasks,
         time=section.time,
         partition=section.partition,
@@ -151,7 +143,7 @@ def _run_ray(section: ExecutorSection, blocks: Blocks, tasks: int, logs: Path) -
         except (ConnectionError, RuntimeError) as error:
             raise ClusterError(f"no Ray cluster answers: {error}", where=section.address) from None
     RayPipelineExecutor(
-        blocks,  # type: ignore[arg-type]
+        blocks,
         tasks=tasks,
         workers=section.workers or -1,
         cpus_per_task=section.cpus_per_task,

@@ -48,14 +48,16 @@ class Item(Document):
         ]
         self.texts: list[str] = [sound(_get(values, path)) for path in self._paths]
         self._joined: str | None = None
-        self.id, self.media, self.metadata = where, [], {}
+        self.id = where
+        self.media: list[Any] = []
+        self.metadata: dict[str, Any] = {}
 
     @property
     def can_change(self) -> bool:
         """Whether its texts may be edited without breaking its labels."""
         return self.kind not in FIXED
 
-    @property  # type: ignore[override]
+    @property
     def text(self) -> str:
         if self._joined is None:
             self._joined = joined(self.texts, " " if self.kind == "tagging" else BETWEEN)

@@ -112,7 +112,8 @@ def _shards(number: int, source: RecordSource, size: int) -> Iterator[list[Piece
     held = 0
     for path in source.source.files:
         length = _size(path)
-        if length > size and (parts := list(_parts(number, path, length, size))):
+        # What is packed is larger than it looks.
+        if length * _packing(path) > size and (parts := list(_parts(number, path, length, size))):
             if together:
                 yield together
             together, held = [], 0
@@ -129,17 +130,17 @@ def _shards(number: int, source: RecordSource, size: int) -> Iterator[list[Piece
 
 def _parts(number: int, path: Path, length: int, size: int) -> Iterator[Piece]:
     """A large file in parts; none where it is one document, or no larger than a shard when unpacked."""
-    packed, suffix = path.suffix.lower() in COMPRESSED, inner_suffix(path)
-    if suffix in JSON_LINES and not packed:
+    suffix, unpacked = inner_suffix(path), length * _packing(path)
+    if suffix in JSON_LINES and unpacked == length:
         yield from _line_parts(number, path, length, size)
     elif suffix == ".parquet":
         rows = parquet_rows(path)
-        count = max(1, min(rows, -(-length * PACKED // size)))
+        count = max(1, min(rows, -(-unpacked // size)))
         bounds = [rows * part // count for part in range(count + 1)]
         for first, last in zip(bounds, bounds[1:], strict=False):
             yield Piece(number, str(path), "rows", first, last)
     elif suffix in (".csv", ".tsv", ".json", *JSON_LINES):
-        turns = _turns(length * (PACKED if packed else 1), size)
+        turns = _turns(unpacked, size)
         yield from (Piece(number, str(path), "turns", turn, turns) for turn in range(turns))
 
 
@@ -167,6 +168,10 @@ def _line_ends(file: BinaryIO, count: int) -> int:
         found += block.count(b"\n")
         count -= len(block)
     return found
+
+
+def _packing(path: Path) -> int:
+    return PACKED if path.suffix.lower() in (*COMPRESSED, ".parquet") else 1
 
 
 def _turns(length: int, size: int) -> int:

@@ -18,8 +18,8 @@ from workbench.data.cleaning.verdicts import Rule, Step
 from workbench.errors import DataError
 from workbench.recipe.cleaning import CleaningRecipe, StepName
 
-SAMPLE = 400
-"""Records that are looked at before a cleaning begins."""
+SAMPLE, CHARACTERS = 400, 2_000_000
+"""Records that are looked at before a cleaning begins, and their text, whichever comes first."""
 
 ENOUGH = 20
 """Of fewer records that reach a step nothing is concluded, unless there are no more."""
@@ -33,8 +33,22 @@ def sample_of(plan: Plan, recipe: CleaningRecipe, count: int) -> Iterator[Item]:
     sources = sources_of(recipe)
     some = plan.shards[:: max(1, -(-len(plan.shards) // SHARDS))]
     each = -(-count // len(some))
-    found = (item for shard in some for item in islice(items_of(plan, shard, sources), each))
+    room = CHARACTERS // len(some)
+    found = (item for shard in some for item in _as_long(islice(items_of(plan, shard, sources), each), room))
     return islice(found, count)
+
+
+def _as_long(items: Iterator[Item], room: int) -> Iterator[Item]:
+    """Items until their text fills the room."""
+    for item in items:
+        yield item
+        room -= len(item.text)
+        if room <= 0:
+            return
+
+
+def _size(items: list[Item]) -> int:
+    return sum(len(item.text) for item in items)
 
 
 @dataclass
@@ -84,7 +98,7 @@ def try_steps(items: list[Item], recipe: CleaningRecipe, layout: Layout) -> list
 def check_sample(plan: Plan, recipe: CleaningRecipe, layout: Layout) -> None:
     """Raise `DataError` where a step drops every record of a sample that reaches it."""
     items = list(sample_of(plan, recipe, SAMPLE))
-    whole = len(items) < SAMPLE and len(plan.shards) <= SHARDS
+    whole = len(plan.shards) == 1 and len(items) < SAMPLE and _size(items) < CHARACTERS
     if not items:
         raise DataError(
             "the sources hold no records", where=", ".join(spec.path for spec in recipe.data.sources)

@@ -22,7 +22,7 @@ from workbench.data.cleaning.reading import SourceReader
 from workbench.data.cleaning.reports.collecting import ReportCollector
 from workbench.data.cleaning.results import ResultWriter, SchemaCollector
 from workbench.data.cleaning.shards import ShardReader, ShardWriter
-from workbench.data.cleaning.steps.boilerplate import PARTS, LineCounter, LineGatherer
+from workbench.data.cleaning.steps.boilerplate import LineCounter, LineGatherer
 from workbench.recipe.cleaning import CleaningRecipe, StepName
 
 Blocks = list[PipelineStep]
@@ -110,14 +110,19 @@ def _finders(step: StepName, recipe: CleaningRecipe, layout: Layout, shards: int
         s = recipe.near_duplicates
         parts = near.parts_for(records(), memory)
         bands = bands_for(s.threshold, s.num_perm, s.recall)[0]
-        return [CandidateFinder(collected, pairs, s, shards, parts)], bands * parts
+        tasks = near.tasks_for(records(), bands, parts)
+        return [CandidateFinder(collected, pairs, s, shards, parts)], tasks
 
     def copies() -> tuple[Blocks, int]:
         return [HashSorter(collected, pairs, shards)], exact.parts_for(records(), memory)
 
+    def lines() -> tuple[Blocks, int]:
+        size = sum(path.stat().st_size for path in collected.glob("*.npy"))
+        return [LineGatherer(collected, found, recipe.boilerplate, shards)], max(1, -(-size * 4 // memory))
+
     makers: list[tuple[str, Callable[[], tuple[Blocks, int]]]]
     if step == "boilerplate":
-        makers = [("lines", lambda: ([LineGatherer(collected, found, recipe.boilerplate, shards)], PARTS))]
+        makers = [("lines", lines)]
     elif step == "exact_duplicates":
         makers = [
             ("copies", copies),

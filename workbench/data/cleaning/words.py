@@ -19,7 +19,9 @@ _ALONE = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e
 TOKEN = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}]+(?:['’.\-](?=\w)[^\W{_ALONE}]+)*|[^\w\s]+")
 _PLAIN = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}_]+")
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]*[^\sa-z]|\s*$)|[。！？]+[”’」』]*|\n+")
+_SENTENCE_END = re.compile(
+    r"[.!?…]+[\"'”’)\]]*(?:\s+(?=[\"'“‘(\[]*[^\sa-z])|\s*$)|[。！？]+[”’」』]*\s*|\s*\n\s*"
+)
 
 
 class PlainTokenizer(WordTokenizer):

@@ -16,7 +16,7 @@ class PIIStep(StepSection):
     """Personal data, found by form and check digits, and taken out or told."""
 
     kinds: list[PIIKind] = Field(
-        default_factory=lambda: ["email", "phone", "ip", "card", "iban", "national"],
+        ["email", "phone", "ip", "card", "iban", "national"],
         description="What is looked for. `name` is not by default: it errs most.",
     )
     action: Literal["scrub", "drop"] = Field(

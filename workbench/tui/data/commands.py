@@ -10,6 +10,7 @@ PANES = (
     Pane("records", "r", "records", "Browse and search the records."),
     Pane("tokenizer", "t", "tokenizer", "See what the tokenizer makes of a text; train one."),
     Pane("labels", "i", "labels", "Inspect rows as the objective sees them, token by token."),
+    Pane("cleaning", "C", "cleaning", "Clean the sources: rules, personal data, copies, reports."),
 )
 
 COMMANDS = (

@@ -19,6 +19,7 @@ from textual.widgets import Input, Static
 from workbench.errors import WorkbenchError
 from workbench.store.inspector import Inspector
 from workbench.tui.commands import bindings
+from workbench.tui.data.cleaning_pane import CleaningPane
 from workbench.tui.data.commands import COMMANDS, PANES
 from workbench.tui.data.labels_pane import LabelsPane
 from workbench.tui.data.records_pane import PAGE, RecordsPane
@@ -37,6 +38,8 @@ QUESTIONS = {
     "columns": "text=sentence label=y, or, without a header line: text,label",
     "search": "words to look for in the records",
     "train": "size of the vocabulary, for example 8192",
+    "clean_set": "a setting, for example near_duplicates.threshold=0.8",
+    "clean_preset": "web, text, conversations, code, a file ending in .yaml, or the name of a cleaning",
 }
 
 
@@ -70,6 +73,7 @@ class DataTab(Container):
             yield RecordsPane(id="records")
             yield TokenizerPane(id="tokenizer")
             yield LabelsPane(id="labels")
+            yield CleaningPane(id="cleaning")
 
     def on_mount(self) -> None:
         if not self.children:  # the app is being closed, and nothing was composed
@@ -179,6 +183,10 @@ class DataTab(Container):
 
         self._ask(pane.say, take, arguments)
 
+    def _read_cleaning(self) -> None:
+        self._fresh.add("cleaning")
+        self.query_one(CleaningPane).take(self.subject.sources())
+
     def _ask(
         self,
         say: Callable[[str], None],
@@ -237,6 +245,15 @@ class DataTab(Container):
         else:
             self._question("search")
 
+    @on(CleaningPane.Asked)
+    def _cleaning_asked(self, message: CleaningPane.Asked) -> None:
+        self._question(f"clean_{message.what}", message.value)
+
+    @on(CleaningPane.Used)
+    def _cleaning_used(self, message: CleaningPane.Used) -> None:
+        self._change(lambda: self.subject.add_source(message.path))
+        notify(self.app, f"{message.path} is a source now; n starts a run on it")
+
     @on(TokenizerPane.TrainWanted)
     def _train_wanted(self) -> None:
         self._question("train")
@@ -279,10 +296,10 @@ class DataTab(Container):
 
         self.app.push_screen(NewRunScreen(self.subject.source, changes=self.subject.changes), started)
 
-    def _question(self, what: str) -> None:
+    def _question(self, what: str, value: str = "") -> None:
         self._asking = what
         self.prompt.placeholder = QUESTIONS[what]
-        self.prompt.ask("")
+        self.prompt.ask(value)
 
     @on(Input.Submitted, "#data-prompt")
     def _answered(self, message: Input.Submitted) -> None:
@@ -344,6 +361,12 @@ class DataTab(Container):
 
         values = {"source": self._spec(), "text": pane.words, "start": start, "count": 1}
         self._ask(pane.say, take, lambda: ("search", values))
+
+    def _answer_clean_set(self, text: str) -> None:
+        self.query_one(CleaningPane).answer("set", text)
+
+    def _answer_clean_preset(self, text: str) -> None:
+        self.query_one(CleaningPane).answer("preset", text)
 
     def _answer_train(self, text: str) -> None:
         from workbench.paths import home

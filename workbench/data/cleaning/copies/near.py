@@ -20,6 +20,8 @@ from workbench.data.cleaning.words import Hashes, mixed, shingles
 from workbench.recipe.cleaning.content import NearDuplicatesStep
 
 BATCH = 256
+SORTED = 1_000_000
+"""Hashes that are worth a task of their own to sort."""
 PAIR = np.dtype([("later", "<u8"), ("earlier", "<u8")])
 
 
@@ -92,7 +94,7 @@ def banded(signatures: Hashes, bands: int, rows: int) -> Any:
 
 
 class CandidateFinder(PipelineStep):
-    """Finds the pairs that agree in one band, among the records whose band falls into one part."""
+    """Finds the pairs that agree in a band, for some of all bands and parts of their hashes."""
 
     type, name = "find", "candidates"
 
@@ -109,17 +111,23 @@ class CandidateFinder(PipelineStep):
         )
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        band, part = divmod(rank, self.parts)
         places = Places.of(self.folder, self.shards)
+        bands = bands_for(self.settings.threshold, self.settings.num_perm, self.settings.recall)[0]
+        found = [
+            self._pairs(places, *divmod(unit, self.parts))
+            for unit in range(rank, bands * self.parts, world_size)
+        ]
+        write_array(self.output / f"{shard_name(rank)}.npy", np.unique(np.concatenate(found)))
+        yield from ()
+
+    def _pairs(self, places: Places, band: int, part: int) -> Any:
         hashes, numbers = [], []
         for shard in range(self.shards):
             every: Any = read_array(self.folder / f"{shard_name(shard)}.bands.npy")[band]
             rows = np.flatnonzero(every % np.uint64(self.parts) == np.uint64(part))
             hashes.append(np.asarray(every[rows]))
             numbers.append(rows.astype(np.uint64) + places.first[shard])
-        pairs = agreeing(np.concatenate(hashes), np.concatenate(numbers), self.settings.max_bucket)
-        write_array(self.output / f"{shard_name(rank)}.npy", pairs)
-        yield from ()
+        return agreeing(np.concatenate(hashes), np.concatenate(numbers), self.settings.max_bucket)
 
 
 def agreeing(hashes: Hashes, numbers: Any, most: int) -> Any:
@@ -146,3 +154,8 @@ def parts_for(records: int, memory: int) -> int:
     """Into how many parts a band is cut, so that sorting one fits into so many bytes: 16 each, and the
     order."""
     return max(1, -(-records * 56 // memory))
+
+
+def tasks_for(records: int, bands: int, parts: int) -> int:
+    """How many tasks the bands and parts are shared among: as many as there are, of few records fewer."""
+    return max(1, min(bands * parts, bands * records // SORTED))

@@ -22,7 +22,7 @@ class Places:
     @classmethod
     def of(cls, folder: Path, shards: int) -> Places:
         """From the counts that the collecting tasks wrote."""
-        return cls([int(read_array(folder / f"{shard_name(shard)}.count.npy")[0]) for shard in range(shards)])  # type: ignore[call-overload]
+        return cls([int(read_array(folder / f"{shard_name(shard)}.count.npy")[0]) for shard in range(shards)])
 
     @property
     def total(self) -> int:

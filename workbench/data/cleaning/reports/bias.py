@@ -159,7 +159,7 @@ def _g2(near: float, expected: float) -> float:
 def _company(
     counts: Counter[str], named: int, words: Counter[str], total: int, settings: ReportSection
 ) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for word, near in counts.items():
         if near < settings.min_count or len(word) < 3 or word not in words:
             continue

@@ -47,7 +47,7 @@ def _mixture(recipe: CleaningRecipe, parts: list[dict[str, Any]]) -> dict[str, A
             sources[int(number)].update(counts)
         languages.update(part["languages"])
     total = {name: sum(counts[name] for counts in sources) for name in MEASURES}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "source": spec.path,
             **{name: counts[name] for name in MEASURES},

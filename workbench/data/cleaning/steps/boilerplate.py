@@ -19,9 +19,6 @@ from workbench.data.cleaning.words import TOKEN, Hashes, plain_words
 from workbench.recipe.cleaning.quality import BoilerplateStep
 
 COUNTS = np.dtype([("hash", "<u8"), ("records", "<u4")])
-PARTS = 16
-"""Tasks that gather; each has the lines whose hash falls into its part."""
-
 HELD = 1 << 21
 """Lines of a shard that are counted at once; more go in several sorted pieces."""
 

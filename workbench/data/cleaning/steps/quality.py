@@ -47,15 +47,15 @@ class GopherQuality(Filtered):
         self.filter = GopherQualityFilter(
             min_doc_words=s.min_doc_words,
             max_doc_words=s.max_doc_words,
-            min_avg_word_length=s.min_avg_word_length,  # type: ignore[arg-type]
-            max_avg_word_length=s.max_avg_word_length,  # type: ignore[arg-type]
+            min_avg_word_length=s.min_avg_word_length,
+            max_avg_word_length=s.max_avg_word_length,
             max_symbol_word_ratio=s.max_symbol_word_ratio,
             max_bullet_lines_ratio=s.max_bullet_lines_ratio,
             max_ellipsis_lines_ratio=s.max_ellipsis_lines_ratio,
             max_non_alpha_words_ratio=s.min_alpha_words_ratio,
             min_stop_words=s.min_stop_words,
             stop_words=s.stop_words,
-            language=TOKENIZER,  # type: ignore[arg-type]
+            language=TOKENIZER,
         )
         self._rules = _table(
             self.name,
@@ -137,11 +137,11 @@ class GopherRepetition(Filtered):
             dup_para_frac=s.dup_para_frac,
             dup_line_char_frac=s.dup_line_char_frac,
             dup_para_char_frac=s.dup_para_char_frac,
-            top_n_grams=tuple(sorted(s.top_n_grams.items())),  # type: ignore[arg-type]
-            dup_n_grams=tuple(sorted(s.dup_n_grams.items())),  # type: ignore[arg-type]
-            language=TOKENIZER,  # type: ignore[arg-type]
+            top_n_grams=tuple(sorted(s.top_n_grams.items())),
+            dup_n_grams=tuple(sorted(s.dup_n_grams.items())),
+            language=TOKENIZER,
         )
-        rows = [
+        rows: list[Row] = [
             (key, key, words, measure, f"≤ {getattr(s, key)}")
             for key, words, measure in (
                 ("dup_line_frac", "share of repeated lines", measures.repeated_lines),
@@ -194,7 +194,7 @@ class FineWeb(Filtered):
             short_line_length=s.short_line_length,
             char_duplicates_ratio=s.char_duplicates_ratio,
             new_line_ratio=s.new_line_ratio,
-            language=TOKENIZER,  # type: ignore[arg-type]
+            language=TOKENIZER,
         )
         self._rules = _table(
             self.name,
@@ -252,7 +252,7 @@ class C4(Step):
             filter_javascript=s.filter_javascript,
             filter_curly_bracket=s.filter_curly_bracket,
             filter_policy=s.filter_policy,
-            language=TOKENIZER,  # type: ignore[arg-type]
+            language=TOKENIZER,
         )
         self._rules = _table(
             self.name,

@@ -1,0 +1,110 @@
+"""Personal data: what is found, what is left alone, what stands in its place."""
+
+from __future__ import annotations
+
+import pytest
+from stdnum import luhn
+
+from workbench.data.cleaning.items import Item
+from workbench.data.cleaning.pii.national import SCHEMES, nationals
+from workbench.data.cleaning.pii.step import PII
+from workbench.errors import RecipeError
+from workbench.recipe.cleaning.content import PIIStep
+
+EVERY = PII(PIIStep(kinds=["email", "phone", "ip", "card", "iban", "national", "name"]))
+
+FOUND = [
+    ("Write to bob.smith+x@corp.co.uk today", "email", "bob.smith+x@corp.co.uk"),
+    ("call (415) 555-2671 now", "phone", "(415) 555-2671"),
+    ("ring +44 20 7946 0958.", "phone", "+44 20 7946 0958"),
+    ("tel. 212-736-5000, ask", "phone", "212-736-5000"),
+    ("from 8.8.8.8 at noon", "ip", "8.8.8.8"),
+    ("at 2001:4860:4860::8888 too", "ip", "2001:4860:4860::8888"),
+    ("card 4111 1111 1111 1111 exp", "card", "4111 1111 1111 1111"),
+    ("pay with 378282246310005 by card 378282246310005", "card", "378282246310005"),
+    ("IBAN DE89 3704 0044 0532 0130 00 NOW", "iban", "DE89 3704 0044 0532 0130 00"),
+    ("to GB29NWBK60161331926819.", "iban", "GB29NWBK60161331926819"),
+    ("SSN 536-90-4399", "national", "536-90-4399"),
+    ("NIR 2 95 10 99 126 111 93", "national", "2 95 10 99 126 111 93"),
+    ("PESEL 44051401359", "national", "44051401359"),
+    ("DNI 54362315-K", "national", "54362315-K"),
+    ("CPF 390.533.447-05", "national", "390.533.447-05"),
+    ("we met Dr. Ada Lovelace there", "name", "Ada Lovelace"),
+    ("and Mary van Dyke left", "name", "Mary van Dyke"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "value"), FOUND, ids=[value for _, _, value in FOUND])
+def test_it_is_found(text: str, kind: str, value: str) -> None:
+    finds = [(find.kind, find.value) for find in EVERY.find(text)]
+    assert (kind, value) in finds
+    assert all(text[find.start : find.end] == find.value for find in EVERY.find(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version 1.2.3.4 and 10.0.0.1 and 127.0.0.1 and 999.1.1.1",
+        "card 4111 1111 1111 1112",
+        "IBAN DE89 3704 0044 0532 0130 01",
+        "on 2024-01-15 at 12:30:45, or 15.01.2024",
+        "pi is 3.14159265358979 and 1,234,567.89",
+        "order 44051401359 without a word for it",
+        "std::vector<int> a::b and 12:34:56",
+        "id 12345678901234567890123",
+        "@decorator and user@localhost",
+        "ISBN 978-3-16-148410-0",
+        "1" * 300 + "@" + "2" * 300,
+    ],
+)
+def test_it_is_left_alone(text: str) -> None:
+    finder = PII(PIIStep())
+    assert finder.find(text) == []
+
+
+def test_a_card_is_what_luhn_says() -> None:
+    finder = PII(PIIStep(kinds=["card"]))
+    for last in range(10):
+        digits = f"453201511283036{last}"
+        assert bool(finder.find(f"card {digits} ")) == luhn.is_valid(digits)
+
+
+def test_every_scheme_can_be_loaded_and_named() -> None:
+    for scheme in SCHEMES:
+        nationals([scheme.country])
+    with pytest.raises(RecipeError, match="no numbers of “XX”"):
+        nationals(["XX"])
+    with pytest.raises(RecipeError, match="no region"):
+        PII(PIIStep(phone_regions=["England"]))
+
+
+def test_what_stands_in_its_place() -> None:
+    text = "a@x.org, b@x.org, a@x.org"
+    told = {"tag": "[EMAIL], [EMAIL], [EMAIL]", "numbered": "[EMAIL_1], [EMAIL_2], [EMAIL_1]"}
+    for replacement, wanted in told.items():
+        item = Item({"text": text}, "text")
+        verdict = PII(PIIStep.model_validate({"replacement": replacement})).judge(item)
+        assert item.text == wanted and verdict.detail["found"] == {"email": 3}
+    item = Item({"text": text}, "text")
+    PII(PIIStep(replacement="example")).judge(item)
+    assert item.text.count("email@example.com") == 3
+    allowed = Item({"text": text}, "text")
+    assert PII(PIIStep(allow=["@x.org"])).judge(allowed).action == "kept"
+    assert PII(PIIStep(action="drop")).judge(Item({"text": text}, "text")).reason == "email"
+
+
+def test_a_record_whose_labels_count_characters_is_dropped_whole() -> None:
+    values = {
+        "question": "Who?",
+        "context": "Ask ann@x.org.",
+        "answers": {"text": ["ann"], "answer_start": [4]},
+    }
+    verdict = EVERY.judge(Item(values, "span_extraction"))
+    assert verdict.action == "dropped" and values["context"] == "Ask ann@x.org."
+
+
+def test_scrubbing_twice_changes_nothing_more() -> None:
+    for text, _, _ in FOUND:
+        item = Item({"text": text}, "text")
+        PII(PIIStep()).judge(item)
+        assert PII(PIIStep()).judge(item).action == "kept"

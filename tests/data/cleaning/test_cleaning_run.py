@@ -1,0 +1,292 @@
+"""Whole cleanings: what goes and what stays; the same bytes whatever the workers, killed or not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.data.cleaning.conftest import (
+    QUESTION,
+    contents,
+    make_cleaning,
+    prose,
+    rows_of,
+    run_cleaning,
+    write_lines,
+)
+from workbench.data.cleaning import executors
+from workbench.data.cleaning.plan import make_plan, sources_of
+from workbench.data.cleaning.reading import items_of
+from workbench.errors import DataError, RecipeError, StorageError
+from workbench.recipe.cleaning import load_cleaning
+from workbench.store.cleaning import Cleaning
+from workbench.store.cleaning_log import StepLogReader
+from workbench.store.cleaning_steps import StepReader
+
+
+def counts_of(cleaning: Cleaning) -> dict[str, Any]:
+    return {step.name: step for step in StepReader(cleaning).read()}
+
+
+def test_each_defect_goes_and_is_told(cleaned: Cleaning) -> None:
+    counts = counts_of(cleaned)
+    assert counts["exact_duplicates"].counts["dropped"] == 2
+    assert counts["near_duplicates"].counts["dropped"] == 3
+    assert counts["decontamination"].counts["dropped"] == 1
+    assert counts["toxicity"].counts["changed"] == 5
+    assert counts["boilerplate"].counts["changed"] == 12
+    assert counts["pii"].found == {"email": 5, "phone": 5}
+    text = "\n".join(row["text"] for row in rows_of(cleaned))
+    assert "anna" not in text and "moron" not in text and "newsletter" not in text and QUESTION not in text
+    assert "[EMAIL]" in text
+
+
+def test_every_record_is_accounted_for(cleaned: Cleaning) -> None:
+    steps = StepReader(cleaned).read()
+    for step, following in zip(steps, steps[1:], strict=False):
+        assert step.came == step.left + step.counts["dropped"]
+        assert following.came == step.left
+        log = StepLogReader(cleaned, step.name)
+        assert len(log) == step.counts["dropped"] + step.counts["changed"]
+    assert steps[-1].left == len(rows_of(cleaned)) == cleaned.report()["mixture"]["total"]["records"]
+
+
+def test_other_columns_stay(cleaned: Cleaning) -> None:
+    assert {row["url"] for row in rows_of(cleaned)} <= {f"u{n}" for n in range(120)}
+    assert set(rows_of(cleaned)[0]) == {"text", "url"}
+
+
+def test_a_log_names_file_line_and_what_stays(cleaned: Cleaning, corpus: Path) -> None:
+    lines = [json.loads(line) for line in corpus.read_text().splitlines()]
+    for row in StepLogReader(cleaned, "near_duplicates").page(0, 10):
+        path, _, number = row["where"].rpartition(":")
+        assert path == str(corpus) and lines[int(number) - 1]["text"] == row["before"]
+        other = int(row["detail"]["of"].rpartition(":")[2])
+        assert other < int(number) and lines[other - 1]["text"] == row["other"]
+        assert row["detail"]["value"] >= 0.7
+
+
+def test_a_log_is_chosen_from_by_reason(cleaned: Cleaning) -> None:
+    log = StepLogReader(cleaned, "toxicity", reason="threat")
+    assert len(log) == 5 and all(row["reason"] == "threat" for row in log.page(0, 5))
+    assert log.page(4, 5)[0]["number"] == 4
+    with pytest.raises(IndexError):
+        log.get(5)
+
+
+def test_the_card_is_a_dataset_card(cleaned: Cleaning) -> None:
+    from huggingface_hub import DatasetCard
+
+    card = DatasetCard(cleaned.card_path().read_text())
+    assert card.data.to_dict()["configs"][0]["data_files"][0]["path"] == "data/*.parquet"
+    assert "near_duplicates" in card.text and "| email | 5 |" in card.text
+
+
+@pytest.mark.slow
+def test_workers_and_a_kill_change_no_byte(cleaned: Cleaning, tmp_path: Path) -> None:
+    recipe = cleaned.recipe_path.read_text().replace("workers: 1", "workers: 2")
+    other = Cleaning(tmp_path / "a")
+    other.path.mkdir()
+    other.recipe_path.write_text(recipe)
+    cleaned.status().__class__(objective="cleaning").write(other.status_path)
+    kills = 0
+    for wanted in (2, 5, 9, 99):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workbench.data.cleaning", str(other.path)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while process.poll() is None:
+            done = len(list((other.path / "logs").glob("*/done")))
+            if done >= wanted:
+                os.kill(process.pid, signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.01)
+        process.wait()
+    assert kills == 3 and other.status().state == "finished"
+    assert contents(other.result_path()) == contents(cleaned.result_path())
+    assert contents(other.steps_path) == contents(cleaned.steps_path)
+    assert other.report_path.read_bytes() == cleaned.report_path.read_bytes()
+
+
+def test_turns_of_a_conversation_are_cleaned_and_kept(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    talks = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{prose(rng, 2)} I am max{n}@mail.org"},
+                {"role": "assistant", "content": [{"type": "text", "text": f"Fine, max{n}@mail.org."}]},
+            ],
+            "tools": [],
+        }
+        for n in range(4)
+    ]
+    path = write_lines(tmp_path / "talks.jsonl", talks)
+    cleaning = make_cleaning(
+        tmp_path / "c",
+        "conversations",
+        f"data.sources=[{path}]",
+        "pii.replacement=numbered",
+        "output.format=jsonl",
+        "executor.workers=1",
+        "language.enabled=false",
+        "near_duplicates.enabled=false",
+    )
+    rows = rows_of(run_cleaning(cleaning))
+    assert len(rows) == 4
+    for row in rows:
+        user, assistant = row["messages"]
+        assert user["content"].endswith("[EMAIL_1]") and assistant["content"][0]["text"] == "Fine, [EMAIL_1]."
+        assert user["role"] == "user" and row["tools"] == []
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "csv", "jsonl.gz"])
+def test_shards_hold_every_record_once(tmp_path: Path, form: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = [f"record number {n} " + "x" * (n % 37) for n in range(2000)]
+    path = tmp_path / f"a.{form}"
+    if form == "parquet":
+        pq.write_table(pa.table({"text": texts}), path, row_group_size=150)
+    elif form == "csv":
+        path.write_text("text\n" + "".join(f'"{text}"\n' for text in texts))
+    else:
+        # Blank lines, and a last line without its end.
+        raw = "\n\n".join(json.dumps({"text": text}) for text in texts).encode()
+        path.write_bytes(gzip.compress(raw) if form.endswith("gz") else raw)
+    recipe = load_cleaning("text", [f"data.sources=[{path}]", "executor.shard_megabytes=0.01"])
+    plan = make_plan(recipe)
+    assert len(plan.shards) > 1
+    sources = sources_of(recipe)
+    found = [item.text for shard in plan.shards for item in items_of(plan, shard, sources)]
+    assert sorted(found) == sorted(texts)
+    if form in ("jsonl", "parquet"):
+        assert found == texts
+
+
+def test_a_limit_is_of_the_source(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"text": f"{n} " * 50} for n in range(100)])
+    sources = f"data.sources=[{{path: {path}, limit: 7}}]"
+    recipe = load_cleaning("text", [sources, "executor.shard_megabytes=0.001"])
+    plan = make_plan(recipe)
+    assert sum(len(list(items_of(plan, shard, sources_of(recipe)))) for shard in plan.shards) == 7
+
+
+def test_a_rule_that_drops_everything_is_named_with_what_it_saw(tmp_path: Path) -> None:
+    rng = random.Random(2)
+    path = write_lines(tmp_path / "a.jsonl", [{"text": prose(rng, 1)} for _ in range(30)])
+    cleaning = make_cleaning(tmp_path / "c", "web", f"data.sources=[{path}]", "language.enabled=false")
+    with pytest.raises(DataError) as caught:
+        run_cleaning(cleaning)
+    assert "gopher_quality drops all 30 records" in caught.value.message
+    assert "gopher_short_doc" in caught.value.message and "half below 12" in caught.value.message
+    assert caught.value.where == "gopher_quality.min_doc_words"
+    assert not cleaning.result_path().exists()
+
+
+def test_a_rule_that_drops_the_rest_is_seen_at_the_end(tmp_path: Path) -> None:
+    # No single record shows that each has nothing but the line that all have.
+    path = write_lines(tmp_path / "a.jsonl", [{"text": prose(random.Random(1), 2)}] * 5)
+    cleaning = make_cleaning(
+        tmp_path / "c",
+        "text",
+        f"data.sources=[{path}]",
+        "executor.workers=1",
+        "boilerplate.min_records=3",
+        "gopher_repetition.enabled=false",
+    )
+    with pytest.raises(DataError, match="boilerplate drops all 5 records"):
+        run_cleaning(cleaning)
+    assert not cleaning.result_path().exists()
+
+
+def test_bad_input_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "good"}\n{"text": \n')
+    cleaning = make_cleaning(tmp_path / "c", "text", f"data.sources=[{path}]")
+    with pytest.raises(DataError) as caught:
+        run_cleaning(cleaning)
+    assert caught.value.where == f"{path}:2"
+    with pytest.raises(RecipeError) as wrong:
+        load_cleaning("web", ["near_duplicates.treshold=0.8"])
+    assert wrong.value.hint == "did you mean near_duplicates.threshold?"
+    write_lines(path, [{"text": "good"}])
+    missing = make_cleaning(
+        tmp_path / "d",
+        "text",
+        f"data.sources=[{path}]",
+        f"decontamination.eval_sources=[{tmp_path}/exam.jsonl]",
+    )
+    with pytest.raises(DataError, match=r"exam\.jsonl” does not exist"):
+        run_cleaning(missing)
+
+
+def test_sources_that_changed_are_not_mixed(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"text": prose(random.Random(n))} for n in range(3)])
+    cleaning = make_cleaning(tmp_path / "c", "text", f"data.sources=[{path}]", "executor.workers=1")
+    (cleaning.path / "plan.json").write_bytes(make_plan(cleaning.recipe()).to_json())
+    write_lines(path, [{"text": "another"}])
+    with pytest.raises(DataError, match="not what they were"):
+        run_cleaning(cleaning)
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    from workbench.data.cleaning import layout
+
+    path = write_lines(tmp_path / "a.jsonl", [{"text": prose(random.Random(n))} for n in range(3)])
+    cleaning = make_cleaning(tmp_path / "c", "text", f"data.sources=[{path}]", "executor.workers=1")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(layout.os, "fsync", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        run_cleaning(cleaning)
+    monkeypatch.undo()
+    assert len(rows_of(run_cleaning(cleaning))) == 3
+
+
+def test_slurm_gets_an_array_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"text": prose(random.Random(n))} for n in range(6)])
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    said = tmp_path / "said"
+    (bin_ / "sbatch").write_text(
+        f'#!/bin/sh\necho "$@" >> {said}\ncat "$(eval echo \\${{$#}})" >> {said}\necho job 17\n'
+    )
+    (bin_ / "squeue").write_text("#!/bin/sh\n")
+    for tool in bin_.iterdir():
+        tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_}:{os.environ['PATH']}")
+    cleaning = make_cleaning(
+        tmp_path / "c",
+        "text",
+        f"data.sources=[{path}]",
+        "executor=slurm",
+        "executor.partition=cpu",
+        "executor.workers=5",
+        "executor.mem_per_cpu_gb=3",
+        "executor.shard_megabytes=0.001",
+    )
+    with pytest.raises(executors.ClusterError, match="did not end well"):
+        run_cleaning(cleaning)
+    script = said.read_text()
+    assert "#SBATCH --partition=cpu" in script and "#SBATCH --mem-per-cpu=3G" in script
+    assert "%5" in script and "launch_pickled_pipeline" in script
+    tasks = len(make_plan(cleaning.recipe()).shards)
+    assert f"#SBATCH --array=0-{tasks - 1}%5" in script

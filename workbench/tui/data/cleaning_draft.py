@@ -1,0 +1,206 @@
+"""What the cleaning view is about: a recipe that is being made, or a cleaning that is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import RecipeError, WorkbenchError
+from workbench.recipe.cleaning import CleaningRecipe, StepName, load_cleaning
+from workbench.store.cleaning import Cleaning, find_cleaning, list_cleanings, open_cleaning
+from workbench.store.cleaning_launch import ask, request_stop, start
+from workbench.store.cleaning_log import StepLogReader
+from workbench.store.cleaning_steps import StepCounts, StepReader
+
+FIRST_PRESET = "text"
+
+
+class Draft:
+    """A preset with changes and the tab's sources; once started, the cleaning in its folder."""
+
+    def __init__(self) -> None:
+        self.preset = FIRST_PRESET
+        self.overrides: list[str] = []
+        self.sources: list[dict[str, Any]] = []
+        self.cleaning: Cleaning | None = None
+        self._reader: StepReader | None = None
+        self._counts: list[StepCounts] = []
+        self._recipe: CleaningRecipe | None = None
+        self._log: tuple[object, StepLogReader] | None = None
+
+    def recipe(self) -> CleaningRecipe:
+        """The recipe as it stands. Raises `RecipeError`."""
+        if self.cleaning is not None:
+            return self.cleaning.recipe()
+        if self._recipe is None:
+            self._recipe = self._made(self.overrides)
+        return self._recipe
+
+    def _made(self, overrides: list[str]) -> CleaningRecipe:
+        from workbench.recipe.cleaning import validate_cleaning
+
+        recipe = load_cleaning(self.preset, overrides)
+        if self.sources:
+            mapping = recipe.model_dump(mode="json")
+            mapping["data"]["sources"] = self.sources
+            recipe = validate_cleaning(mapping, self.preset)
+        return recipe
+
+    def names(self) -> list[StepName]:
+        """All steps in their order, also those that are off."""
+        return list(self.recipe().order)
+
+    def switch(self, step: str) -> None:
+        """Turn a step on or off. Raises `RunError` once the cleaning has begun."""
+        on = self.recipe().step(self._named(step)).enabled
+        self.set(f"{step}.enabled={str(not on).lower()}")
+
+    def set(self, override: str) -> None:
+        """Change a setting. Raises `RecipeError`, and where a cleaning is shown begins another recipe."""
+        if self.cleaning is not None:
+            self._begin_anew()
+        self._made([*self.overrides, override])
+        self.overrides.append(override)
+        self._recipe = None
+
+    def _begin_anew(self) -> None:
+        """A recipe that was started stays as it is; what is changed is another."""
+        assert self.cleaning is not None
+        self.preset, self.overrides = str(self.cleaning.recipe_path), ["run.name=null"]
+        self.cleaning = self._reader = self._recipe = self._log = None
+        self._counts = []
+
+    def open(self, name: str) -> None:
+        """A preset, a recipe file, or a cleaning that is there. Raises `RecipeError`."""
+        known = [cleaning.name for cleaning in list_cleanings()]
+        self._log = self._recipe = None
+        if name in known:
+            self._show(find_cleaning(name))
+            return
+        before = self.preset, self.overrides, self.cleaning, self._reader
+        self.preset, self.overrides, self.cleaning, self._reader, self._counts = name, [], None, None, []
+        try:
+            self.recipe()
+        except RecipeError as error:
+            self.preset, self.overrides, self.cleaning, self._reader = before
+            if known and not error.hint.startswith("did you mean"):
+                error.hint = f"presets: web, text, conversations, code; cleanings: {', '.join(known[:5])}"
+            raise
+
+    def start(self) -> None:
+        """Start, or go on. Raises `WorkbenchError`."""
+        if self.cleaning is None:
+            stem = Path(self.preset).stem if self.preset.endswith(".yaml") else self.preset
+            cleaning, _ = open_cleaning(self.recipe(), "cleaning" if stem == "recipe" else stem)
+            self._show(cleaning)
+            if cleaning.status().state == "finished" or cleaning.status().is_active:
+                return
+        assert self.cleaning is not None
+        start(self.cleaning)
+
+    def stop(self) -> None:
+        """Stop. Raises `RunError` where nothing runs."""
+        if self.cleaning is not None:
+            request_stop(self.cleaning)
+
+    def trial(self, count: int) -> dict[str, Any]:
+        """Try the rules on some records; blocks. Raises `WorkbenchError`."""
+        return ask(self.recipe(), "dry_run", count=count)
+
+    def _show(self, cleaning: Cleaning) -> None:
+        self.cleaning, self._reader, self._log = cleaning, StepReader(cleaning), None
+
+    # What is read of the folder.
+
+    def reading(self) -> object:
+        """Read the folder; what comes out is another when anything that is shown may be."""
+        if self.cleaning is None or self._reader is None:
+            return (self.preset, tuple(self.overrides), len(self.sources))
+        try:
+            self._counts = self._reader.read()
+        except WorkbenchError:
+            self._counts = []
+        status = self.cleaning.status()
+        told = tuple((tuple(sorted(step.counts.items())), step.shards) for step in self._counts)
+        return (self.cleaning.path, status.seen_state(), status.message, told)
+
+    def title(self, said: str) -> str:
+        """One line about what is shown."""
+        if self.cleaning is None:
+            changes = f", {len(self.overrides)} changed" if self.overrides else ""
+            return f"new, preset {self.preset}{changes}  {said or 'g starts, x tries, space switches a step'}"
+        status = self.cleaning.status()
+        progress = status.progress or {}
+        stage = f" stage {progress['done'] + 1} of {progress['total']}" if progress.get("total") else ""
+        return f"{self.cleaning.name}  {status.seen_state()}{stage}  {said or status.message}"
+
+    def error(self) -> str:
+        """What the cleaning ended with, in lines."""
+        status = self.cleaning.status() if self.cleaning is not None else None
+        if status is None or not status.error:
+            return ""
+        error = status.error
+        return "\n".join(line for line in (f"! {error['message']}", error["where"], error["hint"]) if line)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a step."""
+        recipe, taken = self.recipe(), self.recipe().steps()
+        counts: dict[str, dict[str, int]] = {step.name: dict(step.counts) for step in self._counts}
+        return [
+            {
+                "name": name,
+                "enabled": recipe.step(name).enabled and (name in taken or self.cleaning is None),
+                "came": counts.get(name, {}).get("in", 0),
+                **{key: counts.get(name, {}).get(key, 0) for key in ("kept", "changed", "dropped")},
+            }
+            for name in recipe.order
+        ]
+
+    def settings(self, step: str) -> list[tuple[str, Any, str]]:
+        """The settings of a step: key, value, meaning."""
+        section = self.recipe().step(self._named(step))
+        return [
+            (key, value, str(type(section).model_fields[key].description or ""))
+            for key, value in section.model_dump(mode="json").items()
+        ]
+
+    def counts(self, step: str) -> StepCounts | None:
+        """What a step did so far."""
+        return next((counts for counts in self._counts if counts.name == step), None)
+
+    def reasons(self, step: str) -> list[str]:
+        """The reasons that a step gave, the commonest first."""
+        counts = self.counts(step)
+        return [reason for reason, _ in counts.reasons.most_common()] if counts is not None else []
+
+    def log(self, step: str, reason: str) -> StepLogReader | None:
+        """What a step dropped and changed, of one reason or all; opened anew when more shards are done."""
+        counts = self.counts(step)
+        if self.cleaning is None or counts is None:
+            return None
+        key = (self.cleaning.path, step, reason, counts.shards)
+        if self._log is None or self._log[0] != key:
+            self._log = (key, StepLogReader(self.cleaning, step, reason=reason))
+        return self._log[1]
+
+    def report(self) -> dict[str, Any]:
+        """The report, empty before the end."""
+        return self.cleaning.report() if self.cleaning is not None else {}
+
+    def card(self) -> str:
+        """The text of the card, empty before the end."""
+        if self.cleaning is None:
+            return ""
+        try:
+            return self.cleaning.card_path().read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def result(self) -> str:
+        """The folder of the result, empty before the end."""
+        if self.cleaning is None or self.cleaning.status().state != "finished":
+            return ""
+        return str(self.cleaning.result_path())
+
+    def _named(self, step: str) -> StepName:
+        return next(name for name in self.recipe().order if name == step)

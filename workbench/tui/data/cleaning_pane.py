@@ -1,0 +1,313 @@
+"""Cleaning: the steps of a recipe with their switches, what each did so far, and to which record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container, Horizontal
+from textual.message import Message
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from workbench.tui.commands import Command, bindings
+from workbench.tui.data.cleaning_draft import Draft
+from workbench.tui.data.cleaning_lines import (
+    bar,
+    card_lines,
+    example_lines,
+    report_lines,
+    settings_lines,
+    trial_lines,
+)
+from workbench.tui.text import reveal_control, short_number
+from workbench.tui.widgets.pick_list import PickList
+from workbench.tui.widgets.text_lines import Line, TextLines, plain
+
+POLL_SECONDS = 0.7
+WIDE = 130
+TRIED = 300
+"""Records that the rules are tried on."""
+
+
+class CleaningPane(Container):
+    """Steps on top (or at the left), and beneath them the settings, examples, card or report."""
+
+    HELP_TITLE = "Cleaning"
+    DEFAULT_CSS = """
+    CleaningPane { height: 1fr; }
+    CleaningPane #cleaning-title { height: 1; background: $surface; padding: 0 1; }
+    CleaningPane #cleaning-body { height: 1fr; layout: vertical; }
+    CleaningPane.-wide #cleaning-body { layout: horizontal; }
+    CleaningPane PickList { height: 12; border: none; padding: 0 1; background: $background; }
+    CleaningPane.-wide PickList { height: 1fr; width: 76; }
+    CleaningPane.-alone PickList { display: none; }
+    CleaningPane TextLines { height: 1fr; width: 1fr; padding: 0 1; }
+    """
+    BINDINGS = bindings(
+        Command("cleaning.switch", "space", "switch", "on/off", "Switch the step on or off."),
+        Command("cleaning.set", "e", "ask('set')", "set", "Change a setting of the step, as key=value."),
+        Command("cleaning.try", "x", "try", "try", "Try the rules on some records, and see what would go."),
+        Command("cleaning.go", "g", "go", "start", "Start the cleaning, or go on with it."),
+        Command("cleaning.stop", "S", "stop", "stop", "Stop it; what is finished stays.", footer=False),
+        Command("cleaning.examples", "enter", "examples", "examples", "Browse what it dropped and changed."),
+        Command(
+            "cleaning.next",
+            "right_square_bracket,right",
+            "example(1)",
+            "next",
+            "The next example.",
+            footer=False,
+        ),
+        Command(
+            "cleaning.before",
+            "left_square_bracket,left",
+            "example(-1)",
+            "before",
+            "The example before.",
+            footer=False,
+        ),
+        Command(
+            "cleaning.reason", "f", "reason", "by reason", "Examples of the next reason only.", footer=False
+        ),
+        Command("cleaning.report", "m", "view('report')", "report", "Mixture, diversity and bias."),
+        Command("cleaning.card", "v", "view('card')", "card", "The data card.", footer=False),
+        Command("cleaning.preset", "p", "ask('preset')", "preset", "Another preset, file or cleaning."),
+        Command("cleaning.use", "plus,A", "use", "use result", "Take the result as a source of the recipe."),
+        Command("cleaning.back", "escape", "back", "back", "Back to the settings.", footer=False),
+    )
+
+    class Asked(Message):
+        """A question is to be asked: `set` or `preset`; `value` is what stands in the line already."""
+
+        def __init__(self, what: str, value: str) -> None:
+            super().__init__()
+            self.what, self.value = what, value
+
+    class Used(Message):
+        """The result is to be a source."""
+
+        def __init__(self, path: str) -> None:
+            super().__init__()
+            self.path = path
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.draft = Draft()
+        self.view = "settings"
+        self._number = 0
+        self._reason = ""
+        self._tried: dict[str, Any] | None = None
+        self._said = ""
+        self._shown: object = None
+
+    def compose(self) -> ComposeResult:
+        yield Static("", id="cleaning-title", markup=False)
+        with Horizontal(id="cleaning-body"):
+            yield PickList(compact=True)
+            yield TextLines()
+
+    def on_mount(self) -> None:
+        self.set_interval(POLL_SECONDS, self.look)
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.width >= WIDE, "-wide")
+        self._shown = None
+        self.look()
+
+    @property
+    def steps(self) -> PickList:
+        return self.query_one(PickList)
+
+    @property
+    def lines(self) -> TextLines:
+        return self.query_one(TextLines)
+
+    @property
+    def step(self) -> str:
+        """The step under the cursor."""
+        names = self.draft.names()
+        return names[min(self.steps.highlighted or 0, len(names) - 1)]
+
+    def take(self, sources: list[dict[str, Any]]) -> None:
+        """The sources of the recipe that the tab is about: what a new cleaning cleans."""
+        self.draft.sources = sources
+        self._shown = None
+        self.look()
+
+    def say(self, text: str) -> None:
+        """A word about what is going on."""
+        self._said = text
+        self._title()
+
+    # What is on screen follows from the draft, the folder and the view; nothing is drawn that did not change.
+
+    def look(self) -> None:
+        """Read the folder again, and show what changed."""
+        if not self.is_attached or not all(
+            getattr(node, "display", True) for node in self.ancestors_with_self
+        ):
+            return
+        state = (self.draft.reading(), self.steps.highlighted, self.view, self._number, self._reason)
+        if state == self._shown:
+            return
+        self._shown = state
+        self._title()
+        self._fill()
+        self._show()
+
+    def _title(self) -> None:
+        self.query_one("#cleaning-title", Static).update(reveal_control(self.draft.title(self._said)))
+
+    def _fill(self) -> None:
+        rows = self.draft.rows()
+        kept = self.steps.highlighted or 0
+        if len(rows) != self.steps.option_count:
+            self.steps.clear_options()
+            self.steps.add_options([Option(self._row(row)) for row in rows])
+            self.steps.highlighted = min(kept, len(rows) - 1)
+            return
+        for number, row in enumerate(rows):
+            self.steps.replace_option_prompt_at_index(number, self._row(row))
+
+    def _row(self, row: dict[str, Any]) -> Text:
+        mark = "x" if row["enabled"] else " "
+        text = Text(f"[{mark}] {row['name']:<18}", no_wrap=True)
+        if not row["came"]:
+            return text.append("" if row["enabled"] else "off", "dim")
+        kept, changed, dropped = bar(row, 14, str(getattr(self.app, "symbols", "braille")))
+        text.append(kept, "green").append(changed, "yellow").append(dropped, "red")
+        numbers = f" {short_number(row['came']):>6} in {short_number(row['changed']):>6} changed"
+        return text.append(f"{numbers} {short_number(row['dropped']):>6} dropped")
+
+    def _show(self) -> None:
+        self.set_class(self.view in ("card", "report"), "-alone")
+        shown: dict[str, Any] = {
+            "settings": self._settings,
+            "examples": self._examples,
+            "card": lambda: card_lines(self.draft.card()),
+            "report": lambda: report_lines(self.draft.report()),
+            "trial": lambda: trial_lines(self._tried or {}),
+        }
+        self.lines.set_lines(shown[self.view]())
+
+    def _settings(self) -> list[Line]:
+        error = self.draft.error()
+        lines = [plain(reveal_control(line), "bad") for line in error.split("\n")] if error else []
+        return lines + settings_lines(self.step, self.draft.settings(self.step), self.draft.counts(self.step))
+
+    def _examples(self) -> list[Line]:
+        log = self.draft.log(self.step, self._reason)
+        if log is None or not len(log):
+            return [plain(f"{self.step} has dropped and changed nothing so far", "dim")]
+        self._number = max(0, min(self._number, len(log) - 1))
+        head = f"{self.step} {self._number + 1:,} of {len(log):,}" + (
+            f", {self._reason} only" if self._reason else ""
+        )
+        keys = "[ ] turn, f by reason, esc back"
+        return [((head, "title"), (f"   {keys}", "dim")), *example_lines(log.get(self._number))]
+
+    @on(OptionList.OptionHighlighted)
+    def _moved(self, message: OptionList.OptionHighlighted) -> None:
+        message.stop()
+        if self.view == "examples":
+            self._number, self._reason = 0, ""
+        self.look()
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, message: OptionList.OptionSelected) -> None:
+        message.stop()
+        self.action_examples()
+
+    # What the keys do.
+
+    def action_switch(self) -> None:
+        self._safely(lambda: self.draft.switch(self.step))
+
+    def action_ask(self, what: str) -> None:
+        self.post_message(self.Asked(what, f"{self.step}." if what == "set" else ""))
+
+    def answer(self, what: str, text: str) -> None:
+        """What was typed to a question."""
+        self._safely(lambda: self.draft.set(text) if what == "set" else self.draft.open(text))
+        self.view = "settings"
+        self.look()
+
+    def action_go(self) -> None:
+        self._safely(self.draft.start)
+
+    def action_stop(self) -> None:
+        self._safely(self.draft.stop)
+
+    def action_examples(self) -> None:
+        self.view, self._number, self._reason = "examples", 0, ""
+        self.look()
+
+    def action_example(self, by: int) -> None:
+        if self.view == "examples":
+            self._number += by
+            self.look()
+
+    def action_reason(self) -> None:
+        """The next of the reasons, and after the last all of them."""
+        if self.view != "examples":
+            return
+        reasons = ["", *self.draft.reasons(self.step)]
+        here = reasons.index(self._reason) if self._reason in reasons else 0
+        self._reason, self._number = reasons[(here + 1) % len(reasons)], 0
+        self.look()
+
+    def action_view(self, view: str) -> None:
+        self.view = "settings" if self.view == view else view
+        self.look()
+        (self.lines if self.view == view else self.steps).focus()
+
+    def action_back(self) -> None:
+        self.view = "settings"
+        self.steps.focus()
+        self.look()
+
+    def action_use(self) -> None:
+        if path := self.draft.result():
+            self.post_message(self.Used(path))
+        else:
+            self.say("there is no result yet")
+
+    def action_try(self) -> None:
+        """Try the rules in a thread: a process of its own reads the sources."""
+        self.say(f"trying the rules on {TRIED} records …")
+
+        def work() -> None:
+            from workbench.errors import WorkbenchError
+            from workbench.tui.notices import notify_error
+
+            call = self.app.call_from_thread
+            try:
+                found = self.draft.trial(TRIED)
+            except WorkbenchError as error:
+                call(self.say, "")
+                notify_error(self.app, error)
+                return
+            if self.is_attached:
+                call(self._take_trial, found)
+
+        self.run_worker(work, thread=True, group="trial", exclusive=True)
+
+    def _take_trial(self, found: dict[str, Any]) -> None:
+        self._tried, self.view = found, "trial"
+        self.say("tried; nothing was written")
+        self.look()
+
+    def _safely(self, do: Any) -> None:
+        from workbench.errors import WorkbenchError
+        from workbench.tui.notices import notify_error
+
+        self._said = ""
+        try:
+            do()
+        except WorkbenchError as error:
+            notify_error(self.app, error)
+        self._shown = None
+        self.look()
