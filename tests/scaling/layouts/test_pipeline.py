@@ -75,7 +75,10 @@ def test_what_is_in_flight_has_a_closed_form(
         assert in_flight(order) == most_in_flight(schedule, stage, stages, microbatches, pieces)
 
 
-@pytest.mark.parametrize(("stages", "microbatches", "pieces"), [(4, 8, 1), (8, 16, 1), (4, 8, 2), (4, 16, 4)])
+@pytest.mark.parametrize(
+    ("stages", "microbatches", "pieces"),
+    [(4, 8, 1), (8, 16, 1), (4, 8, 2), (4, 16, 4), (4, 1, 2), (4, 3, 2), (8, 5, 3), (4, 2, 1)],
+)
 def test_the_bubble_is_that_of_the_paper(stages: int, microbatches: int, pieces: int) -> None:
     schedule: Schedule = "interleaved" if pieces > 1 else "1f1b"
     # A pass through a piece of a stage takes its share of the stage's time.

@@ -100,25 +100,40 @@ def completed(wanted: dict[str, int | str], setting: Setting) -> Layout:
 
 
 def problems(layout: Layout, setting: Setting) -> list[str]:
-    """Why a layout cannot be, one sentence each with the nearest number that can; none where it can."""
-    return list(_problems(layout, setting))
+    """Why a layout cannot be, one sentence each with the nearest number that can; none where it can.
+
+    Of degrees that the model does not take, then of their product, then of the batch: one follows from the
+    other.
+    """
+    for kind in (_shape_problems, _size_problems, _batch_problems):
+        if found := list(kind(layout, setting)):
+            return found
+    return []
 
 
-def _problems(layout: Layout, setting: Setting) -> Iterator[str]:
-    model, gpus = setting.model, setting.cluster.gpus
+def _size_problems(layout: Layout, setting: Setting) -> Iterator[str]:
+    gpus = setting.cluster.gpus
     if layout.ranks != gpus:
         product = " × ".join(f"{name} {size}" for name, size in layout.axes.items() if size > 1) or "1"
-        yield f"{product} take {layout.ranks:,} devices, and there are {gpus:,}"
+        takes = "takes" if layout.ranks == 1 else "take"
+        yield f"{product} {takes} {layout.ranks:,} devices, and there are {gpus:,}"
+
+
+def _shape_problems(layout: Layout, setting: Setting) -> Iterator[str]:
+    model = setting.model
     if not model.splits and layout.tp * layout.cp * layout.pp > 1:
         yield "only decoders learning from rows of text are split by tp, cp and pp; others by dp_shard"
         return
-    for what, number in (("attention heads", model.heads), ("key-value heads", model.key_value_heads)):
+    shared = math.gcd(model.heads, model.key_value_heads, model.feed_forward)
+    for what, number in (
+        ("attention heads", model.heads),
+        ("key-value heads", model.key_value_heads),
+        ("feed-forward units", model.feed_forward),
+    ):
         if number % layout.tp:
-            near = _nearest(divisors(math.gcd(model.heads, model.key_value_heads)), layout.tp)
-            yield f"tp={layout.tp} does not divide the model's {number} {what}; the nearest is tp={near}"
+            near = _nearest(divisors(shared), layout.tp)
+            yield f"tp={layout.tp} does not divide the model's {number:,} {what}; the nearest is tp={near}"
             break
-    if model.feed_forward % layout.tp:
-        yield f"tp={layout.tp} does not divide the feed-forward width of {model.feed_forward:,}"
     if setting.length % (2 * layout.cp) and layout.cp > 1:
         near = _nearest([n for n in divisors(setting.length) if setting.length % (2 * n) == 0], layout.cp)
         yield (
@@ -134,7 +149,6 @@ def _problems(layout: Layout, setting: Setting) -> Iterator[str]:
         )
     if layout.virtual_stages > 1 and (layout.pp == 1 or layout.schedule != "interleaved"):
         yield f"virtual_stages={layout.virtual_stages} are for an interleaved schedule over pp=2 or more"
-    yield from _batch_problems(layout, setting)
 
 
 def _batch_problems(layout: Layout, setting: Setting) -> Iterator[str]:

@@ -43,7 +43,8 @@ class Precision:
         return replace(
             self,
             fused=self.fused and not inside,
-            fused_head=self.fused_head and not inside and layout.pp == 1,
+            # A head that is sharded is whole only inside its own forward pass.
+            fused_head=self.fused_head and layout.ranks == layout.dp_replicate,
         )
 
     @property

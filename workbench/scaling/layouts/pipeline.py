@@ -34,8 +34,10 @@ class Slot:
 
 def bubble(stages: int, microbatches: int, virtual_stages: int = 1) -> float:
     """Time that a stage waits, as a share of the time it works: (p−1)/(m·v) (Narayanan et al. 2021,
-    section 2.2.2)."""
-    return (stages - 1) / (microbatches * virtual_stages)
+    section 2.2.2). Fewer micro-batches than stages cannot fill the pieces in between: p − m of the time of a
+    stage are lost beside, and (m−1)/v instead of (p−1)/v."""
+    full = max(microbatches, stages) + (min(microbatches, stages) - 1) / virtual_stages
+    return full / microbatches - 1
 
 
 @lru_cache(maxsize=64)

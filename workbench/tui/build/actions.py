@@ -96,7 +96,7 @@ class DesignActions(Container):
                 return finding is not None and isinstance(number, int) and number < len(finding.repairs)
             case "order":
                 return self.design is not None and self.design.family.name == "xlnet"
-            case "save" | "new_run":
+            case "save" | "new_run" | "layout":
                 return self.draft is not None
         return True
 
@@ -225,6 +225,26 @@ class DesignActions(Container):
         from workbench.tui.train.showing import show_run
 
         show_run(self.app, name)
+
+    # How it is split over devices.
+
+    def action_layout(self) -> None:
+        """The planner of layouts, on the GPU that the estimates reckon with."""
+        from workbench.tui.build.layout_screen import LayoutScreen
+
+        recipe = self.design.recipe if self.design else None
+        if self.draft is None or not self._is_whole() or recipe is None:
+            return
+        gpu = self.device.gpu.name if self.device.gpu else "H100"
+        self.app.push_screen(LayoutScreen(recipe, self.draft.stem, gpu))
+
+    # What more compute buys.
+
+    def action_scaling(self) -> None:
+        """The view of scaling laws."""
+        from workbench.tui.build.scaling_screen import ScalingScreen
+
+        self.app.push_screen(ScalingScreen())
 
     # An existing checkpoint.
 

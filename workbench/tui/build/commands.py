@@ -26,6 +26,10 @@ COMMANDS = (
     Command("build.save", "w", "save", "save", "Save the shape as a preset of yours."),
     Command("build.open", "o", "open", "open", "Open a checkpoint: folder, run, hub name or GGUF."),
     Command("build.find", "slash", "find", "find", "Find a preset by words of its name or description."),
+    Command("build.layout", "p", "layout", "layouts", "Plan how to split it over GPUs, and see each way."),
+    Command(
+        "build.scaling", "s", "scaling", "scaling laws", "Plan, run and fit studies of scaling; predict."
+    ),
     Command("build.device", "g", "device", "GPU", "Reckon with the next GPU's memory and speed."),
     Command(
         "build.length",

@@ -323,7 +323,7 @@ class BuildTab(DesignActions):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "find" and self.has_class("-form"):
             return False
-        if action in ("find", "mend", "new_run", "save", "device", "order", "pane", "open"):
+        if action in ("find", "mend", "new_run", "save", "layout", "device", "order", "pane", "open"):
             return not isinstance(self.app.focused, Input) and self.can(action, parameters)
         return True
 
