@@ -17,7 +17,7 @@ MOST_SIZES = 8
 DENSE = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """One series: what it is called, its points, and how it is drawn."""
 
@@ -29,7 +29,7 @@ class Line:
     dashed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Figure:
     """Series with a title and named axes."""
 
