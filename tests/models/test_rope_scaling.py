@@ -15,10 +15,11 @@ from compiled_home import compiled_home
 from llama_layers import error, model_of, packed_positions, step
 from numpy.typing import NDArray
 from prefix_models import decoder
-from saved_models import save
+from saved_models import save, tokenizer_of
 from transformers import AutoModelForCausalLM
 
 from workbench.errors import ModelError
+from workbench.exporting.merge import merged
 from workbench.inference.engine.paged_runner import PagedRunner
 from workbench.inference.loading.load import load_for_inference
 from workbench.inference.server.opening import choose_runner
@@ -28,8 +29,13 @@ from workbench.models.load import load_model
 from workbench.models.rope_scaling import extend, extension_of, hold_still, in_words, parameters_of
 from workbench.models.rope_scaling_dynamic import use_exact_dynamic
 from workbench.models.shared_prompt.support import share_prompts
-from workbench.recipe import ModelSection
+from workbench.prediction.opening import open_model
+from workbench.recipe import ModelSection, Recipe
 from workbench.rope_extension import METHODS, RopeExtension, RopeMethod
+from workbench.training.checkpoint import save_model
+from workbench.training.ppo.answers import Manner
+from workbench.training.ppo.writing import writer_of
+from workbench.training.starting_model import other_model, purpose_of, row_length, starting_model
 
 TRAINED, FACTOR = 32, 4.0
 Floats = NDArray[np.float64]
@@ -230,3 +236,49 @@ def test_fused_layers_are_trained_with_stretched_angles() -> None:
         assert fuse_layers(fused) == 2
         bound = 20 * 208**0.5 * 2.0**-24
         assert max(error(step(fused, packed_positions()), step(plain, packed_positions()))) < bound
+
+
+def recipe_of(folder: Path, rope: RopeMethod = "yarn", **tuning: Any) -> Recipe:
+    model = {"model_name_or_path": str(folder), "rope_scaling": rope, "rope_factor": FACTOR}
+    data = {"packing": "num_virtual_tokens" not in tuning}
+    return Recipe.model_validate({"model": model, "tuning": tuning, "data": data})
+
+
+def test_a_run_goes_on_from_its_checkpoint_without_stretching_it_again(tmp_path: Path) -> None:
+    save(tmp_path / "base", "Llama", max_position_embeddings=TRAINED)
+    recipe, tokenizer = recipe_of(tmp_path / "base"), tokenizer_of()
+    assert row_length(recipe, context_of(recipe.model)) == TRAINED * FACTOR
+    begun: Any = starting_model(recipe, tokenizer, purpose_of(recipe), None)
+    save_model(tmp_path / "checkpoint", begun, tokenizer)
+    resumed: Any = starting_model(recipe, tokenizer, purpose_of(recipe), tmp_path / "checkpoint")
+    assert resumed.config.rope_parameters == begun.config.rope_parameters
+    assert context_of_config(resumed.config) == TRAINED * FACTOR
+    # A reference or a reward model is another model, and taken as it is.
+    other: Any = other_model(recipe, str(tmp_path / "base"), purpose_of(recipe))
+    assert extension_of(other.config) is None
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
+def test_adapters_bring_the_positions_that_they_were_trained_with(tmp_path: Path) -> None:
+    save(tmp_path / "base", "Llama", max_position_embeddings=TRAINED)
+    recipe, tokenizer = recipe_of(tmp_path / "base", method="lora"), tokenizer_of()
+    recipe.model.rope_beta_fast = 16.0
+    model: Any = starting_model(recipe, tokenizer, purpose_of(recipe), None)
+    save_model(tmp_path / "adapters", model, tokenizer)
+    wanted = model.get_base_model().config.rope_parameters
+    served = load_for_inference(str(tmp_path / "adapters"), device="cpu", dtype="float32")
+    opened = open_model(str(tmp_path / "adapters"), torch.device("cpu"))
+    merged_model, _ = merged(tmp_path / "adapters")
+    for config in (served.model.config, opened.model.get_base_model().config, merged_model.config):
+        assert config.rope_parameters == wanted and wanted["beta_fast"] == 16.0
+        assert context_of_config(config) == TRAINED * FACTOR
+
+
+def test_what_needs_angles_that_stay_refuses_dynamic_ones(tmp_path: Path) -> None:
+    save(tmp_path, "Llama", max_position_embeddings=TRAINED)
+    recipe = recipe_of(tmp_path, "dynamic", method="prefix", num_virtual_tokens=2)
+    with pytest.raises(ModelError, match="with dynamic NTK the angles of every length are others"):
+        starting_model(recipe, tokenizer_of(), purpose_of(recipe), None)
+    model = starting_model(recipe_of(tmp_path, "dynamic"), tokenizer_of(), purpose_of(recipe), None)
+    with pytest.raises(ModelError, match="change with every token"):
+        writer_of(model, recipe_of(tmp_path, "dynamic"), Manner(4, frozenset({2}), 1.0, 4), 64)
