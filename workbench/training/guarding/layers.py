@@ -7,16 +7,19 @@ embedding's.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from workbench.training.parallel.gradients import holders, local
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import nn
+
+    from workbench.training.parallel.layout import Layout
 
 GROUPS = ("embedding", "early", "middle", "late", "norms", "head", "other")
 SAMPLE = 4096
@@ -27,9 +30,11 @@ HEADS = ("lm_head", "classifier", "score", "qa_outputs", "cls", "generator_lm_he
 NUMBER = re.compile(r"\.(\d+)\.")
 
 
-def groups_of(module: Any, weights: Mapping[str, nn.Parameter]) -> dict[str, list[nn.Parameter]]:
+def groups_of(
+    module: Any, weights: Mapping[str, nn.Parameter], least_depth: int = 0
+) -> dict[str, list[nn.Parameter]]:
     """Those of `weights` that learn, by group; groups without any are left out. `weights` go by their names
-    in `module`, or in the whole model of which that is a part."""
+    in `module`, or in the whole model of which that is a part, with at least so many layers."""
     found = getattr(module, "get_output_embeddings", lambda: None)()
     head = set() if found is None else {id(weight) for weight in found.parameters()}
     learning = {name: weight for name, weight in weights.items() if weight.requires_grad}
@@ -42,7 +47,7 @@ def groups_of(module: Any, weights: Mapping[str, nn.Parameter]) -> dict[str, lis
         elif isinstance(owner, torch.nn.Embedding):
             group = "embedding"
         elif place := NUMBER.search(name):
-            layers = depth[name[: place.start()]]
+            layers = max(depth[name[: place.start()]], least_depth)
             group = ("early", "middle", "late")[min(2, 3 * int(place[1]) // layers)]
         elif id(weight) in head or any(part in HEADS for part in name.split(".")):
             group = "head"
@@ -71,43 +76,59 @@ def _depths(names: list[str]) -> dict[str, int]:
 
 
 class LayerMonitor:
-    """Norms by group of one optimiser step: `before` it, then `after` it, then `values`."""
+    """Norms by group of one optimiser step: `before` it, then `after` it, then `values`; by all ranks of a
+    split model together."""
 
-    def __init__(self, module: Any, weights: Mapping[str, nn.Parameter]) -> None:
-        self.groups = groups_of(module, weights)
-        self._weights = [weight for weights in self.groups.values() for weight in weights]
+    def __init__(
+        self,
+        module: Any,
+        weights: Mapping[str, nn.Parameter],
+        layout: Layout | None = None,
+        depth: int = 0,
+    ) -> None:
+        """`depth` is how many layers the whole model has, of which a stage of a pipeline sees a few."""
+        self.layout = None if layout is None or layout.is_plain else layout
+        groups = groups_of(module, weights, 0 if self.layout is None else depth)
+        self._weights = [weight for own in groups.values() for weight in own]
+        self._group = torch.tensor(
+            [GROUPS.index(name) for name, own in groups.items() for _ in own], dtype=torch.int64
+        )
         self._before: list[torch.Tensor] = []
+        self._gradients = torch.zeros(0, dtype=torch.float64)
         self._norms: dict[str, float] = {}
         self._ratios: dict[str, float] = {}
 
     @torch.no_grad()
     def before(self, clipped_by: float = 1.0) -> None:
         """Before the step, behind the clipping, which multiplied all gradients by `clipped_by`."""
-        norms = _norms_of([weight.grad for weight in self._weights])
-        self._norms, start = {}, 0
-        for name, weights in self.groups.items():
-            own = norms[start : start + len(weights)]
-            self._norms[name] = math.sqrt(sum(value * value for value in own)) / clipped_by
-            start += len(weights)
+        gradients = [weight.grad for weight in self._weights]
+        self._gradients = _norms_of(gradients) / clipped_by
         self._before = [_sample(weight).clone() for weight in self._weights]
 
     @torch.no_grad()
     def after(self) -> None:
         """After it: ‖Δw‖/‖w‖ of each group, on the same elements."""
-        moved = [_sample(weight) - old for weight, old in zip(self._weights, self._before, strict=True)]
-        # Each weight counts by all its elements, not by those that were looked at.
-        scale = [
-            weight.numel() / max(1, old.numel())
-            for weight, old in zip(self._weights, self._before, strict=True)
-        ]
-        changes, sizes = _norms_of(moved), _norms_of(self._before)
-        self._ratios, start = {}, 0
-        for name, weights in self.groups.items():
-            span = range(start, start + len(weights))
-            change = sum(scale[index] * changes[index] ** 2 for index in span)
-            size = sum(scale[index] * sizes[index] ** 2 for index in span)
-            self._ratios[name] = math.sqrt(change / size) if size > 0 else 0.0
-            start += len(weights)
+        pairs = list(zip(self._weights, self._before, strict=True))
+        moved = _norms_of([_sample(weight) - old for weight, old in pairs])
+        sizes = _norms_of([old for _, old in pairs])
+        # Each weight counts by all its elements, not by those that were looked at; and by one rank's share.
+        seen = [local(weight).numel() / max(1, old.numel()) for weight, old in pairs]
+        share = [1.0 if self.layout is None else 1.0 / holders(weight, self.layout) for weight, _ in pairs]
+        scale, shares = (torch.tensor(values, dtype=torch.float64) for values in (seen, share))
+        squares = torch.zeros(3, len(GROUPS), dtype=torch.float64)
+        for row, norms in enumerate((self._gradients, moved * scale.sqrt(), sizes * scale.sqrt())):
+            squares[row].index_add_(0, self._group, norms.square() * shares)
+        if self.layout is not None:
+            squares = self.layout.total(squares.flatten()).view(3, -1)
+        there = (squares[2] > 0).tolist()
+        gradients = squares[0].sqrt().tolist()
+        ratios = (squares[1] / squares[2]).sqrt().tolist()
+        self._norms = {
+            name: value for name, value, is_there in zip(GROUPS, gradients, there, strict=True) if is_there
+        }
+        self._ratios = {
+            name: value for name, value, is_there in zip(GROUPS, ratios, there, strict=True) if is_there
+        }
         self._before = []
 
     @property
@@ -123,30 +144,18 @@ class LayerMonitor:
         return self._norms
 
 
-def _local(tensor: torch.Tensor) -> torch.Tensor:
-    """The part of a sharded weight that lies here; any other as it is."""
-    own: Any = tensor
-    return own.to_local() if hasattr(own, "to_local") else tensor
-
-
 def _sample(weight: torch.Tensor) -> torch.Tensor:
-    flat = _local(weight.detach()).reshape(-1)
+    """Evenly spaced elements of this rank's part of a weight."""
+    flat = local(weight.detach()).reshape(-1)
     return flat[:: max(1, flat.numel() // SAMPLE)]
 
 
-def _norms_of(tensors: Sequence[torch.Tensor | None]) -> list[float]:
-    """The norm of each tensor, in one transfer; 0 for what has none."""
-    norms: dict[int, torch.Tensor] = {}
-    # Those that are split alike at once: a mixture cannot be taken together.
-    alike: dict[Any, list[int]] = {}
-    for index, tensor in enumerate(tensors):
-        if tensor is not None and tensor.numel():
-            alike.setdefault(getattr(tensor, "device_mesh", None), []).append(index)
-    for indices in alike.values():
-        of_these = torch._foreach_norm([x for x in (tensors[index] for index in indices) if x is not None])
-        for index, norm in zip(indices, of_these, strict=True):
-            norms[index] = getattr(norm, "full_tensor", lambda norm=norm: norm)().float()
-    if not norms:
-        return [0.0] * len(tensors)
-    values = dict(zip(norms, torch.stack(list(norms.values())).tolist(), strict=True))
-    return [values.get(index, 0.0) for index in range(len(tensors))]
+def _norms_of(tensors: Sequence[torch.Tensor | None]) -> torch.Tensor:
+    """The norm of each tensor's part here, in one transfer; 0 for what has none."""
+    found = torch.zeros(len(tensors), dtype=torch.float64)
+    parts = [None if tensor is None else local(tensor) for tensor in tensors]
+    there = {number: part for number, part in enumerate(parts) if part is not None and part.numel()}
+    if there:
+        norms = torch._foreach_norm(list(there.values()))
+        found[list(there)] = torch.stack([norm.float() for norm in norms]).cpu().double()
+    return found

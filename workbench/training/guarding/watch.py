@@ -27,7 +27,9 @@ class StepWatch:
         self._scale = 0.0
         self.monitor: LayerMonitor | None = None
         if section.layer_metrics:
-            self.monitor = LayerMonitor(trainer.stepper.module, trainer.stepper.weights)
+            stepper = trainer.stepper
+            depth = getattr(trainer.model.config, "num_hidden_layers", 0)
+            self.monitor = LayerMonitor(stepper.module, stepper.weights, trainer.layout, depth)
             self.record.gradients = lambda: self.monitor.gradients if self.monitor else {}
 
     @property
