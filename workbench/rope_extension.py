@@ -140,6 +140,24 @@ def positions_of(model_type: str) -> str:
     return POSITIONS.get(model_type, "no rotary ones")
 
 
+def config_problem(config: Mapping[str, Any]) -> str | None:
+    """Why a model with this config.json cannot be stretched, as far as the file tells; None where it can."""
+    kind = str(config.get("model_type", ""))
+    if kind in POSITIONS:
+        return f"a model of type {kind} tells places apart by {POSITIONS[kind]}, which cannot be stretched"
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    types = {
+        str(part.get("rope_type", part.get("type", "default")))
+        for part in (rope, *rope.values())
+        if isinstance(part, Mapping)
+    }
+    done = sorted(types - {"default"})
+    if config.get("rope_extension") or done:
+        how = (config.get("rope_extension") or {}).get("method") or ", ".join(done)
+        return f"its positions are stretched already ({TITLES.get(how, how)}); leave rope_scaling out"
+    return None
+
+
 FLAT: dict[str, str] = {
     "rope_type": "rope_scaling",
     "type": "rope_scaling",

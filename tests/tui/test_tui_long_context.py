@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import pytest
 from long_results import content_of, variant_of
 
+from workbench.models.estimate import estimate
+from workbench.recipe import load
 from workbench.store import long_context
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.build.checks import findings_of
+from workbench.tui.build.design import design_of
+from workbench.tui.form.recipe_draft import RecipeDraft
 from workbench.tui.train.long_context_pane import LongContextSource
 from workbench.tui.train.long_context_report import map_lines, report_lines
 from workbench.tui.train.long_context_screen import LongContextScreen
@@ -81,3 +89,48 @@ async def test_keys_show_tables_maps_and_curves(
         assert "small:1" in text_of(app) and "difference in nats" in lines.text
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, LongContextScreen))
+
+
+@pytest.mark.parametrize(
+    ("preset", "keys", "said", "repair"),
+    [
+        (
+            "nano",
+            {"rope_scaling": "yarn", "rope_factor": 0.25},
+            "would shorten the context",
+            {"rope_factor": 4.0},
+        ),
+        ("nano", {"rope_factor": 2.0}, "rope_scaling not how", {"rope_scaling": "yarn"}),
+        ("bert-nano", {"rope_scaling": "yarn", "rope_factor": 2.0}, "BERT has a learned table", {}),
+        (
+            "nano",
+            {"rope_scaling": "ntk", "rope_factor": 1000.0, "max_position_embeddings": 10_000_000},
+            "this machine has",
+            {},
+        ),
+    ],
+)
+def test_the_build_tab_tells_what_cannot_be_stretched_and_mends_it(
+    preset: str, keys: dict[str, Any], said: str, repair: dict[str, Any]
+) -> None:
+    draft = RecipeDraft(preset)
+    draft.set_values({f"model.{name}": value for name, value in keys.items()})
+    found = [finding for finding in findings_of(draft, design_of(draft)) if said in finding.message]
+    assert len(found) == 1
+    first = found[0].repairs[0].values if found[0].repairs else {}
+    assert {name.removeprefix("model."): value for name, value in first.items()}.items() >= repair.items()
+
+
+def test_estimates_are_of_the_stretched_context(tmp_path: Path) -> None:
+    stretched = ["model.rope_scaling=yarn", "model.rope_factor=4"]
+    plain, longer = (estimate(load("nano", given)).known for given in ([], stretched))
+    assert plain and longer and (plain.load.length, longer.load.length) == (256, 1024)
+    config = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config |= {"intermediate_size": 96, "vocab_size": 300, "max_position_embeddings": 128}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    folder = f"model.model_name_or_path={tmp_path}"
+    found = estimate(load("extend", [folder])).known
+    assert found and found.load.length == 512
+    done = config | {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}
+    (tmp_path / "config.json").write_text(json.dumps(done))
+    assert "stretched already" in estimate(load("extend", [folder])).reason

@@ -49,7 +49,9 @@ class Load:
 def load_of(recipe: Recipe, shape: Shape) -> Load:
     """The micro-batch of a recipe."""
     virtual = recipe.tuning.virtual_tokens
-    length = recipe.data.max_length or min(max(1, shape.positions - virtual), DEFAULT_LENGTH)
+    room = max(1, shape.positions - virtual)
+    # Who stretches a context trains all of it.
+    length = recipe.data.max_length or (room if recipe.model.rope_extension else min(room, DEFAULT_LENGTH))
     # What prompt tuning puts before a row goes through every layer; a prefix is only attended to.
     length += virtual if recipe.tuning.method == "prompt" else 0
     rows = recipe.training.per_device_train_batch_size

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from workbench.models.estimate.config_attention import attention_of_config
 from workbench.recipe.attention_kinds import AttentionShape
 from workbench.recipe.families import FAMILIES, FamilyName, ObjectiveName
+from workbench.rope_extension import config_problem
 
 if TYPE_CHECKING:
     from workbench.recipe import ModelSection, Recipe
+    from workbench.rope_extension import RopeExtension
 
 LIKE_LLAMA = ("mistral", "ministral", "qwen3", "workbench_llama")
 """Model types that are Llama but for what their tokens see, and for norms of queries and keys."""
@@ -104,7 +106,8 @@ def shape_of(recipe: Recipe, labels: int = 2) -> tuple[Shape | None, tuple[str, 
     """
     section, objective = recipe.model, recipe.objective
     if section.model_name_or_path:
-        shape, reason = _shape_of_folder(Path(section.model_name_or_path).expanduser(), objective.of_model)
+        folder = Path(section.model_name_or_path).expanduser()
+        shape, reason = _shape_of_folder(folder, objective.of_model, section.rope_extension)
         if shape is None:
             return None, (reason,)
         notes: tuple[str, ...] = ()
@@ -136,7 +139,7 @@ def _new_shape(section: ModelSection, objective: ObjectiveName, vocabulary: int)
         family=family,
         objective=objective,
         vocabulary=vocabulary,
-        positions=section.max_position_embeddings,
+        positions=section.context,
         main=main,
         decoder=replace(main, layers=section.decoder_layers) if section.about.is_encoder_decoder else None,
         generator=_generator(section, main) if objective == "rtd" else None,
@@ -194,7 +197,9 @@ def _count_entries(path: str, changed: int) -> int:
     return len(known | {entry["content"] for entry in content.get("added_tokens", [])})
 
 
-def _shape_of_folder(folder: Path, objective: ObjectiveName) -> tuple[Shape | None, str]:
+def _shape_of_folder(
+    folder: Path, objective: ObjectiveName, extension: RopeExtension | None
+) -> tuple[Shape | None, str]:
     path = folder / "config.json"
     try:
         if not folder.is_dir():
@@ -206,7 +211,12 @@ def _shape_of_folder(folder: Path, objective: ObjectiveName) -> tuple[Shape | No
         generator = None
         if objective == "rtd":
             generator = json.loads((folder / "generator" / "config.json").read_text(encoding="utf-8"))
-        return shape_of_config(config, objective, generator), ""
+        shape = shape_of_config(config, objective, generator)
+        if extension is not None:
+            if problem := config_problem(config):
+                return None, f"{path}: {problem}"
+            shape = replace(shape, positions=extension.context(shape.positions))
+        return shape, ""
     except OSError as error:
         return None, f"{error.filename or path} cannot be read: {error.strerror}"
     except KeyError as error:

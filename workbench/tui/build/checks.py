@@ -10,6 +10,7 @@ from workbench.tui.build.design import Design
 from workbench.tui.build.fields import field_of
 from workbench.tui.build.finding import Finding as Finding
 from workbench.tui.build.finding import Repair as Repair
+from workbench.tui.build.rope_checks import rope_findings
 from workbench.tui.form.recipe_draft import RecipeDraft
 from workbench.tui.form.schema import form_fields
 
@@ -20,7 +21,12 @@ VOCABULARY_MULTIPLE = 64
 
 def findings_of(draft: RecipeDraft, design: Design) -> list[Finding]:
     """Everything that the sizes themselves tell, wrong things first."""
-    found = [*_shape(design), *_fits_together(draft, design), *attention_findings(design)]
+    found = [
+        *_shape(design),
+        *_fits_together(draft, design),
+        *attention_findings(design),
+        *rope_findings(design),
+    ]
     known = {key for finding in found for key in finding.keys}
     found += _other_problems(draft, known)
     found += _advice(draft, design)
@@ -71,11 +77,12 @@ def _head_repairs(design: Design, even: bool) -> tuple[Repair, ...]:
 
 
 def _fits_together(draft: RecipeDraft, design: Design) -> Iterator[Finding]:
-    section, context = design.section, design.section.max_position_embeddings
+    section, context = design.section, design.section.context
     if design.length > context and draft.value(field_of(LENGTH)):
         message = f"rows of {design.length:,} tokens are longer than the context of {context:,}"
         shorter = Repair(f"rows of {context:,} tokens", {LENGTH: context})
-        longer = Repair(f"a context of {design.length:,}", {CONTEXT: design.length})
+        unstretched = -(-design.length * section.max_position_embeddings // max(1, context))
+        longer = Repair(f"a context of {design.length:,}", {CONTEXT: unstretched})
         yield Finding("wrong", (LENGTH, CONTEXT), message, (shorter, longer))
     own = design.family.trained_by
     if design.objective not in own:

@@ -52,7 +52,7 @@ def design_of(draft: RecipeDraft) -> Design:
     section = ModelSection.model_construct(**kept)
     objective = _part(mapping, "objective").get("name")
     data, training = _part(mapping, "data"), _part(mapping, "training")
-    longest = min(section.max_position_embeddings, DEFAULT_LENGTH)
+    longest = section.context if section.rope_extension else min(section.context, DEFAULT_LENGTH)
     try:
         recipe = draft.recipe() if not draft.problems else None
     except RecipeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from workbench.recipe.families import OBJECTIVES
+from workbench.rope_extension import TITLES
 from workbench.tui.build.canvas import Canvas, fit
 from workbench.tui.build.design import Design
 from workbench.tui.widgets.text_lines import Line
@@ -215,7 +216,10 @@ def _embeddings(canvas: Canvas, design: Design, y: int) -> int:
     if name == "t5":
         parts.append((f"position  32 × {section.num_attention_heads:,} biases, relative", "dim"))
     if name in ("llama", "modernbert"):
-        parts.append((f"position  rotary, to {section.max_position_embeddings:,} tokens", "dim"))
+        parts.append((f"position  rotary, to {section.context:,} tokens", "dim"))
+        if (extension := section.rope_extension) is not None:
+            how = f"{TITLES[extension.method]} ×{extension.factor:g}"
+            parts.append((f"          by {how}", "dim"))
     if name == "xlnet":
         parts.append(("position  relative, in every layer", "dim"))
     title = "shared embeddings" if design.family.is_encoder_decoder or name == "electra" else "embeddings"
