@@ -1,9 +1,10 @@
-"""The planner's memory beside what real workers took: the most resident memory of each rank, over gloo on CPUs.
+"""The planner's memory beside what real workers took: the most resident memory of each rank, over gloo.
 
     python tests/benchmarks/planner_memory.py [--layouts dp_replicate=2 dp_shard=2 …] [--steps 3]
 
-Each layout is a run of its own (`workbench train`), of a decoder of 29 million weights on Python's own library;
-its ranks say what they took at most (`ranks/`). Prints JSON: predicted and measured bytes, and the error.
+Each layout is a run of its own (`workbench train`), of a decoder of 22 million weights on Python's own
+library; its ranks say what they took at most (`ranks/`). Prints JSON: predicted and measured bytes, and the
+error. A quarter of an hour on two busy cores.
 """
 
 from __future__ import annotations
