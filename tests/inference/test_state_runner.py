@@ -189,6 +189,17 @@ def test_logits_of_a_whole_prompt() -> None:
     assert float((found - wanted).abs().max()) < 2e-5 * float(wanted.abs().max())
 
 
+@torch.inference_mode()
+def test_a_text_shorter_than_window_and_stride_goes_on() -> None:
+    model = model_with("strided")
+    wanted = model(torch.tensor([[5, 6, *ANSWER[:9]]]), use_cache=False).logits[0]
+    runner = runner_of(model)
+    prefill, _ = read(runner, [5, 6])
+    handle = runner.open(prefill, 9)
+    found = torch.cat([runner.decode([handle], [token]) for token in ANSWER[:9]])
+    assert float((found - wanted[2:]).abs().max()) < 2e-5 * float(wanted.abs().max())
+
+
 def loaded(kind: str) -> LoadedModel:
     return LoadedModel(
         name=kind,

@@ -18,7 +18,7 @@ from workbench.errors import ModelError
 from workbench.inference.engine.paged_runner import PagedRunner
 from workbench.inference.engine.state_runner import StateRunner
 from workbench.inference.loading.load import load_for_inference
-from workbench.inference.server.opening import choose_runner
+from workbench.inference.server.opening import choose_runner, give_back_memory
 from workbench.models.load import load_model
 from workbench.ops.sparse_attention.pattern import Pattern
 from workbench.recipe import ModelSection
@@ -189,6 +189,9 @@ def _peak() -> Iterator[list[int]]:
         yield found
         found[0] = torch.cuda.max_memory_allocated() - before
         return
+    # What the C library keeps of what was freed would be taken for the next one's.
+    gc.collect()
+    give_back_memory()
     process, stop = psutil.Process(), threading.Event()
     before = process.memory_info().rss
 

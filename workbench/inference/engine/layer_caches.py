@@ -170,7 +170,7 @@ class SoftmaxCache:
         assert stride is not None
         near = torch.arange(window, device=rows.slots.device)
         beyond = -(-self.window // stride) * stride
-        far = torch.arange(beyond, rows.longest + 1, stride, device=rows.slots.device)
+        far = torch.arange(beyond, max(beyond, rows.longest + 1), stride, device=rows.slots.device)
         index = rows.positions[:, None] - torch.cat([near, far])
         return index.clamp(min=0), index >= 0
 

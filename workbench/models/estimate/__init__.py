@@ -18,6 +18,7 @@ from workbench.models.estimate.compute_optimal import ComputeOptimal, compute_op
 from workbench.models.estimate.devices import GPUS, MFU, Cost, Gpu, cost_here, cost_on_gpu, find_gpu
 from workbench.models.estimate.flops import Flops, flops
 from workbench.models.estimate.fused import fused_on_cpu
+from workbench.models.estimate.lengths import AtLength, at_lengths, with_full_attention
 from workbench.models.estimate.load import ANSWERS, Load, load_for, load_of
 from workbench.models.estimate.matrices import matrices
 from workbench.models.estimate.memory import CUDA_CONTEXT, Memory, memory
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GPUS",
     "MFU",
+    "AtLength",
     "ComputeOptimal",
     "Cost",
     "Estimate",
@@ -45,6 +47,7 @@ __all__ = [
     "Plan",
     "Shape",
     "Speed",
+    "at_lengths",
     "estimate",
     "find_gpu",
     "key_value_cache",
@@ -54,6 +57,7 @@ __all__ = [
     "measure_speed",
     "on_gpu",
     "on_this_machine",
+    "with_full_attention",
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from workbench.models.estimate.lengths import AtLength, at_lengths, with_full_attention
+from workbench.models.estimate import AtLength, at_lengths, with_full_attention
 from workbench.tui.build.canvas import spell
 from workbench.tui.build.log_curves import Curve, draw_curves
 from workbench.tui.build.reckoning import Reckoned

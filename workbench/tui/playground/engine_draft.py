@@ -29,6 +29,9 @@ class EngineSection(BaseModel):
     kv_memory: float | None = Field(
         None, gt=0, description="GiB for keys and values; a quarter of what is free if empty."
     )
+    kv_dtype: Literal["auto", "int8", "int4"] = Field(
+        "auto", description="Keys and values as the model computes, or in 8 or 4 bits: less memory, slower."
+    )
     max_sequences: int = Field(MAX_SEQUENCES, ge=1, description="Sequences in one step.")
     max_length: int | None = Field(
         None, ge=1, description="Tokens of prompt and answer together; what the model has if empty."
