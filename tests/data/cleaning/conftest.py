@@ -55,7 +55,9 @@ def run_cleaning(cleaning: Cleaning, *, checks: bool = True) -> Cleaning:
     """Clean in this process. Raises what the process would tell in its status."""
     from workbench.data.cleaning.driver import Driver
 
-    Driver(cleaning, Status()).run(checks=checks)
+    driver = Driver(cleaning, Status())
+    driver.run(checks=checks)
+    driver.end("finished")
     return cleaning
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.data.cleaning.conftest import make_cleaning, prose, rows_of, run_cleaning, write_lines
+from workbench.data.cleaning.copies import exact, near
 from workbench.data.cleaning.copies.near import agreeing, banded, bands_for
 from workbench.data.cleaning.words import jaccard, n_gram_hashes, plain_words, shingles, word_hashes
 from workbench.recipe.cleaning import load_cleaning
@@ -140,13 +141,11 @@ def test_little_memory_finds_the_same(tmp_path: Path) -> None:
             "report.bias=false",
         )
         if name == "little":
-            # 85 records of 56 bytes in parts of a kilobyte; the recipe takes no less than 16 MB.
-            import workbench.data.cleaning.stages as stages
-
+            # The recipe takes no less than 16 MB, into which many more records fit.
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(stages.near, "parts_for", lambda records, memory: 5)
-                patch.setattr(stages.exact, "parts_for", lambda records, memory: 3)
-                patch.setattr(stages.near, "SORTED", 100)
+                patch.setattr(near, "parts_for", lambda records, memory: 5)
+                patch.setattr(exact, "parts_for", lambda records, memory: 3)
+                patch.setattr(near, "SORTED", 100)
                 run_cleaning(cleaning)
         else:
             run_cleaning(cleaning)

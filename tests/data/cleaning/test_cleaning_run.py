@@ -246,15 +246,13 @@ def test_sources_that_changed_are_not_mixed(tmp_path: Path) -> None:
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
-    from workbench.data.cleaning import layout
-
     path = write_lines(tmp_path / "a.jsonl", [{"text": prose(random.Random(n))} for n in range(3)])
     cleaning = make_cleaning(tmp_path / "c", "text", f"data.sources=[{path}]", "executor.workers=1")
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(layout.os, "fsync", full)
+    monkeypatch.setattr("workbench.data.cleaning.layout.os.fsync", full)
     with pytest.raises(StorageError, match="disk is full"):
         run_cleaning(cleaning)
     monkeypatch.undo()

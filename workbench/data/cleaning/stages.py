@@ -62,7 +62,7 @@ def stages_of(recipe: CleaningRecipe, layout: Layout, plan: Plan) -> list[Stage]
             reader = ShardReader(folder, name, origin) if origin else SourceReader(folder, name)
             return [reader, *(make_block(name) for make_block in made), *tail(name)], shards
 
-        gone = ()
+        gone: tuple[Path, ...] = ()
         if origin:
             gone = (layout.work(origin), layout.work(origin.removeprefix("before-")))
         stages.append(Stage(name, make, tuple(taken), gone))

@@ -29,6 +29,8 @@ POLL_SECONDS = 0.5
 class InThisProcess(LocalPipelineExecutor):
     """One task behind the other."""
 
+    pipeline: list[Any]
+
     def run(self) -> None:
         for rank in self.get_incomplete_ranks(range(self.tasks)):
             self.run_rank(rank)

@@ -28,6 +28,10 @@ class Draft:
         self._recipe: CleaningRecipe | None = None
         self._log: tuple[object, StepLogReader] | None = None
 
+    def use(self, sources: list[dict[str, Any]]) -> None:
+        """What a new cleaning cleans."""
+        self.sources, self._recipe = sources, None
+
     def recipe(self) -> CleaningRecipe:
         """The recipe as it stands. Raises `RecipeError`."""
         if self.cleaning is not None:

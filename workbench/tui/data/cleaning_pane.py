@@ -42,6 +42,7 @@ class CleaningPane(Container):
     CleaningPane #cleaning-body { height: 1fr; layout: vertical; }
     CleaningPane.-wide #cleaning-body { layout: horizontal; }
     CleaningPane PickList { height: 12; border: none; padding: 0 1; background: $background; }
+    CleaningPane.-reading PickList { height: 5; }
     CleaningPane.-wide PickList { height: 1fr; width: 76; }
     CleaningPane.-alone PickList { display: none; }
     CleaningPane TextLines { height: 1fr; width: 1fr; padding: 0 1; }
@@ -133,7 +134,7 @@ class CleaningPane(Container):
 
     def take(self, sources: list[dict[str, Any]]) -> None:
         """The sources of the recipe that the tab is about: what a new cleaning cleans."""
-        self.draft.sources = sources
+        self.draft.use(sources)
         self._shown = None
         self.look()
 
@@ -184,6 +185,7 @@ class CleaningPane(Container):
 
     def _show(self) -> None:
         self.set_class(self.view in ("card", "report"), "-alone")
+        self.set_class(self.view in ("examples", "trial"), "-reading")
         shown: dict[str, Any] = {
             "settings": self._settings,
             "examples": self._examples,

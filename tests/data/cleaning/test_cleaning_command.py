@@ -1,0 +1,199 @@
+"""`workbench data clean` and the view of the Data tab, on a cleaning that is there and on new ones."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.data.cleaning.conftest import contents, prose, run_cleaning, write_lines
+from workbench.cli import main
+from workbench.errors import WorkbenchError
+from workbench.recipe.cleaning import load_cleaning
+from workbench.store.cleaning import Cleaning, find_cleaning, open_cleaning
+from workbench.store.cleaning_launch import start, wait
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.data.cleaning_lines import difference
+from workbench.tui.data.cleaning_pane import CleaningPane
+from workbench.tui.tabs.data import DataTab
+
+Capture = pytest.CaptureFixture[str]
+SLOW = 100
+
+
+@pytest.fixture
+def there(cleaned: Cleaning, home: Path) -> Cleaning:
+    """The finished cleaning in this test's home, called `a`."""
+    shutil.copytree(cleaned.path, home / "cleanings" / "a")
+    return find_cleaning("a")
+
+
+def said(capture: Capture, *words: str) -> Any:
+    """What a command prints as JSON."""
+    assert main(["data", "clean", *words, "--json"]) == 0
+    return json.loads(capture.readouterr().out)
+
+
+def test_looking_at_a_cleaning(there: Cleaning, capsys: Capture) -> None:
+    listed = said(capsys, "--list")
+    assert listed["cleanings"][0]["name"] == "a" and listed["cleanings"][0]["state"] == "finished"
+    assert {preset["name"] for preset in listed["presets"]} == {"web", "text", "conversations", "code"}
+    report = said(capsys, "a", "--report")
+    assert {step["step"]: step["dropped"] for step in report["steps"]}["near_duplicates"] == 3
+    assert report["mixture"]["total"]["records"] == report["steps"][-1]["in"] - 3
+    examples = said(capsys, "a", "--examples", "pii", "--count", "2", "--start", "3")
+    assert examples["total"] == 5 and len(examples["records"]) == 2
+    assert "anna.3@" in examples["records"][0]["before"] and "[EMAIL]" in examples["records"][0]["after"]
+    assert main(["data", "clean", "a", "--card"]) == 0
+    assert capsys.readouterr().out == there.card_path().read_text()
+    keys = {entry["key"]: entry for entry in said(capsys, "--keys")}
+    assert keys["near_duplicates.threshold"]["default"] == 0.7
+    assert all(entry["meaning"] for entry in keys.values())
+
+
+def test_tables_for_people_hold_no_escape_of_the_data(home: Path, tmp_path: Path, capsys: Capture) -> None:
+    texts = ["\x1b[31m" + prose(random.Random(n)) for n in range(3)]
+    path = write_lines(tmp_path / "a.jsonl", [{"text": text} for text in texts])
+    cleaning, _ = open_cleaning(load_cleaning("text", [f"data.sources=[{path}]", "run.name=x"]), "text")
+    run_cleaning(cleaning)
+    for words in (["--report"], ["--examples", "normalise"], ["--card"]):
+        assert main(["data", "clean", "x", *words]) == 0
+        out = capsys.readouterr().out
+        assert "\x1b" not in out and out.strip()
+    assert main(["data", "clean", "x", "--rm"]) == 0 and not cleaning.path.exists()
+
+
+def test_misuse_is_told(there: Cleaning, capsys: Capture) -> None:
+    for words, wanted in (
+        ([], "a recipe is missing"),
+        (["wbe"], "did you mean web?"),
+        (["web", "pii.kindes=[email]"], "did you mean pii.kinds?"),
+        (["b", "--report"], "no cleaning called “b”"),
+        (["a", "--examples", "c4"], "this cleaning has no step “c4”"),
+        (["a", "--stop"], "is not running here (it is finished)"),
+        (["web", "executor=slurm"], "needs executor.partition"),
+    ):
+        assert main(["data", "clean", *words]) in (1, 2)
+        assert wanted in capsys.readouterr().err
+
+
+def test_a_name_belongs_to_one_recipe(there: Cleaning, corpus: Path) -> None:
+    recipe = there.recipe()
+    recipe.executor.workers = 7
+    assert open_cleaning(recipe, "text") == (there, True)
+    recipe.pii.replacement = "numbered"
+    with pytest.raises(WorkbenchError, match="by another recipe"):
+        open_cleaning(recipe, "text")
+    recipe.run.name = None
+    cleaning, was_there = open_cleaning(recipe, "text")
+    assert (cleaning.name, was_there) == ("text-1", False)
+    # Not finished: the same recipe without a name goes on with it.
+    assert open_cleaning(recipe, "text") == (cleaning, True)
+
+
+@pytest.mark.slow
+def test_a_command_cleans_and_a_dry_run_leaves_nothing(home: Path, tmp_path: Path, capsys: Capture) -> None:
+    texts = [prose(random.Random(n)) for n in range(20)] + ["too short"]
+    path = write_lines(tmp_path / "a.jsonl", [{"text": text} for text in texts])
+    found = said(capsys, "text", f"data.sources=[{path}]", "--dry-run", "21")
+    step = next(step for step in found["steps"] if step["step"] == "gopher_quality")
+    assert step["dropped"] == 1 and step["rules"][0]["key"] == "gopher_quality.min_doc_words"
+    assert "least 2" in step["rules"][0]["observed"]
+    assert not home.exists()
+    assert main(["data", "clean", "text", f"data.sources=[{path}]", "run.name=x", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["mixture"]["total"]["records"] == 20
+    before = contents(Path(result["result"]))
+    assert main(["data", "clean", "text", f"data.sources=[{path}]", "run.name=x"]) == 0
+    assert contents(Path(result["result"])) == before
+    path.write_text("{broken\n")
+    assert main(["data", "clean", "text", f"data.sources=[{path}]"]) == 1
+    assert f"{path}:1" in capsys.readouterr().err
+
+
+async def shown(pilot: Pilot[None]) -> str:
+    pane = pilot.app.query_one(CleaningPane)
+    pane.look()
+    await pilot.pause()
+    return pane.lines.text
+
+
+async def test_the_view_browses_a_cleaning(there: Cleaning) -> None:
+    app = WorkbenchApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "C")
+        tab = app.query_one(DataTab)
+        pane = app.query_one(CleaningPane)
+        await pilot.press("p")
+        tab.prompt.value = "a"
+        await pilot.press("enter")
+        assert "unicode_form" in await shown(pilot)
+        pane.steps.highlighted = pane.draft.names().index("pii")
+        assert "phone 5" in await shown(pilot)
+        await pilot.press("enter")
+        text = await shown(pilot)
+        assert "pii 1 of 5" in text and "anna.0@mail.example.net" in text and "[EMAIL]" in text
+        await pilot.press("right_square_bracket")
+        assert "anna.1@" in await shown(pilot)
+        pane.steps.highlighted = pane.draft.names().index("normalise")
+        pane.steps.highlighted = pane.draft.names().index("toxicity")
+        await pilot.press("f")
+        assert "threat only" in await shown(pilot)
+        await pilot.press("escape", "m")
+        assert "effective number of sources" in await shown(pilot)
+        await pilot.press("v")
+        assert "pretty_name" in await shown(pilot)
+        await pilot.press("escape", "plus")
+        await pilot.pause()
+        assert tab.subject.sources()[-1]["path"] == str(there.result_path())
+
+
+async def test_the_view_changes_a_recipe_and_says_what_is_wrong(home: Path, corpus: Path) -> None:
+    app = WorkbenchApp()
+    async with app.run_test(size=(200, 60)) as pilot:
+        await pilot.press("2", "C")
+        pane = app.query_one(CleaningPane)
+        pane.take([{"path": str(corpus)}])
+        assert pane.draft.recipe().data.sources[0].path == str(corpus)
+        await pilot.press("space")
+        assert not pane.draft.recipe().normalise.enabled
+        pane.answer("set", "near_duplicates.treshold=0.9")
+        pane.answer("set", "near_duplicates.threshold=0.9")
+        await pilot.pause()
+        assert pane.draft.overrides == ["normalise.enabled=false", "near_duplicates.threshold=0.9"]
+        pane.answer("preset", "conversations")
+        assert not pane.draft.recipe().boilerplate.enabled
+        pane.answer("preset", "nothing-of-the-kind")
+        assert pane.draft.preset == "conversations"
+
+
+@pytest.mark.slow
+async def test_the_view_starts_a_cleaning(home: Path, corpus: Path) -> None:
+    app = WorkbenchApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "C")
+        pane = app.query_one(CleaningPane)
+        pane.take([{"path": str(corpus)}])
+        await pilot.press("g")
+        cleaning = pane.draft.cleaning
+        assert cleaning is not None and cleaning.name == "text-1"
+        assert wait(cleaning, SLOW) == "finished"
+        pane.look()
+        assert pane.draft.counts("near_duplicates") is not None
+        with pytest.raises(WorkbenchError, match="is finished"):
+            start(cleaning)
+
+
+def test_a_difference_marks_words_and_leaves_out_what_is_alike() -> None:
+    same = [f"line {n}" for n in range(20)]
+    before = "\n".join([*same, "mail to a@x.org now"])
+    after = "\n".join([*same, "mail to [EMAIL] now"])
+    lines = difference(before, after)
+    assert any("lines alike" in text for line in lines for text, _ in line)
+    marked = [text for line in lines for text, role in line if "strong" in role]
+    assert marked == ["a@x.org", "[EMAIL]"]
