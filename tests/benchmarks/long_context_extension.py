@@ -109,7 +109,7 @@ class Bench:
     def evaluate(self, run: str, *options: object) -> dict[str, Any]:
         """The result of `workbench context eval`."""
         lengths = ",".join(str(length) for length in self.lengths)
-        given = ("--lengths", lengths, "--data", self.held_out, "--windows", self.args.windows)
+        given: list[object] = ["--lengths", lengths, "--data", self.held_out, "--windows", self.args.windows]
         given += ("--trials", self.args.trials, "--depths", self.args.depths, "--digits", self.args.digits)
         words = ("context", "eval", run, *options, *given, "--style", "text", "--json")
         found: dict[str, Any] = json.loads(self.command(*words, what=f"evaluation of {run}"))

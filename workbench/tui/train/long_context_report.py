@@ -189,7 +189,7 @@ def map_lines(columns: Sequence[Column], measure: str, symbols: str, width: int)
         return []
     trials = {cell["trials"] for column in with_keys for cell in column.variant["passkeys"]}
     each = f" of {min(trials)}" if measure == "exact" and len(trials) == 1 else ""
-    lines = [
+    lines: list[Line] = [
         (
             (f"pass keys: {MEASURES[measure]}, in %{each}", "title"),
             ("  down: depth of the key; across: tokens", "dim"),
