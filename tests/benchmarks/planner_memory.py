@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,8 @@ def compare(home: Path, layout: str, steps: int) -> dict[str, Any]:
     measured = [rank.peak_memory or 0 for rank in read_ranks(folder)]
     recipe = load("nano", [*SHAPE, *overrides])
     rows = recipe.training.per_device_train_batch_size
-    planned = Layout(
-        **degrees,
+    planned = replace(
+        Layout.of_axes(degrees),
         rows=rows // recipe.parallel.microbatches(rows) if "pp" in degrees else rows,
         microbatches=recipe.parallel.microbatches(rows) if "pp" in degrees else 1,
         reshard="pp" not in degrees,

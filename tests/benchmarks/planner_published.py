@@ -21,12 +21,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from planner_figures import Compared, predicted
 
 from workbench.scaling.layouts import cluster, search, setting_of, subject_of
+from workbench.scaling.layouts.layout import Recompute
 from workbench.scaling.layouts.published import figures, trainings
 
 NAMES = ("llama2-7b", "llama3-8b", "llama2-70b", "llama3-70b", "llama3-405b")
 MODELS = tuple(f"models/{name}" for name in NAMES)
 GPUS = (8, 16, 32, 64, 128, 256, 512, 1024)
 TOKENS = 4_194_304
+ALL: tuple[Recompute, ...] = ("none", "selective", "full")
+HERE: tuple[Recompute, ...] = ("none", "full")
 TRAINED_ON = {"models/llama2-7b": 1024, "models/llama2-70b": 1024, "models/llama3-8b": 1024}
 """GPUs that a training is compared on where its source says no number."""
 
@@ -71,7 +74,8 @@ def of_training(training: Any) -> dict[str, Any]:
     setting = setting_of(
         subject, cluster(training.gpu, gpus), length=longest, global_batch=TOKENS // longest, stack="megatron"
     )
-    best = (search(setting, ("none", "selective", "full")).fitting or [None])[0]
+    fitting = search(setting, ALL).fitting
+    best = fitting[0] if fitting else None
     mine = best.tokens_per_second / gpus if best else None
     flops = subject.model.flops_per_token(longest)
     return {
@@ -91,7 +95,7 @@ def of_grid(model: str, gpu: str, gpus: int) -> dict[str, Any]:
     subject = subject_of(model)
     length = subject.model.longest
     found: dict[str, Any] = {"model": model, "gpus": f"{gpus} {gpu}"}
-    for stack, recomputes in (("workbench", ("none", "full")), ("megatron", ("none", "selective", "full"))):
+    for stack, recomputes in (("workbench", HERE), ("megatron", ALL)):
         on = cluster(gpu, gpus)
         batch = max(gpus, TOKENS // length)
         setting = setting_of(subject, on, length=length, global_batch=batch, stack=stack)

@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from workbench.errors import StorageError
 from workbench.store import ranks
 from workbench.store.ranks import Place, RanksReader, RankWriter, read_ranks
 
@@ -65,7 +66,7 @@ def test_a_disk_that_refuses_ends_no_run(
     writer = RankWriter(tmp_path, Place())
 
     def refuse(*_: object, **__: object) -> None:
-        raise ranks.StorageError("the disk is full")
+        raise StorageError("the disk is full")
 
     monkeypatch.setattr(ranks, "replace_file", refuse)
     monkeypatch.setattr(ranks, "WRITE_SECONDS", 0.0)

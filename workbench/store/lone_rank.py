@@ -41,7 +41,7 @@ def lone_rank(run: Run, status: Status, metrics: MetricsTail | None = None) -> R
         None if memory is None else round(memory * GIB),
         None,
         None,
-        *columns,  # type: ignore[arg-type]
+        *columns,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -39,6 +39,14 @@ class Layout:
     rows: int = 1
     recompute: Recompute = "none"
     reshard: bool = True
+
+    @classmethod
+    def of_axes(cls, axes: Mapping[str, int]) -> Layout:
+        """The layout of a mesh of these sizes; what is not among them is 1."""
+        dp_replicate, dp_shard, cp, tp, pp = (
+            axes.get(name, 1) for name in ("dp_replicate", "dp_shard", "cp", "tp", "pp")
+        )
+        return cls(dp_replicate, dp_shard, cp, tp, pp)
 
     @property
     def dp(self) -> int:

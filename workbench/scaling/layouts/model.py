@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.errors import ModelError
-from workbench.models.estimate import count, shape_of
 from workbench.models.estimate.load import DEFAULT_LENGTH
+from workbench.models.estimate.parameters import count
+from workbench.models.estimate.shape import shape_of
 
 if TYPE_CHECKING:
     from workbench.models.estimate import Shape

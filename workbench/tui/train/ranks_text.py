@@ -94,10 +94,10 @@ def _name(rank: Rank) -> str:
 def _layout(ranks: Sequence[Rank], width: int) -> list[Line]:
     """The layout drawn: hosts with the coordinates of their ranks."""
     from workbench.scaling.layouts.drawing import draw_devices
-    from workbench.scaling.layouts.layout import AXES, Layout
+    from workbench.scaling.layouts.layout import Layout
 
     axes = ranks[0].place.axes
-    layout = Layout(**{name: axes[name] for name in AXES if axes.get(name, 0) > 0})
+    layout = Layout.of_axes({name: size for name, size in axes.items() if size > 0})
     if layout.ranks == 1 or layout.ranks < len(ranks):
         return []
     per_node = max(rank.place.local_rank for rank in ranks) + 1
