@@ -12,18 +12,21 @@ import sys
 import time
 from pathlib import Path
 
-from workbench.scaling.laws import Law
+from workbench import paths
 from workbench.store.process import ProcessIdentity
 from workbench.store.runs import Run
 
-LAW = Law(1.5, 60.0, 200.0, 0.35, 0.38)
+E = 1.5
 
 
 def work(run: Run) -> None:
     """What a worker writes, in a moment."""
-    from workbench.models.estimate import estimate
-
-    recipe = run.recipe()
+    planned = next(
+        one
+        for path in paths.home().glob("scaling/*/plan.json")
+        for one in json.loads(path.read_bytes())["runs"]
+        if one["name"] == run.name
+    )
     status = run.status()
     tries = run.path / "tries"
     tries.write_text(str(int(tries.read_text() or 0) + 1 if tries.exists() else 1))
@@ -52,16 +55,14 @@ def work(run: Run) -> None:
             status.state = "stopped"
             status.write(run.status_path)
             return
-    known = estimate(recipe).known
-    assert known is not None and known.plan.tokens is not None and known.plan.steps is not None
-    parameters, tokens = known.parameters.total, known.plan.tokens
-    status.state, status.ended, status.step = "finished", time.time(), known.plan.steps
+    parameters, tokens = planned["parameters"], planned["tokens"]
+    status.state, status.ended, status.step = "finished", time.time(), planned["steps"]
     status.num_parameters, status.num_tokens, status.epoch = parameters, tokens, tokens / 1e9
-    status.loss = status.eval_loss = float(LAW.loss(parameters, tokens))
+    status.loss = status.eval_loss = E + 60.0 / parameters**0.35 + 200.0 / tokens**0.38
     run.final_path.mkdir(exist_ok=True)
     with run.metrics_path.open("a") as file:
         for share in (0.25, 0.5, 0.75, 1.0):
-            loss = LAW.E + (status.eval_loss - LAW.E) / share**0.5
+            loss = E + (status.eval_loss - E) / share**0.5
             file.write(
                 json.dumps({"step": round(share * status.step), "time": 1.0, "eval_loss": loss}) + "\n"
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.scaling.fitting.parametric import DELTA, Fit, fit_law
+from workbench.scaling.fitting.parametric import DELTA, Fit, refit_law
 from workbench.scaling.fitting.points import LEAST_SIZES, Points, distinct
 from workbench.scaling.laws import Floats, Law
 
@@ -59,7 +59,7 @@ def bootstrap(
     laws = []
     for number in range(resamples):
         drawn = points.take(_draw(points, rng))
-        laws.append(fit_law(drawn, fit.law.count, delta=delta, start=fit.place).law)
+        laws.append(refit_law(drawn, fit.law.count, fit.place, delta=delta).law)
         progress(number + 1, resamples)
     off = np.log(points.loss) - np.log(fit.law.loss(points.parameters, points.tokens))
     # Residuals are smaller than errors, by the five degrees of freedom that the fit took.

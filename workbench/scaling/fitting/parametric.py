@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from workbench.scaling.fitting.points import Points
+from workbench.scaling.fitting.threads import on_one_thread
 from workbench.scaling.laws import Count, Floats, Law
 
 DELTA = 1e-3
@@ -50,18 +51,21 @@ class Fit:
         )
 
 
-def fit_law(points: Points, count: Count, *, delta: float = DELTA, start: Floats | None = None) -> Fit:
-    """The law of the least Huber loss. `start`, of an earlier fit to nearly the same runs, saves the search
-    for good starts."""
+@on_one_thread
+def fit_law(points: Points, count: Count, *, delta: float = DELTA) -> Fit:
+    """The law of the least Huber loss."""
     search = _Search(points, delta)
-    if start is None:
-        # A short way down from every start, and from the best of these places the whole way.
-        near = sorted((search.descend(place, SHORT) for place in search.starts()), key=lambda one: one[0])
-        places = [place for _, place in near[:BEST]]
-    else:
-        places = [np.asarray(start, np.float64)]
-    found = min((search.descend(place, LONG) for place in places), key=lambda one: one[0])
-    return Fit(replace(search.law(found[1]), count=count), found[0], found[1])
+    # A short way down from every start, and from the best of these places the whole way.
+    near = sorted((search.descend(place, SHORT) for place in search.starts()), key=lambda one: one[0])
+    value, place = min((search.descend(place, LONG) for _, place in near[:BEST]), key=lambda one: one[0])
+    return Fit(replace(search.law(place), count=count), value, place)
+
+
+def refit_law(points: Points, count: Count, start: Floats, *, delta: float = DELTA) -> Fit:
+    """The law of nearly the same runs as those whose fit ended at `start`: no search for good starts."""
+    search = _Search(points, delta)
+    value, place = search.descend(start, LONG)
+    return Fit(replace(search.law(place), count=count), value, place)
 
 
 class _Search:
