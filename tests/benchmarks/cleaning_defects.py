@@ -33,7 +33,7 @@ from workbench.store.cleaning import Cleaning
 from workbench.store.cleaning_log import StepLogReader
 from workbench.store.status import Status
 
-ORDER = "normalise, toxicity, boilerplate, pii, decontamination, exact_duplicates, near_duplicates"
+ORDER = "normalise, pii, toxicity, boilerplate, decontamination, exact_duplicates, near_duplicates"
 SHARD_MEGABYTES = 1.0
 
 
@@ -102,8 +102,9 @@ def result_of(cleaning: Cleaning) -> dict[str, str]:
 class Judge:
     """Compares what was done with what was planted."""
 
-    def __init__(self, corpus: Corpus, cleaning: Cleaning) -> None:
+    def __init__(self, corpus: Corpus, cleaning: Cleaning, exam: Path) -> None:
         self.corpus, self.cleaning = corpus, cleaning
+        self.exam = exam.read_text(encoding="utf-8").splitlines()
         self.kept = result_of(cleaning)
         self.ids = [record["id"] for record in corpus.records]
         self.texts = {record["id"]: record["text"] for record in corpus.records}
@@ -120,12 +121,15 @@ class Judge:
         return self.corpus.planted.get(kind, {})
 
     def near(self) -> dict[str, Any]:
-        """A planted pair is found when one of the two went; what else went is right if its like is there."""
+        """A planted pair that reached the step is found when one of the two went; what else went is right if
+        its like is there."""
         rows = self.log("near_duplicates") + self.log("exact_duplicates")
-        gone = {row["id"] for row in rows}
+        gone, before = {row["id"] for row in rows}, self.gone_before("exact_duplicates")
         bins: Counter[str] = Counter()
         hits: Counter[str] = Counter()
         for identity, what in self.planted("near").items():
+            if identity in before or what["of"] in before:
+                continue
             name = f"{int(what['similarity'] * 20) / 20:.2f}"
             bins[name] += 1
             hits[name] += identity in gone or what["of"] in gone
@@ -135,90 +139,97 @@ class Judge:
             "by_similarity": {name: f"{hits[name]}/{bins[name]}" for name in sorted(bins)},
         }
 
+    def gone_before(self, step: str) -> set[str]:
+        """Records that an earlier step dropped."""
+        order = ORDER.split(", ")
+        return {
+            row["id"]
+            for name in order[: order.index(step)]
+            for row in self.log(name)
+            if row["action"] == "dropped"
+        }
+
     def _really_near(self, row: dict[str, Any]) -> bool:
         # The log keeps the text of what stays for the first hundred of a shard; the rest is looked up.
         other = row["other"] or self.texts[self.ids[int(row["detail"]["of"].rpartition(":")[2]) - 1]]
         return similarity(row["before"], other) >= 0.7
 
     def pii(self) -> dict[str, Any]:
-        """Found: the value is not in the result. Precision: of what was found in records with a planted value
-        or a look-alike and no natural data of its own, how much was planted."""
+        """Found: the value is not behind the step. Precision: of what was found of planted values and
+        look-alikes, how much was planted."""
         rows = {row["id"]: row for row in self.log("pii")}
-        hits: Counter[str] = Counter()
         every: Counter[str] = Counter()
+        hits: Counter[str] = Counter()
         for identity, what in self.planted("pii").items():
-            if identity not in self.kept and identity not in rows:
-                continue
-            text = rows[identity]["after"] if identity in rows else self.kept[identity]
             every[what["kind"]] += 1
-            hits[what["kind"]] += what["value"] not in text
-        wrong = [row["before"] for identity, row in rows.items() if identity in self.planted("decoy")]
-        false = sum(
-            self.planted("decoy")[row["id"]] not in row["after"]
-            for row in rows.values()
-            if row["id"] in self.planted("decoy")
-        )
-        natural = sum(identity not in self.planted("pii") for identity in rows) - len(wrong)
+            hits[what["kind"]] += identity in rows and what["value"] not in rows[identity]["after"]
+        decoys = self.planted("decoy")
+        false = sum(decoys[key] not in row["after"] for key, row in rows.items() if key in decoys)
+        natural = sum(key not in self.planted("pii") for key in rows) - false
         return {
             **scores(hits.total(), every.total(), hits.total(), hits.total() + false),
             "by_kind": {kind: f"{hits[kind]}/{every[kind]}" for kind in sorted(every)},
-            "look_alikes_taken": f"{false}/{len(self.planted('decoy'))}",
+            "look_alikes_taken": f"{false}/{len(decoys)}",
             "records_of_the_base_with_personal_data": natural,
         }
 
     def lines(self, kind: str, step: str, harmless: str = "") -> dict[str, Any]:
         """Planted lines that are gone; and lines that went and were not planted."""
-        rows = {row["id"]: row for row in self.log(step)}
-        dropped_before = {
-            row["id"]
-            for name in ORDER.split(", ")[: ORDER.split(", ").index(step)]
-            for row in self.log(name)
-            if row["action"] == "dropped"
-        }
-        there = {
-            identity: line for identity, line in self.planted(kind).items() if identity not in dropped_before
-        }
-        hits = sum(
-            identity in rows and line not in (rows[identity]["after"] or "")
-            for identity, line in there.items()
-        )
-        taken = 0
-        for identity, row in rows.items():
-            before, after = Counter(row["before"].split("\n")), Counter((row["after"] or "").split("\n"))
-            lost = before - after
-            taken += (
-                lost.total()
-                if row["action"] == "changed"
-                else sum(line == there.get(identity) for line in lost)
-            )
-        found = scores(hits, len(there), hits, taken)
+        rows, before = {row["id"]: row for row in self.log(step)}, self.gone_before(step)
+        there = {key: line for key, line in self.planted(kind).items() if key not in before}
+        hits = sum(key in rows and line not in (rows[key]["after"] or "") for key, line in there.items())
+        taken: Counter[str] = Counter()
+        for row in rows.values():
+            if row["action"] == "changed":
+                taken.update(Counter(row["before"].split("\n")) - Counter(row["after"].split("\n")))
+        planted = set(self.planted(kind).values())
+        right = sum(count for line, count in taken.items() if line in planted)
+        found = scores(hits, len(there), right, taken.total())
         if harmless:
-            found["look_alikes_taken"] = sum(identity in rows for identity in self.planted(harmless))
+            found["look_alikes_taken"] = sum(key in rows for key in self.planted(harmless))
+        if step == "boilerplate":
+            found["taken_that_recur"] = round(self._recurring(taken), 4)
         return found
+
+    def _recurring(self, taken: Counter[str]) -> float:
+        """The share of the lines that went that really stand in enough records, numbers all alike."""
+        holders: dict[str, set[str]] = {}
+        for record in self.corpus.records:
+            for line in record["text"].split("\n"):
+                holders.setdefault(" ".join(plain_words(line)), set()).add(record["id"])
+        right = sum(
+            count for line, count in taken.items() if len(holders.get(" ".join(plain_words(line)), ())) >= 10
+        )
+        return right / taken.total() if taken else 1.0
 
     def leaked(self) -> dict[str, Any]:
         """Leaked questions whose record went; of others that went, whether 13 words in a row agree."""
-        rows = {row["id"]: row for row in self.log("decontamination")}
-        dropped = {
-            row["id"]
-            for name in ("toxicity", "boilerplate")
-            for row in self.log(name)
-            if row["action"] == "dropped"
-        }
-        there = {
-            identity: what for identity, what in self.planted("leaked").items() if identity not in dropped
-        }
+        rows, before = (
+            {row["id"]: row for row in self.log("decontamination")},
+            self.gone_before("decontamination"),
+        )
+        there = {key: what for key, what in self.planted("leaked").items() if key not in before}
         how = Counter(what["how"] for what in there.values())
-        hits = Counter(what["how"] for identity, what in there.items() if identity in rows)
-        right = sum(identity in there or self._agrees(row) for identity, row in rows.items())
+        hits = Counter(what["how"] for key, what in there.items() if key in rows)
+        right = sum(key in there or self._agrees(row) for key, row in rows.items())
         found = scores(hits.total(), len(there), right, len(rows))
-        return {**found, "by_disguise": {name: f"{hits[name]}/{how[name]}" for name in how}}
+        natural = len(rows) - hits.total()
+        return {
+            **found,
+            "of_the_base": natural,
+            "by_disguise": {name: f"{hits[name]}/{how[name]}" for name in how},
+        }
 
-    @staticmethod
-    def _agrees(row: dict[str, Any]) -> bool:
-        text, question = " ".join(plain_words(row["before"])), plain_words(row["detail"]["text"])
-        size = min(13, len(question))
-        return any(" ".join(question[at : at + size]) in text for at in range(len(question) - size + 1))
+    def _agrees(self, row: dict[str, Any]) -> bool:
+        text = " ".join(plain_words(row["before"]))
+        number = int(row["detail"]["set"].rpartition(":")[2])
+        item = json.loads(self.exam[number - 1])
+        for part in (item["question"], item["answer"]):
+            words = plain_words(part)
+            size = min(13, len(words))
+            if any(" ".join(words[at : at + size]) in text for at in range(len(words) - size + 1)):
+                return True
+        return False
 
 
 def scores(hits: int, planted: int, right: int, found: int) -> dict[str, Any]:
@@ -254,7 +265,7 @@ def main() -> None:
         }
         rng = random.Random(options.seed)
         seconds = {way: clean(run, options.kills if way == "killed" else 0, rng) for way, run in runs.items()}
-        judge = Judge(corpus, runs["once"])
+        judge = Judge(corpus, runs["once"], exam)
         first = contents(runs["once"])
         print(
             json.dumps(

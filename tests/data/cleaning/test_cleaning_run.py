@@ -27,7 +27,7 @@ from tests.data.cleaning.conftest import (
 from workbench.data.cleaning import executors
 from workbench.data.cleaning.plan import make_plan, sources_of
 from workbench.data.cleaning.reading import items_of
-from workbench.errors import DataError, RecipeError, StorageError
+from workbench.errors import DataError, RecipeError, RunError, StorageError
 from workbench.recipe.cleaning import load_cleaning
 from workbench.store.cleaning import Cleaning
 from workbench.store.cleaning_log import StepLogReader
@@ -279,6 +279,7 @@ def test_slurm_gets_an_array_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "executor.partition=cpu",
         "executor.workers=5",
         "executor.mem_per_cpu_gb=3",
+        "executor.poll_seconds=0.01",
         "executor.shard_megabytes=0.001",
     )
     with pytest.raises(executors.ClusterError, match="did not end well"):
@@ -288,3 +289,30 @@ def test_slurm_gets_an_array_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "%5" in script and "launch_pickled_pipeline" in script
     tasks = len(make_plan(cleaning.recipe()).shards)
     assert f"#SBATCH --array=0-{tasks - 1}%5" in script
+
+
+def test_killed_between_the_result_and_the_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench.data.cleaning.driver import Driver
+
+    path = write_lines(tmp_path / "a.jsonl", [{"text": prose(random.Random(n))} for n in range(3)])
+    folder = tmp_path / "out"
+    cleaning = make_cleaning(
+        tmp_path / "c", "text", f"data.sources=[{path}]", "executor.workers=1", f"output.folder={folder}"
+    )
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.data.cleaning.driver.sync_folder", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_cleaning(cleaning)
+    with monkeypatch.context() as patch:
+        patch.setattr(Driver, "_tidy", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_cleaning(cleaning)
+    before = contents(folder)
+    assert len(rows_of(run_cleaning(cleaning))) == 3 and contents(folder) == before
+    other = make_cleaning(tmp_path / "d", "text", f"data.sources=[{path}]", f"output.folder={folder}")
+    with pytest.raises(RunError, match="not empty"):
+        run_cleaning(other)

@@ -116,7 +116,12 @@ class Driver:
         sample."""
         self.say("starting", "looking at the sources")
         recipe = self.cleaning.recipe()
-        self._check_result(recipe)
+        if self.layout.written.exists():
+            # It was killed when all was done but the tidying.
+            self._tidy()
+            return
+        if not self.layout.plan.exists():
+            self._check_result(recipe)
         plan = self._plan(recipe)
         self._prepare(recipe, plan, checks)
         shutil.rmtree(self.cleaning.progress_path, ignore_errors=True)
@@ -263,11 +268,22 @@ class Driver:
         write_json(self.cleaning.report_path, report)
         sync_folder(made / "data")
         if result.exists():
-            shutil.rmtree(result) if not recipe.output.folder else result.rmdir()
+            # Ours, if it was killed just behind the rename; what somebody else put there is not removed.
+            if recipe.output.folder and any(result.iterdir()) and _names(result) != _names(made):
+                self._check_result(recipe)
+            shutil.rmtree(result)
         made.rename(result)
         sync_folder(result.parent)
+        self.layout.written.touch()
+        self._tidy()
+
+    def _tidy(self) -> None:
         shutil.rmtree(self.layout.work(), ignore_errors=True)
         shutil.rmtree(self.cleaning.progress_path, ignore_errors=True)
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
 def _link(path: Path, target: Path) -> None:

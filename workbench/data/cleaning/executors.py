@@ -23,6 +23,10 @@ from workbench.recipe.cleaning.recipe import ExecutorSection
 Blocks = list[PipelineStep]
 
 
+MISSES = 3
+"""A queue that so many times running does not know a job is done with it; once may be a hiccup."""
+
+
 class ClusterError(WorkbenchError):
     """A cluster that does not do what it was asked."""
 
@@ -122,7 +126,9 @@ def _run_slurm(
         return
     tell(f"Slurm job {executor.job_id}")
     logs = Path(str(executor.logging_dir.path))
-    while done_tasks(logs) < executor.tasks and _is_queued(str(executor.job_id)):
+    misses = 0
+    while done_tasks(logs) < executor.tasks and misses < MISSES:
+        misses = 0 if _is_queued(str(executor.job_id)) else misses + 1
         time.sleep(section.poll_seconds)
 
 

@@ -32,6 +32,11 @@ class Layout:
     def plan(self) -> Path:
         return self.path / "plan.json"
 
+    @property
+    def written(self) -> Path:
+        """Its presence says that the result is in its place."""
+        return self.path / "written"
+
     def work(self, *parts: str) -> Path:
         """What lies between two stages; removed when nobody needs it any more."""
         return self.path.joinpath("work", *parts)

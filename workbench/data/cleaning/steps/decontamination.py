@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from workbench.data.cleaning.items import TEXT_COLUMNS, Item
@@ -17,6 +18,8 @@ from workbench.errors import DataError
 from workbench.recipe.cleaning.content import DecontaminationStep
 
 SHOWN = 160
+NUMBER = word_hashes(["0"])[0]
+"""What every number is in plain words."""
 
 
 def build_index(settings: DecontaminationStep, folder: Path) -> None:
@@ -37,7 +40,9 @@ def build_index(settings: DecontaminationStep, folder: Path) -> None:
                 words = word_hashes(plain_words(text))
                 if len(words) < settings.min_words:
                     continue
-                grams = np.unique(n_gram_hashes(words, settings.n_grams))
+                grams = np.unique(
+                    n_gram_hashes(words, settings.n_grams)[_says_something(words, settings.n_grams)]
+                )
                 hashes.append(grams)
                 owners.append(np.full(len(grams), len(texts), np.int64))
                 lengths.append(np.full(len(grams), min(len(words), settings.n_grams), np.int32))
@@ -59,6 +64,13 @@ def build_index(settings: DecontaminationStep, folder: Path) -> None:
     write_array(folder / "owners.npy", owner[first][rare])
     write_array(folder / "lengths.npy", length[first][rare])
     write_json(folder / "items.json", {"names": names, "texts": texts})
+
+
+def _says_something(words: Hashes, n: int) -> npt.NDArray[np.bool_]:
+    """Which n-grams are not mostly numbers: every number is the same word, and rows of them are in any table."""
+    n = min(n, len(words))
+    before = np.concatenate([[0], np.cumsum(words == NUMBER)])
+    return (before[n:] - before[:-n]) * 2 <= n
 
 
 def _texts(record: Record) -> list[str]:
