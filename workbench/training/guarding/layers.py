@@ -42,9 +42,10 @@ def groups_of(
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
     for name, weight in learning.items():
         owner = _owner(module, name)
-        if "Norm" in type(owner).__name__ or "norm" in name.rpartition(".")[0].rpartition(".")[2].lower():
+        part = name.rpartition(".")[0].rpartition(".")[2].lower()
+        if "Norm" in type(owner).__name__ or "norm" in part:
             group = "norms"
-        elif isinstance(owner, torch.nn.Embedding):
+        elif isinstance(owner, torch.nn.Embedding) or (owner is None and "embed" in part):
             group = "embedding"
         elif place := NUMBER.search(name):
             layers = max(depth[name[: place.start()]], least_depth)

@@ -27,9 +27,9 @@ class StepWatch:
         self._scale = 0.0
         self.monitor: LayerMonitor | None = None
         if section.layer_metrics:
-            stepper = trainer.stepper
+            weights = trainer.stepper.weights
             depth = getattr(trainer.model.config, "num_hidden_layers", 0)
-            self.monitor = LayerMonitor(stepper.module, stepper.weights, trainer.layout, depth)
+            self.monitor = LayerMonitor(trainer.model, weights, trainer.layout, depth)
             self.record.gradients = lambda: self.monitor.gradients if self.monitor else {}
 
     @property
