@@ -13,8 +13,11 @@ from long_results import content_of
 
 from workbench.cli import main, parser, prediction
 from workbench.cli.context_eval import request_of
+from workbench.cli.models_of import engine_options
+from workbench.errors import UsageError
 from workbench.store import long_context
 from workbench.store.runs import Run
+from workbench.tui.playground.engine_draft import EngineDraft
 
 MakeRun = Callable[..., Run]
 Capture = pytest.CaptureFixture[str]
@@ -113,3 +116,33 @@ def test_pass_keys_take_a_length_and_a_file_that_is_read_as_what_it_is(
     ):
         assert main(["context", "passkeys", *words, "--tokenizer", "small-1"]) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--rope-scaling", "yarn"), "--rope-scaling yarn needs --rope-factor"),
+        (("--rope-factor", "2"), "--rope-scaling not how"),
+        (("--rope-scaling", "ntk", "--rope-factor", "0.5"), "--rope-factor 0.5 would shorten the context"),
+        (("--rope-scaling", "ntk", "--rope-factor", "four"), "invalid number value: 'four'"),
+    ],
+)
+def test_an_engine_is_not_started_with_an_extension_that_cannot_be(
+    capsys: Capture, words: tuple[str, ...], said: str
+) -> None:
+    assert main(["serve", "model", *words]) == 2
+    assert said in capsys.readouterr().err
+    with pytest.raises(UsageError, match=said):
+        engine_options(" ".join(words))
+
+
+def test_options_of_an_extension_reach_the_engine() -> None:
+    words = ["--rope-scaling", "yarn", "--rope-factor", "4.0", "--rope-original-length", "256"]
+    assert engine_options(" ".join(words)) == tuple(words)
+    draft = EngineDraft(words)
+    assert draft.options == tuple(words) and not draft.problems
+    fields = {field.name: field for field in draft.fields()}
+    draft.set_value(fields["rope_factor"], 0.5)
+    assert "would shorten" in draft.problems["engine.rope_factor"]
+    draft.set_value(fields["rope_scaling"], None)
+    assert "rope_scaling not how" in draft.problems["engine.rope_scaling"]

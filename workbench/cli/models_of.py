@@ -116,7 +116,7 @@ def find(word: str | None, key_env: str | None = None, engine: str = "") -> Foun
 
 def engine_options(text: str) -> tuple[str, ...]:
     """Options for an engine in their one form. Raises `UsageError`."""
-    from workbench.inference.options import add_model_options, as_arguments
+    from workbench.inference.options import add_model_options, as_arguments, rope_of
 
     parser = grammar.Parser(prog="--engine", add_help=False)
     add_model_options(parser)
@@ -128,6 +128,7 @@ def engine_options(text: str) -> tuple[str, ...]:
         ) from None
     if rest:
         parser.refuse(rest)
+    rope_of(args)
     return tuple(as_arguments(args))
 
 

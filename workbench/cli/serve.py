@@ -9,7 +9,7 @@ import sys
 
 from workbench.cli import parser as grammar
 from workbench.errors import UsageError
-from workbench.inference.options import add_model_options, as_arguments
+from workbench.inference.options import add_model_options, as_arguments, rope_of
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -26,6 +26,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         example="workbench serve runs/quickstart-1/final\n"
         "workbench serve ./model --port 8000          with a key, which is printed\n"
         "workbench serve ./model --soft-prompt polite=runs/polite-1/final\n"
+        "workbench serve ./model --rope-scaling yarn --rope-factor 4\n"
         "workbench serve ./model --socket /run/user/1000/model.sock",
     )
     parser.add_argument("model", help="folder, name of a run, name on the hub, or GGUF file")
@@ -45,6 +46,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Become the engine, so that whoever ends this process ends the engine. Returns only by raising."""
+    rope_of(args)
     environment = dict(os.environ)
     command = [sys.executable, "-m", "workbench.inference", args.model, *as_arguments(args)]
     if args.idle_minutes is not None:
