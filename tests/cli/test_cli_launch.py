@@ -25,9 +25,9 @@ from workbench.store import slurm
 from workbench.store.ranks import read_ranks
 from workbench.store.runs import Run, create_run, find_run
 
-# Stands in for Python on a node: `-m torch.distributed.run … -m workbench.training RUN`.
+# Stands in for Python on a node: `-m workbench.training.launcher RUN …`.
 FAKE_PYTHON = """#!/bin/bash
-run="${@: -1}"
+run="$3"
 echo "node $SLURM_NODEID of $MASTER_ADDR:$MASTER_PORT: $*"
 [ "$SETUP_RAN" = yes ] || echo "no setup"
 [ "$FAKE_MODE" = fail ] && exit 3
@@ -114,7 +114,7 @@ def test_what_slurm_would_misread_is_refused_before_a_run_is_made(
 
 
 def test_submitting_and_asking(cluster: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written("--submit", "--json")
+    written("--submit", "--json", "--nodes", "2")
     said = json.loads(capsys.readouterr().out)
     assert said["job_id"] == "4242" and f"sbatch --parsable {said['script']}" in calls(cluster)
     run = find_run("far")
@@ -126,6 +126,10 @@ def test_submitting_and_asking(cluster: Path, capsys: pytest.CaptureFixture[str]
     assert slurm.words_of(run) == "Slurm 4242, running on n[1-2]"
     assert main(["runs", "show", "far"]) == 0
     assert "Slurm 4242, running on n[1-2]" in capsys.readouterr().out
+    assert main(["runs", "stop", "far"]) == 1
+    assert "scancel 4242" in capsys.readouterr().err
+    assert main(["runs", "resume", "far"]) == 1
+    assert "workbench launch slurm far --nodes 2 --submit" in capsys.readouterr().err
 
 
 def test_a_refusal_is_told(cluster: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,8 +170,8 @@ def test_a_job_that_is_told_checkpoints_and_is_queued_again(
     assert "no setup" not in log
     for node in "01":
         (line,) = re.findall(rf"node {node} of (.*)", log)
-        assert f"--nnodes 2 --nproc-per-node 4 --node-rank {node} --master-addr 127.0.0.1" in line
-        assert line.endswith(f"-m workbench.training {run.path}")
+        assert f"-m workbench.training.launcher {run.path} --machine-rank {node} " in line
+        assert "--main-process-ip 127.0.0.1 --main-process-port 24242" in line
 
 
 @pytest.mark.parametrize(("mode", "code"), [("finish", 0), ("fail", 3)])
@@ -210,8 +214,8 @@ def test_a_line_for_each_machine(cluster: Path, capsys: pytest.CaptureFixture[st
     for number, line in enumerate(said["machines"]):
         words = shlex.split(line["command"])
         assert words[0] == f"WORKBENCH_HOME={cluster.parent / 'home of me'}" and sys.executable in words
-        assert words[words.index("--node-rank") + 1] == str(number)
-        assert words[words.index("--master-addr") + 1] == "box1"
+        assert words[words.index("--machine-rank") + 1] == str(number)
+        assert words[words.index("--main-process-ip") + 1] == "box1"
     assert find_run("far").recipe().launch.world_size == 4
     for hosts in ("box1,box1", "box1,-x", "a b"):
         assert main(["launch", "torchrun", "nano", "--hosts", hosts]) == 2

@@ -46,7 +46,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Handle `workbench launch torchrun`."""
     from workbench.cli import render
-    from workbench.cli.launch import processes_of, run_for
+    from workbench.cli.launch import run_for
     from workbench.errors import UsageError
 
     hosts = [host.strip() for host in args.hosts.split(",") if host.strip()]
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.port} is no port", where="--port", hint="1 to 65535")
     made = run_for(args, len(hosts), hosts[0])
     lines = [
-        {"host": host, "command": command(made, hosts, number, processes_of(args), args.port, args.python)}
+        {"host": host, "command": command(made, hosts, number, args.port, args.python)}
         for number, host in enumerate(hosts)
     ]
     if args.json:
@@ -69,13 +69,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def command(made: Run, hosts: list[str], number: int, processes: int, port: int, python: str) -> str:
+def command(made: Run, hosts: list[str], number: int, port: int, python: str) -> str:
     """What to type on one machine; output goes to the run's log."""
     from workbench.paths import HOME_VARIABLE, home
 
-    words = [python, "-m", "torch.distributed.run", "--nnodes", str(len(hosts))]
-    words += ["--nproc-per-node", str(processes), "--node-rank", str(number)]
-    words += ["--master-addr", hosts[0], "--master-port", str(port)]
-    words += ["-m", "workbench.training", str(made.path)]
+    words = [python, "-m", "workbench.training.launcher", str(made.path), "--machine-rank", str(number)]
+    words += ["--main-process-ip", hosts[0], "--main-process-port", str(port)]
     place = f"{HOME_VARIABLE}={shlex.quote(str(home()))}"
     return f"{place} nohup {shlex.join(words)} >> {shlex.quote(str(made.log_path))} 2>&1 &"

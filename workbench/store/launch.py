@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from workbench.errors import RunError, storage_error
+from workbench.store import slurm
 from workbench.store.runs import Run
 from workbench.store.spawning import spawn
 
@@ -45,6 +46,12 @@ def start(run: Run) -> None:
             hint=f"start another from its recipe: workbench train {run.recipe_path} run.name=NEW",
         )
     recipe = run.recipe()
+    if recipe.launch.main_process_ip == slurm.ADDRESS:
+        raise RunError(
+            f"“{run.name}” is for a cluster, whose machines Slurm chooses",
+            where=str(run.path),
+            hint=f"workbench launch slurm {run.name} --nodes {recipe.launch.num_machines} --submit",
+        )
     status.state, status.message, status.error, status.process = "starting", "", None, None
     status.progress = status.ended = status.eta_seconds = None
     status.write(run.status_path)
@@ -56,7 +63,12 @@ def request_stop(run: Run) -> None:
     """Ask the worker to write a checkpoint and stop: by signal here, by a file on another host."""
     status = run.status()
     if not status.is_active:
-        raise RunError(f"“{run.name}” is not running (it is {status.seen_state()})", where=str(run.path))
+        job = slurm.job_of(run) if status.state == "queued" else None
+        raise RunError(
+            f"“{run.name}” is not running (it is {status.seen_state()})",
+            where=str(run.path),
+            hint=f"scancel {job.job_id} takes its job out of the queue" if job else "",
+        )
     try:
         run.stop_path.touch()
     except OSError as error:

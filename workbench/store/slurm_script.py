@@ -96,8 +96,7 @@ def script(run: Run, resources: Resources) -> str:
         run=shlex.quote(str(run.path)),
         home=shlex.quote(str(_home_of(run))),
         python=shlex.quote(resources.python),
-        nodes=resources.nodes,
-        processes=resources.processes,
+        worker=ALONE if resources.nodes * resources.processes == 1 else LAUNCHER,
         setup=setup,
         srun=srun,
         requeue="yes" if resources.requeue else "no",
@@ -107,6 +106,12 @@ def script(run: Run, resources: Resources) -> str:
 def _home_of(run: Run) -> Path:
     return run.path.parent.parent if run.path.parent.name == "runs" else paths.home()
 
+
+ALONE = 'workbench.training "$run"'
+LAUNCHER = (
+    'workbench.training.launcher "$run" --machine-rank "$SLURM_NODEID" '
+    '--main-process-ip "$MASTER_ADDR" --main-process-port "$MASTER_PORT"'
+)
 
 # One launcher on each node; what it starts meets at the first node. The batch shell hears of the end of its
 # time (USR1) or of preemption (TERM), asks the worker to checkpoint through the run's folder, which every
@@ -140,9 +145,7 @@ trap 'tell TERM' TERM
 # What each node does; srun hands the function on with the environment.
 on_node() {{
 {setup}
-    exec "$python" -m torch.distributed.run --nnodes {nodes} --nproc-per-node {processes} \
-        --node-rank "$SLURM_NODEID" --master-addr "$MASTER_ADDR" --master-port "$MASTER_PORT" \
-        -m workbench.training "$run"
+    exec "$python" -m {worker}
 }}
 export run python
 export -f on_node
