@@ -16,6 +16,7 @@ from workbench.prediction.long_context.windows import Windows, windows_of
 from workbench.prediction.opening import device_of
 
 if TYPE_CHECKING:
+    from workbench.data.token_store import TokenStore
     from workbench.prediction.events import Events
 
 VERSION = 1
@@ -80,11 +81,14 @@ def _material(
     """Windows of held-out text, what makes pass keys, and where the text is from."""
     windows = passkeys = None
     needs_text = plan.has_positions or plan.style == "text"
-    store, source = held_out(request, tokenizer, events.progress) if needs_text else (None, "no text")
+    store: TokenStore | None = None
+    source = "no text"
+    if needs_text:
+        store, source = held_out(request, tokenizer, events.progress)
     if plan.has_positions:
         windows = windows_of(store, plan.longest, plan.windows, plan.seed, join=request["join"])
     if plan.has_passkeys:
-        filler = filler_of(store, plan.seed) if plan.style == "text" else ()
+        filler = () if store is None or plan.style != "text" else filler_of(store, plan.seed)
         passkeys = Passkeys(tokenizer, plan.style, plan.digits, filler)
         # Refused before anything is read, where the shortest has no room for one.
         passkeys.prompt(min(plan.lengths), 0.0, (0,))

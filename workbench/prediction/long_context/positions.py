@@ -55,7 +55,7 @@ def positions(
     for length in sorted(lengths, reverse=True):
         if length == longest or moving:
             rows = np.ascontiguousarray(windows.rows[:, :length])
-            scores = scorer.score(rows, lambda done, length=length: told(done * length))
+            scores = scorer.score(rows, told)
             nll = -scores.logprobs.astype(np.float64)
             whole = nll if length == longest else whole
         else:
@@ -91,7 +91,7 @@ def sliding(
                 documents.append(number)
         if not rows:
             continue
-        scores = scorer.score(np.stack(rows), lambda done, length=length: told(done * length))
+        scores = scorer.score(np.stack(rows), told)
         nll = -scores.logprobs[:, -stride:].astype(np.float64)
         found.append({"length": length, "stride": stride, **mean_of(nll, np.array(documents))})
     return found

@@ -31,9 +31,7 @@ def retrieval(
     for length in lengths:
         for number, depth in enumerate(depths):
             prompts = [passkeys.prompt(length, depth, (trial, length, number)) for trial in range(trials)]
-            scores = scorer.score(
-                np.stack([prompt.ids for prompt in prompts]), lambda done, length=length: told(done * length)
-            )
+            scores = scorer.score(np.stack([prompt.ids for prompt in prompts]), told)
             cells.append({"length": length, "depth": float(depth), **_cell(scores, prompts)})
     return cells
 

@@ -34,8 +34,8 @@ class Scorer:
         self.fuses = can_fuse(model)
 
     @torch.inference_mode()
-    def score(self, rows: NDArray[np.int64], told: Told = lambda done: None) -> Scores:
-        """Scores of rows [N, T]; `told(n)` hears that n more rows are done."""
+    def score(self, rows: NDArray[np.int64], told: Told = lambda tokens: None) -> Scores:
+        """Scores of rows [N, T]; `told(n)` hears that n more tokens are read."""
         count, length = rows.shape
         together = max(1, self.batch_tokens // length)
         logprobs = np.empty((count, length - 1), np.float32)
@@ -45,7 +45,7 @@ class Scorer:
             own, best = self._batch(torch.from_numpy(some).to(self.device))
             logprobs[start : start + len(some)] = own.float().cpu().numpy()
             is_best[start : start + len(some)] = best.cpu().numpy()
-            told(len(some))
+            told(some.size)
         return Scores(logprobs, is_best)
 
     def _batch(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
