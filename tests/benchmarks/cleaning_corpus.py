@@ -81,10 +81,10 @@ class Corpus:
         self.planted.setdefault(kind, {})[identity] = what
 
 
-def base_texts(data: Path) -> Iterator[str]:
-    """Texts of 60 to 600 words, no two with half their 5-grams in common."""
+def base_texts(data: Path, *, code: bool = True) -> Iterator[str]:
+    """With code or without, texts of 60 to 600 words, no two with half their 5-grams in common."""
     seen: set[int] = set()
-    for text in _all_texts(data):
+    for text in _all_texts(data, code):
         words = text.split()
         for begin in range(0, len(words), MAX_WORDS):
             part = words[begin : begin + MAX_WORDS]
@@ -101,8 +101,8 @@ def _lines(words: list[str]) -> str:
     return "\n".join(" ".join(words[begin : begin + 12]) for begin in range(0, len(words), 12))
 
 
-def _all_texts(data: Path) -> Iterator[str]:
-    for path in stdlib_files():
+def _all_texts(data: Path, code: bool) -> Iterator[str]:
+    for path in stdlib_files() if code else ():
         source = path.read_text(encoding="utf-8", errors="replace")
         yield source
         try:

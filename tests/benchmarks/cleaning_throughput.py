@@ -32,11 +32,16 @@ from cleaning_corpus import MAX_WORDS, base_texts, near_copy
 WAYS = ("workbench near", "datatrove near", "datasketch near", "workbench rules", "datatrove rules")
 PLANTED = 0.1
 
+# The lines of the corpus are no sentences: bounds are such that nearly all pass, and every rule is evaluated.
+GOPHER_OFF = ("min_stop_words", "min_alpha_words_ratio", "min_avg_word_length")
+C4_MILD: dict[str, Any] = {"filter_no_terminal_punct": False, "min_num_sentences": -1}
+FINEWEB_MILD: dict[str, Any] = {"line_punct_thr": 0, "short_line_thr": 1, "char_duplicates_ratio": 1}
+
 
 def make(data: Path, records: int, path: Path) -> dict[str, str]:
     """Write a corpus of lines of the base in new orders, a tenth of it near copies; gives copy to origin."""
     rng = random.Random(0)
-    lines = [line for text in base_texts(data) for line in text.split("\n")]
+    lines = [line for text in base_texts(data, code=False) for line in text.split("\n")]
     pairs: dict[str, str] = {}
     with path.open("w", encoding="utf-8") as file:
         for number in range(records):
@@ -60,6 +65,9 @@ def by_workbench(path: Path, folder: Path, order: str) -> list[str]:
     from workbench.store.status import Status
 
     rest = ["executor.workers=1", "report.bias=false", "report.diversity=false", "pii.kinds=[email, ip]"]
+    rest += [f"gopher_quality.{key}=null" for key in GOPHER_OFF]
+    rest += [f"c4.{key}={json.dumps(value)}" for key, value in C4_MILD.items()]
+    rest += [f"fineweb.{key}={value}" for key, value in FINEWEB_MILD.items()]
     recipe = load_cleaning("web", [f"data.sources=[{path}]", f"order=[{order}]", "run.name=x", *rest])
     cleaning = Cleaning(folder / "x")
     cleaning.path.mkdir()
@@ -113,9 +121,13 @@ def by_datatrove_rules(path: Path, folder: Path) -> list[str]:
     from workbench.data.cleaning.words import TOKENIZER
 
     language: Any = TOKENIZER
+    off: dict[str, Any] = {**dict.fromkeys(GOPHER_OFF), "max_non_alpha_words_ratio": None}
+    off.pop("min_alpha_words_ratio")
     filters = [
-        kind(language=language)
-        for kind in (GopherQualityFilter, GopherRepetitionFilter, C4QualityFilter, FineWebQualityFilter)
+        GopherQualityFilter(language=language, **off),
+        GopherRepetitionFilter(language=language),
+        C4QualityFilter(language=language, **C4_MILD),
+        FineWebQualityFilter(language=language, **FINEWEB_MILD),
     ]
     reader = JsonlReader(str(path.parent), glob_pattern=path.name)
     _run(

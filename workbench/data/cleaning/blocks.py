@@ -65,8 +65,9 @@ class StepBlock(PipelineStep):
     type = "step"
 
     def __init__(self, folder: Path, number: int, name: StepName) -> None:
+        self.name = name  # datatrove's statistics take it from here
         super().__init__()
-        self.folder, self.number, self.name = folder, number, name
+        self.folder, self.number = folder, number
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         layout = Layout(self.folder)

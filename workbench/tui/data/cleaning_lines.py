@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from workbench.store.cleaning_steps import StepCounts
 from workbench.tui.text import meter, reveal_control
 from workbench.tui.widgets.text_lines import Line, Span, plain
+
+if TYPE_CHECKING:
+    from workbench.store.cleaning_steps import StepCounts
 
 SHOWN = 20_000
 """Characters of a record that are laid out."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 from textual import on
@@ -13,7 +14,6 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from workbench.tui.commands import Command, bindings
-from workbench.tui.data.cleaning_draft import Draft
 from workbench.tui.data.cleaning_lines import (
     bar,
     card_lines,
@@ -25,6 +25,9 @@ from workbench.tui.data.cleaning_lines import (
 from workbench.tui.text import reveal_control, short_number
 from workbench.tui.widgets.pick_list import PickList
 from workbench.tui.widgets.text_lines import Line, TextLines, plain
+
+if TYPE_CHECKING:
+    from workbench.tui.data.cleaning_draft import Draft
 
 POLL_SECONDS = 0.7
 WIDE = 130
@@ -96,7 +99,6 @@ class CleaningPane(Container):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.draft = Draft()
         self.view = "settings"
         self._number = 0
         self._reason = ""
@@ -117,6 +119,13 @@ class CleaningPane(Container):
         self.set_class(self.size.width >= WIDE, "-wide")
         self._shown = None
         self.look()
+
+    @cached_property
+    def draft(self) -> Draft:
+        """What is shown; made when it is first looked at, for the recipe's sections take a while to build."""
+        from workbench.tui.data.cleaning_draft import Draft
+
+        return Draft()
 
     @property
     def steps(self) -> PickList:

@@ -19,6 +19,9 @@ from workbench.data.cleaning.reports.terms import ATTRIBUTES, IDENTITIES, vocabu
 from workbench.data.cleaning.words import Hashes, word_hashes
 from workbench.recipe.cleaning.recipe import ReportSection
 
+NEIGHBOURS = 20_000
+"""Different words in the company of a group that are counted at once."""
+
 COMPANY = 12
 """Words that are told of each group beside the attributes: those in its company far more than chance has
 it."""
@@ -61,7 +64,7 @@ class BiasCounter:
         shape = (len(self.identities.names), len(self.attributes.names))
         self.near = np.zeros(shape, np.int64)
         self.named, self.said = np.zeros(shape[0], np.int64), np.zeros(shape[1], np.int64)
-        self.company = [Frequent() for _ in self.identities.names]
+        self.company = [Frequent(NEIGHBOURS) for _ in self.identities.names]
         self.words = 0
 
     def add(self, words: list[str], hashes: Hashes) -> None:
@@ -84,6 +87,15 @@ class BiasCounter:
             before = words[max(0, place - self.window) : place]
             self.company[group].add(before + words[place + 1 : place + 1 + self.window])
 
+    def take(self, values: dict[str, Any]) -> None:
+        """Add what another counter gave."""
+        self.words += values["words"]
+        self.near += np.array(values["near"], np.int64)
+        self.named += np.array(values["named"], np.int64)
+        self.said += np.array(values["said"], np.int64)
+        for frequent, counts in zip(self.company, values["company"], strict=True):
+            frequent.add(counts)
+
     def values(self) -> dict[str, Any]:
         """What is added up over shards."""
         return {
@@ -96,17 +108,9 @@ class BiasCounter:
 
 
 def bias_report(
-    parts: list[dict[str, Any]], settings: ReportSection, vocabulary_counts: Counter[str]
+    counter: BiasCounter, settings: ReportSection, vocabulary_counts: Counter[str]
 ) -> dict[str, Any]:
-    """The report from the counts of all shards and the counts of all words."""
-    counter = BiasCounter(settings)
-    for part in parts:
-        counter.words += part["words"]
-        counter.near += np.array(part["near"], np.int64)
-        counter.named += np.array(part["named"], np.int64)
-        counter.said += np.array(part["said"], np.int64)
-        for frequent, counts in zip(counter.company, part["company"], strict=True):
-            frequent.add(counts)
+    """The report from all counts, and those of all words."""
     span, total = 2 * settings.window, counter.words
     identities, attributes = counter.identities.names, counter.attributes.names
     pairs = [
@@ -161,7 +165,7 @@ def _company(
 ) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for word, near in counts.items():
-        if near < settings.min_count or len(word) < 3 or word not in words:
+        if near < settings.min_count or len(word) < 3 or not word.isalpha() or word not in words:
             continue
         figures = _figures(near, named, words[word], total, 2 * settings.window)
         if figures and figures["pmi"] > 0 and figures["g2"] > 10.8:

@@ -52,16 +52,15 @@ class Distinct:
 class Frequent:
     """Counts of words in bounded memory: when there are too many, those seen least give way."""
 
-    MOST = 200_000
-
-    def __init__(self, counts: dict[str, int] | None = None) -> None:
-        self.counts: Counter[str] = Counter(counts or {})
+    def __init__(self, most: int = 200_000) -> None:
+        self.counts: Counter[str] = Counter()
+        self.most = most
 
     def add(self, words: Any) -> None:
         """Count words, or add counts."""
         self.counts.update(words)
-        if len(self.counts) > self.MOST:
-            best = sorted(self.counts.items(), key=lambda entry: (-entry[1], entry[0]))[: self.MOST // 2]
+        if len(self.counts) > self.most:
+            best = sorted(self.counts.items(), key=lambda entry: (-entry[1], entry[0]))[: self.most // 2]
             self.counts = Counter(dict(best))
 
 

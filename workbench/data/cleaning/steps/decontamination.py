@@ -55,10 +55,10 @@ def build_index(settings: DecontaminationStep, folder: Path) -> None:
                 hint="name its columns, as columns: {prompt: question}, or lower decontamination.min_words",
             )
     folder.mkdir(parents=True, exist_ok=True)
-    every, owner, length = np.concatenate(hashes), np.concatenate(owners), np.concatenate(lengths)
-    order = np.argsort(every, kind="stable")
-    every, owner, length = every[order], owner[order], length[order]
-    unique, first, counts = np.unique(every, return_index=True, return_counts=True)
+    found, owner, length = np.concatenate(hashes), np.concatenate(owners), np.concatenate(lengths)
+    order = np.argsort(found, kind="stable")
+    found, owner, length = found[order], owner[order], length[order]
+    unique, first, counts = np.unique(found, return_index=True, return_counts=True)
     rare = counts <= settings.max_items
     write_array(folder / "hashes.npy", unique[rare])
     write_array(folder / "owners.npy", owner[first][rare])
@@ -67,7 +67,7 @@ def build_index(settings: DecontaminationStep, folder: Path) -> None:
 
 
 def _says_something(words: Hashes, n: int) -> npt.NDArray[np.bool_]:
-    """Which n-grams are not mostly numbers: every number is the same word, and rows of them are in any table."""
+    """Which n-grams are not mostly numbers: these are one word all, and rows of them are in any table."""
     n = min(n, len(words))
     before = np.concatenate([[0], np.cumsum(words == NUMBER)])
     return (before[n:] - before[:-n]) * 2 <= n
