@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 import signal
@@ -25,8 +26,10 @@ from workbench.prediction.evaluate import evaluate_recipe
 from workbench.prediction.events import Events
 from workbench.recipe import load, validate
 from workbench.store import launch
+from workbench.store.events import read_events
 from workbench.store.runs import Run, create_run
 from workbench.training import session
+from workbench.training.guarding.watch import StepWatch
 
 DEADLINE = 180.0
 METRICS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "logps/chosen")
@@ -153,6 +156,23 @@ def test_the_reference_is_never_a_policy_that_has_moved(
     assert work(named) == 1
     error = named.status().error
     assert error is not None and "the reference cannot be loaded" in error["message"]
+
+
+def test_after_a_rollback_the_reference_knows_the_rows_that_come_in_the_place_of_others(
+    make: Make, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Short of an epoch: the reference was computed for the rows that were to be met, and no more.
+    run = make({"training__max_steps": 3, "training__save_steps": 1}, precompute_ref_log_probs=True)
+    see, broken = StepWatch.loss, [2]
+
+    def loss(self: StepWatch, value: float) -> None:
+        see(self, float("nan") if self.trainer.state.step in broken and broken.pop() else value)
+
+    monkeypatch.setattr(StepWatch, "loss", loss)
+    assert work(run) == 0, run.log_path
+    [event] = read_events(run.events_path)
+    assert (event.step, event.to_step, event.rows and event.rows["first"]) == (3, 2, 8)
+    assert all(math.isfinite(value) for _, value in curve(run, "loss")["loss"])
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import broadcast_object_list
 
-from workbench.errors import TrainingError
 from workbench.store.metrics import MetricsWriter
-from workbench.training import saving
+from workbench.training import best, saving
 from workbench.training.guarding import rollback
 from workbench.training.guarding.alarm import Alarmed
 from workbench.training.guarding.watch import StepWatch
 from workbench.training.pace import SaveTimes, steps_between_evaluations
-from workbench.training.samples import append_line, drop_later
+from workbench.training.samples import drop_later
 from workbench.training.schedule import learning_rate
 from workbench.training.tally import Tally, over_processes
 from workbench.training.telemetry import memory
@@ -74,6 +73,9 @@ class Trainer:
     whole_model: Callable[[Path | None], nn.Module] | None = field(default=None, init=False)
     """Makes the model, whole, as it began or as in the folder of a checkpoint: to put a split one together
     in, and to go back."""
+    begin_again: Callable[[], None] | None = field(default=None, init=False)
+    """Has the objective prepare once more for the rows that it will meet, which are others after a
+    rollback."""
     metrics: MetricsWriter | None = field(default=None, init=False)
     window_seconds: float = field(default=0.0, init=False)
     window_tokens: int = field(default=0, init=False)
@@ -256,37 +258,14 @@ class Trainer:
         values = evaluator.evaluate(self.stepper)
         loss, state = values["eval_loss"], self.state
         self.write(values)
-        self.write_report(evaluator.predictions)
+        best.write_report(self, evaluator.predictions)
         state.eval_loss = loss
-        score = self.score_of(values)
+        score = best.score_of(self, values)
         improved = math.isfinite(score) and (state.best_score is None or score > state.best_score)
         if improved:
             state.best_score, state.best_eval_loss, state.best_step = score, loss, state.step
         self.reporter.update(eval_loss=loss, best_eval_loss=state.best_eval_loss, best_step=state.best_step)
         return improved
-
-    def write_report(self, predictions: list[Any]) -> None:
-        """A line of `evaluations.jsonl`, where the objective has more to tell than metrics."""
-        if self.accelerator.is_main_process and predictions:
-            found = self.objective.report(predictions)
-            if found is not None:
-                append_line(
-                    self.run.evaluations_path, {"step": self.state.step, "time": time.time(), **found}
-                )
-
-    def score_of(self, values: dict[str, float]) -> float:
-        """What decides which checkpoint is best, greater being better; the same on all processes."""
-        wanted = self.recipe.training.metric_for_best_model
-        name = wanted if wanted in values else f"eval_{wanted}"
-        found = self.agreed(values.get(name))
-        if found is None:
-            raise TrainingError(
-                f"training.metric_for_best_model is {wanted}, which an evaluation does not have",
-                where=str(self.run.path),
-                hint=f"one of: {', '.join(sorted(values))}",
-            )
-        lower = "loss" in name or "perplexity" in name or name == "bits_per_byte"
-        return -float(found) if lower else float(found)
 
     def is_save_due(self) -> bool:
         """See `SaveTimes`; processes have clocks of their own."""

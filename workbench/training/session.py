@@ -203,6 +203,7 @@ def set_up(
     trainer.whole_model = lambda path: starting_model(recipe, prepared.tokenizer, purpose, path)
     _announce(trainer, prepared)
     objective.begin(beginning_of(trainer, held_out, purpose, has_moved=found is not None))
+    trainer.begin_again = lambda: objective.begin(beginning_of(trainer, held_out, purpose, has_moved=True))
     reporter.update(progress=None)
     return trainer
 

@@ -63,6 +63,7 @@ def answer(trainer: Trainer, alarm: Alarm) -> None:
     _restore(trainer, found, reached)
     guard.load_state_dict(reached.guard)
     guard.ledger = ledger
+    _prepare_rows(trainer)
     # Before files change, all processes have read them.
     trainer.accelerator.wait_for_everyone()
     if trainer.accelerator.is_main_process:
@@ -182,6 +183,17 @@ def _restore_weights(trainer: Trainer, found: checkpoint.Checkpoint | None) -> N
         groups = groups_of(fresh, trainer.recipe.training)
         order = [names[id(weight)] for group in groups for weight in group["params"]]
         sharded_checkpoint.from_plain(optimizer, stepper.weights, order, found.optimizer_state())
+
+
+def _prepare_rows(trainer: Trainer) -> None:
+    """Where the reference's log-probabilities were computed beforehand, have those of rows that will be met
+    in the place of the ones left out."""
+    section = trainer.recipe.objective
+    if section.name == "dpo" and section.precompute_ref_log_probs and trainer.begin_again is not None:
+        before = random_state.capture()
+        trainer.begin_again()
+        random_state.restore(before)
+        trainer.reporter.update(progress=None)
 
 
 def _restore_scaler(trainer: Trainer, found: checkpoint.Checkpoint | None) -> None:
