@@ -38,7 +38,9 @@ def passkey_texts(request: dict[str, Any], events: Events) -> None:
     try:
         with path.open("w", encoding="utf-8") as file:
             for number in range(request["count"]):
-                length = int(drawn.integers(max(shortest, least), longest + 1))
+                # Evenly by logarithm: short ones are where a model begins to learn to look back.
+                ends = np.log([max(shortest, least), longest + 1])
+                length = min(longest, int(np.exp(drawn.uniform(*ends))))
                 prompt, answer = passkeys.text(length, float(drawn.random()), (request["seed"], number))
                 sizes.append(len(_encode(tokenizer, (prompt, answer))))
                 record = {"text": prompt + answer}
