@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scaling_studies import make_study
+from scaling_studies import LAW, finished_study
 
 from workbench.cli import main
 from workbench.cli.scale_chart import still
@@ -17,9 +17,7 @@ from workbench.scaling import fit_file
 from workbench.scaling.figures import emergence_figures, isoflop_figure, loss_figure, residual_figure
 from workbench.scaling.fitting.points import Point
 from workbench.scaling.fitting.report import report_on
-from workbench.scaling.laws import Law
 from workbench.scaling.predicting import curve_of, predict
-from workbench.scaling.study_files import fit_study
 from workbench.store.runs import Run, create_run
 from workbench.store.scaling_prediction import (
     FILE,
@@ -31,31 +29,11 @@ from workbench.store.scaling_prediction import (
 )
 from workbench.store.scaling_studies import Study
 
-LAW = Law(1.5, 60.0, 200.0, 0.35, 0.38)
-
 
 @pytest.fixture
 def study() -> Study:
     """One whose runs have all finished, at the losses of a planted law."""
-    study = make_study()
-    for planned in study.plan()["runs"]:
-        run = create_run(load("nano", [f"run.name={planned['name']}"]))
-        status = run.status()
-        status.state, status.num_parameters, status.num_tokens = (
-            "finished",
-            planned["parameters"],
-            planned["tokens"],
-        )
-        status.eval_loss = float(LAW.loss(planned["parameters"], planned["tokens"]))
-        status.write(run.status_path)
-        with run.metrics_path.open("w") as file:
-            for share in (0.25, 0.5, 0.75, 1.0):
-                step = round(share * planned["steps"])
-                loss = LAW.E + (status.eval_loss - LAW.E) / share**0.5
-                file.write(json.dumps({"step": step, "time": 1.0, "eval_loss": loss}) + "\n")
-    # Kept with it, so that predictions need no longer one.
-    fit_study(study, resamples=20)
-    return study
+    return finished_study()
 
 
 @pytest.fixture
@@ -152,27 +130,27 @@ def test_a_prediction_is_kept_with_a_run_that_there_is(
     assert "by study tiny" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["predict", "tiny"], "two of size, tokens and compute"),
-        (["predict", "tiny", "--parameters", "1e6"], "two of size, tokens and compute"),
-        (["predict", "tiny", "--parameters", "-1", "--tokens", "1"], "no number above 0"),
-        (["predict", "besirglu", "--compute", "1e20"], "did you mean besiroglu?"),
-        (["predict", "besiroglu", "--compute", "2x"], "no largest run"),
-        (["predict", "besiroglu", "--compute", "1e20", "--start"], "no recipe to start"),
-        (["fit", "tiny", "--leave-out", "x"], "the study has no run"),
-        (["fit", "tiny", "--bootstrap", "1"], "20 to 100,000"),
-        (["fit", "nothing"], "no study called"),
-        (["emergence", "tiny"], "no sums among its text"),
-        (["show", "tinny"], "did you mean tiny?"),
-        (["laws", "--compute", "x"], "no number of FLOPs"),
-        (["plan", "nano", "--budget", "1e9"], "too small to fit a law"),
-    ],
+BAD = (
+    (["predict", "tiny"], "two of size, tokens and compute"),
+    (["predict", "tiny", "--parameters", "1e6"], "two of size, tokens and compute"),
+    (["predict", "tiny", "--parameters", "-1", "--tokens", "1"], "no number above 0"),
+    (["predict", "besirglu", "--compute", "1e20"], "did you mean besiroglu?"),
+    (["predict", "besiroglu", "--compute", "2x"], "no largest run"),
+    (["predict", "besiroglu", "--compute", "1e20", "--start"], "no recipe to start"),
+    (["fit", "tiny", "--leave-out", "x"], "the study has no run"),
+    (["fit", "tiny", "--bootstrap", "1"], "20 to 100,000"),
+    (["fit", "nothing"], "no study called"),
+    (["emergence", "tiny"], "no sums among its text"),
+    (["show", "tinny"], "did you mean tiny?"),
+    (["laws", "--compute", "x"], "no number of FLOPs"),
+    (["plan", "nano", "--budget", "1e9"], "too small to fit a law"),
 )
-def test_bad_input(study: Study, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["scale", *words]) in (1, 2)
-    assert message in capsys.readouterr().err
+
+
+def test_bad_input(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, message in BAD:
+        assert main(["scale", *words]) in (1, 2), words
+        assert message in capsys.readouterr().err, words
 
 
 def test_a_published_law_predicts_without_an_interval(capsys: pytest.CaptureFixture[str]) -> None:

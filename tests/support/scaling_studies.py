@@ -1,13 +1,19 @@
-"""A small study, and its plan on disk."""
+"""A small study, its plan on disk, and one whose runs have all finished."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from workbench.recipe import load
+from workbench.scaling.laws import Law
 from workbench.scaling.plan import make_plan
 from workbench.scaling.spec import StudySpec, read_spec
-from workbench.scaling.study_files import save_plan
+from workbench.scaling.study_files import fit_study, save_plan
+from workbench.store.runs import create_run
 from workbench.store.scaling_studies import Study, new_study
+
+LAW = Law(1.5, 60.0, 200.0, 0.35, 0.38)
 
 TINY: dict[str, Any] = {
     "base": "nano",
@@ -30,4 +36,24 @@ def make_study(name: str = "tiny", **changes: Any) -> Study:
     spec = spec_of(**changes)
     study = new_study(name)
     save_plan(study, spec, make_plan(spec, name, where=name))
+    return study
+
+
+def finished_study(name: str = "tiny") -> Study:
+    """One whose runs ended at the losses of `LAW`, having fallen with the root of their steps; fitted."""
+    study = make_study(name)
+    for planned in study.plan()["runs"]:
+        run = create_run(load("nano", [f"run.name={planned['name']}"]))
+        status = run.status()
+        status.state, status.step = "finished", planned["steps"]
+        status.num_parameters, status.num_tokens = planned["parameters"], planned["tokens"]
+        status.eval_loss = float(LAW.loss(planned["parameters"], planned["tokens"]))
+        status.write(run.status_path)
+        with run.metrics_path.open("w") as file:
+            for share in (0.25, 0.5, 0.75, 1.0):
+                step = round(share * planned["steps"])
+                loss = LAW.E + (status.eval_loss - LAW.E) / share**0.5
+                file.write(json.dumps({"step": step, "time": 1.0, "eval_loss": loss}) + "\n")
+    # Kept with it, so that predictions need no longer one.
+    fit_study(study, resamples=20)
     return study

@@ -82,3 +82,18 @@ def test_between_two_points_there_is_a_straight_line() -> None:
     # From 3.75 or so to 5.25 or so on an axis from 0 to 10: every column, upwards.
     highest = [int(rows[columns == column].min()) for column in range(60 - viewport.gutter)]
     assert highest == sorted(highest, reverse=True) and highest[0] - highest[-1] >= 2
+
+
+def test_points_are_crosses_and_those_of_one_x_a_bar() -> None:
+    points = Series(SeriesStyle("runs", marks="points"), np.array([1.0, 5.0]), np.array([1.0, 3.0]))
+    bar = Series(SeriesStyle("interval", marks="bars"), np.array([9.0, 9.0]), np.array([1.0, 3.0]))
+    unnamed = Series(SeriesStyle(""), np.array([1.0, 9.0]), np.array([2.0, 2.0]))
+    frame = draw({"a": points, "b": bar, "c": unnamed}, Options(symbols="ascii"), Viewport(), 60, 20)
+    _, legend, *rows = text_of(frame)
+    # What has no name is left out of the legend: two marks, two labels, two values.
+    assert "runs" in legend and "interval" in legend and len(legend.split()) == 6
+    plot = rows[:-2]
+    columns = ["".join(row[column] for row in plot) for column in range(60)]
+    # No line joins the points, and the bar is as high as they are apart.
+    assert sum(column.count("*") for column in columns) == 2
+    assert max(column.count("+") for column in columns[-3:]) >= 8

@@ -26,7 +26,7 @@ class Stroke(NamedTuple):
     def lonely(self) -> bool:
         """Whether it is a curve of a single point, whose one dot nobody would find."""
         alone = len(self.line.columns) == 1 and not (self.line.before or self.line.after)
-        return alone and self.pen.bright
+        return alone and self.pen.bright and not self.envelope
 
 
 def dot_rows(grid: Grid, limits: Span, values: FloatArray) -> FloatArray:

@@ -1,0 +1,145 @@
+"""The view of scaling laws at both sizes, and what was predicted of a run in its chart."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from scaling_studies import finished_study, make_study
+
+from workbench.scaling import queue
+from workbench.store.scaling_prediction import Prediction, write_prediction
+from workbench.store.scaling_studies import DONE, QueueState, Study
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.build import scaling_actions
+from workbench.tui.build.scaling_reading import CommandFailed, command
+from workbench.tui.build.scaling_screen import EMPTY, ScalingScreen
+from workbench.tui.train.predicted import predicted_points
+from workbench.tui.widgets.chart import Chart
+from workbench.tui.widgets.text_lines import TextLines
+
+SUMS = {"steps": 1, "exact": 0.5, "exact_interval": [0.4, 0.6], "per_token": -1.0,
+        "per_token_interval": [-1.1, -0.9], "expected": 0.4}  # fmt: skip
+
+
+@pytest.fixture
+def study() -> Study:
+    found = finished_study()
+    names = [run["name"] for run in found.plan()["runs"]]
+    QueueState("finished", runs={name: {"state": DONE, "tries": 1, "error": ""} for name in names}).write(
+        found.queue_path
+    )
+    models = [{"parameters": size, "rows": [SUMS]} for size in (1e5, 1e6)]
+    found.write(found.emergence_path, {"models": models, "verdicts": {"1": "grows \x1b[31msmoothly"}})
+    return found
+
+
+def words(screen: ScalingScreen) -> str:
+    return screen.query_one(TextLines).text
+
+
+def titles(screen: ScalingScreen) -> list[str]:
+    return [chart.title for chart in screen.query(Chart) if chart.display]
+
+
+async def open_screen(pilot: Any, until: Any) -> ScalingScreen:
+    screen = ScalingScreen()
+    await pilot.app.push_screen(screen)
+    await until(pilot, lambda: screen.reading.name or words(screen) == EMPTY)
+    return screen
+
+
+async def test_all_panes_of_a_study(study: Study, size: tuple[int, int], until: Any, text_of: Any) -> None:
+    app = WorkbenchApp()
+    async with app.run_test(size=size) as pilot:
+        screen = await open_screen(pilot, until)
+        wide = size[0] == 200
+        for key, said in (("l", "N_opt ∝ C^a"), ("m", "exact match"), ("r", "compute ")):
+            await pilot.press(key)
+            await until(pilot, lambda said=said: said in words(screen), key)
+        assert "\x1b" not in text_of(app)
+        for key, title in (("c", "loss by compute"), ("i", "IsoFLOP parabolas"), ("d", "residuals")):
+            await pilot.press(key)
+            await until(pilot, lambda title=title: title in titles(screen) and title in text_of(app), key)
+            assert len(titles(screen)) == (3 if wide else 1)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is not screen)
+
+
+async def test_a_size_is_predicted_and_the_queue_begun(
+    study: Study, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def answer(arguments: list[str]) -> Any:
+        asked.append(list(arguments))
+        if arguments[0] == "fit":
+            raise CommandFailed("too few runs", hint="more")
+        return {"loss": 2.0, "low": 1.9, "high": 2.1, "level": 0.95, "parameters": 1e6, "tokens": 2e7,
+                "flops": 1e14, "step": 10, "notes": ["doubt: E"], "run": "larger"}  # fmt: skip
+
+    started: list[tuple[str, int]] = []
+    monkeypatch.setattr(scaling_actions, "command", answer)
+    monkeypatch.setattr(queue, "start_queue", lambda study, jobs: started.append((study.name, jobs)))
+    app = WorkbenchApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await open_screen(pilot, until)
+        await until(pilot, lambda: screen.check_action("predict", ()))
+        await pilot.press("p", "ctrl+u", *"1e6", "space", *"2e7", "enter")
+        await until(pilot, lambda: "2.0000" in words(screen))
+        assert asked == [["predict", "tiny", "--parameters", "1e6", "--tokens", "2e7"]]
+        await pilot.press("P")
+        await until(pilot, lambda: asked[-1][-1] == "--start")
+        await pilot.press("f")
+        await until(pilot, lambda: any("too few runs" in note.message for note in app._notifications))
+        await pilot.press("W")
+        await until(pilot, lambda: started == [("tiny", 2)])
+
+
+async def test_no_study_and_a_damaged_one(until: Any, text_of: Any) -> None:
+    app = WorkbenchApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await open_screen(pilot, until)
+        assert words(screen) == EMPTY
+        study = make_study("broken")
+        study.plan_path.write_text("{")
+        await until(pilot, lambda: "cannot be read" in words(screen))
+
+
+def test_a_command_that_fails_says_why() -> None:
+    with pytest.raises(CommandFailed) as caught:
+        command(["show", "nothing"])
+    assert caught.value.message == "there is no study called “nothing”"
+    assert caught.value.hint == "workbench scale list shows the studies"
+
+
+async def test_what_was_predicted_of_a_run_is_drawn_with_it(
+    make_run: Any, until: Any, train_tab: Any
+) -> None:
+    run = make_run("larger", steps=50)
+    curve = ((50.0, 2.5), (100.0, 2.0))
+    write_prediction(run, Prediction(2.0, 1.9, 2.1, 0.95, 100, 1e6, 1e5, 6e11, "study tiny", curve=curve))
+    parts = predicted_points(run, "num_tokens")
+    assert parts["predicted"][0].tolist() == [5e5, 1e6]
+    assert parts["interval"][1].tolist() == [1.9, 2.1] and predicted_points(run, "time") == {}
+    app = WorkbenchApp()
+    async with app.run_test(size=(120, 30)) as pilot:
+        key = "eval_loss\0larger\0predicted"
+
+        def chart_of_loss() -> Chart:
+            found: dict[str, Chart] = {chart.title: chart for chart in train_tab(app).grid.charts}
+            return found["loss"]
+
+        await until(pilot, lambda: key in chart_of_loss().series_keys)
+        chart = chart_of_loss()
+        series = chart._series["eval_loss\0larger\0interval"]
+        assert series.style.marks == "bars" and np.array_equal(series.x.view, [100, 100])
+        await until(pilot, lambda: chart._viewport.data[1] == 100, "the axis reaches to where the run ends")
+
+
+def test_damaged_lines_of_a_prediction_are_none(make_run: Any) -> None:
+    run = make_run("odd")
+    (run.path / "prediction.json").write_text(json.dumps({"loss": 1}))
+    assert predicted_points(run, "step") == {}
