@@ -194,8 +194,12 @@ class Judge:
     def _recurring(self, taken: Counter[str]) -> float:
         """The share of the lines that went that really stand in enough records, numbers all alike."""
         holders: dict[str, set[str]] = {}
+        # As the step saw them: behind those that scrub and take lines out before it.
+        came = {record["id"]: record["text"] for record in self.corpus.records}
+        for step in ("pii", "toxicity"):
+            came.update((row["id"], row["after"] or "") for row in self.log(step))
         for record in self.corpus.records:
-            for line in record["text"].split("\n"):
+            for line in came[record["id"]].split("\n"):
                 holders.setdefault(" ".join(plain_words(line)), set()).add(record["id"])
         right = sum(
             count for line, count in taken.items() if len(holders.get(" ".join(plain_words(line)), ())) >= 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from stdnum import luhn
 
@@ -108,3 +110,33 @@ def test_scrubbing_twice_changes_nothing_more() -> None:
         item = Item({"text": text}, "text")
         PII(PIIStep()).judge(item)
         assert PII(PIIStep()).judge(item).action == "kept"
+
+
+@pytest.mark.slow
+def test_a_token_classifier_finds_names(tmp_path: Path) -> None:
+    import torch
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import BertConfig, BertForTokenClassification, PreTrainedTokenizerFast
+
+    words = Tokenizer(WordLevel({"[UNK]": 0, "[PAD]": 1, "Ada": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]")
+    tokenizer.save_pretrained(tmp_path)
+    shape = {"hidden_size": 3, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 3}
+    labels = {"id2label": {0: "O", 1: "B-PER"}, "label2id": {"O": 0, "B-PER": 1}}
+    model = BertForTokenClassification(BertConfig(vocab_size=3, **labels, **shape))
+    with torch.no_grad():
+        # The embedding of a word says which it is, and nothing else is added to it.
+        for weight in model.parameters():
+            weight.zero_()
+        model.bert.embeddings.LayerNorm.weight.fill_(1.0)
+        model.bert.embeddings.word_embeddings.weight.copy_(torch.eye(3))
+        model.classifier.weight[1, 2] = 10.0
+        model.classifier.bias.copy_(torch.tensor([1.0, 0.0]))
+    model.save_pretrained(tmp_path)
+    finder = PII(PIIStep(kinds=["name"], name_model=str(tmp_path)))
+    item = Item({"text": "met Ada there, and Ada left"}, "text")
+    assert finder.judge(item).detail["found"] == {"name": 2}
+    assert item.text == "met [NAME] there, and [NAME] left"

@@ -17,10 +17,11 @@ from datatrove.utils.hashing import HashConfig
 
 from tests.data.cleaning.conftest import prose, sentence, write_lines
 from workbench.data.cleaning.items import Item
+from workbench.data.cleaning.steps.c4 import C4
 from workbench.data.cleaning.steps.decontamination import Decontamination, build_index
 from workbench.data.cleaning.steps.language import Language, identify
 from workbench.data.cleaning.steps.normalise import Normalise
-from workbench.data.cleaning.steps.quality import C4, FineWeb, GopherQuality, GopherRepetition
+from workbench.data.cleaning.steps.quality import FineWeb, GopherQuality, GopherRepetition
 from workbench.data.cleaning.verdicts import Step
 from workbench.data.cleaning.words import TOKENIZER
 from workbench.errors import DataError, RecipeError

@@ -14,10 +14,11 @@ from workbench.data.cleaning.plan import Plan
 from workbench.data.cleaning.shards import Lookup
 from workbench.data.cleaning.step_log import StepLog
 from workbench.data.cleaning.steps.boilerplate import Boilerplate
+from workbench.data.cleaning.steps.c4 import C4
 from workbench.data.cleaning.steps.decontamination import Decontamination
 from workbench.data.cleaning.steps.language import Language
 from workbench.data.cleaning.steps.normalise import Normalise
-from workbench.data.cleaning.steps.quality import C4, FineWeb, GopherQuality, GopherRepetition
+from workbench.data.cleaning.steps.quality import FineWeb, GopherQuality, GopherRepetition
 from workbench.data.cleaning.toxicity.step import Toxicity
 from workbench.data.cleaning.verdicts import Step
 from workbench.recipe.cleaning import CleaningRecipe, StepName

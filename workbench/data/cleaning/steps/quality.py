@@ -1,23 +1,21 @@
-"""Gopher's, FineWeb's and C4's rules, as datatrove implements them."""
+"""Gopher's and FineWeb's rules, as datatrove implements them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
-from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter, get_filter_result
-from datatrove.pipeline.filters.c4_filters import C4QualityFilter
 from datatrove.pipeline.filters.fineweb_quality_filter import FineWebQualityFilter
 from datatrove.pipeline.filters.gopher_quality_filter import GopherQualityFilter
 from datatrove.pipeline.filters.gopher_repetition_filter import GopherRepetitionFilter
-from datatrove.utils.text import split_into_sentences, split_into_words
+from datatrove.utils.text import split_into_words
 
 from workbench.data.cleaning.items import Item
 from workbench.data.cleaning.steps import measures
-from workbench.data.cleaning.verdicts import KEPT, Rule, Step, Verdict, changed, dropped
+from workbench.data.cleaning.steps.tables import Row, rule_table
+from workbench.data.cleaning.verdicts import KEPT, Rule, Step, Verdict, dropped
 from workbench.data.cleaning.words import TOKENIZER
-from workbench.recipe.cleaning.quality import C4Step, FineWebStep, GopherQualityStep, GopherRepetitionStep
+from workbench.recipe.cleaning.quality import FineWebStep, GopherQualityStep, GopherRepetitionStep
 
 
 class Filtered(Step):
@@ -57,7 +55,7 @@ class GopherQuality(Filtered):
             stop_words=s.stop_words,
             language=TOKENIZER,
         )
-        self._rules = _table(
+        self._rules = rule_table(
             self.name,
             [
                 ("gopher_short_doc", "min_doc_words", "words", measures.words, f"≥ {s.min_doc_words}"),
@@ -174,7 +172,7 @@ class GopherRepetition(Filtered):
             )
             for n, most in s.dup_n_grams.items()
         ]
-        self._rules = _table(self.name, rows)
+        self._rules = rule_table(self.name, rows)
 
     def rules(self) -> dict[str, Rule]:
         return self._rules
@@ -196,7 +194,7 @@ class FineWeb(Filtered):
             new_line_ratio=s.new_line_ratio,
             language=TOKENIZER,
         )
-        self._rules = _table(
+        self._rules = rule_table(
             self.name,
             [
                 (
@@ -232,87 +230,3 @@ class FineWeb(Filtered):
 
     def rules(self) -> dict[str, Rule]:
         return self._rules
-
-
-class C4(Step):
-    """Lines are taken out, and records with too little left (Raffel et al. 2020)."""
-
-    name: ClassVar[str] = "c4"
-
-    def __init__(self, settings: C4Step) -> None:
-        s = self.settings = settings
-        # Of a record with several texts each loses its lines; the sentences are those of all together.
-        self.lines = C4QualityFilter(
-            remove_citations=s.remove_citations,
-            filter_no_terminal_punct=s.filter_no_terminal_punct,
-            min_num_sentences=-1,
-            min_words_per_line=s.min_words_per_line,
-            max_word_length=s.max_word_length,
-            filter_lorem_ipsum=s.filter_lorem_ipsum,
-            filter_javascript=s.filter_javascript,
-            filter_curly_bracket=s.filter_curly_bracket,
-            filter_policy=s.filter_policy,
-            language=TOKENIZER,
-        )
-        self._rules = _table(
-            self.name,
-            [
-                (
-                    "too_few_sentences",
-                    "min_num_sentences",
-                    "sentences left",
-                    self._sentences_left,
-                    f"≥ {s.min_num_sentences}",
-                ),
-                ("curly_bracket", "filter_curly_bracket", "curly brackets", measures.brackets, "none"),
-                ("lorem_ipsum", "filter_lorem_ipsum", "“lorem ipsum”", measures.lorem, "none"),
-            ],
-        )
-
-    def rules(self) -> dict[str, Rule]:
-        return self._rules
-
-    def judge(self, item: Item) -> Verdict:
-        kept: list[str] = []
-        for text in item.texts:
-            document = Document(text=text, id="")
-            passes, reason = get_filter_result(self.lines.filter(document))
-            if not passes:
-                return dropped(reason)
-            kept.append(document.text)
-        sentences = self._sentences(kept)
-        if sentences < self.settings.min_num_sentences:
-            return dropped("too_few_sentences", value=sentences, wants=f"≥ {self.settings.min_num_sentences}")
-        if not any(text.strip() for text in kept):
-            return dropped("nothing_left")
-        before = sum(text.count("\n") + 1 for text in item.texts)
-        if not item.can_change:
-            return KEPT
-        texts = iter(kept)
-        if not item.edit(lambda _: next(texts)):
-            return KEPT
-        after = sum(text.count("\n") + 1 for text in kept if text)
-        return changed("lines_removed" if after < before else "spaces", lines=before - after)
-
-    def _sentences(self, texts: list[str]) -> int:
-        return sum(
-            len(split_into_sentences(line, TOKENIZER)) for text in texts for line in text.split("\n") if line
-        )
-
-    def _sentences_left(self, item: Item) -> float:
-        documents = [Document(text=text, id="") for text in item.texts]
-        return float(
-            self._sentences([d.text for d in documents if get_filter_result(self.lines.filter(d))[0]])
-        )
-
-
-Row = tuple[str, str, str, Callable[[Item], float], str]
-
-
-def _table(step: str, rows: list[Row]) -> dict[str, Rule]:
-    return {
-        reason: Rule(f"{step}.{key}", words, measure, wants) for reason, key, words, measure, wants in rows
-    }
-
-
-__all__ = ["C4", "FineWeb", "GopherQuality", "GopherRepetition"]
