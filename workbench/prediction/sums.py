@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from workbench.data.framing import frame_for
 from workbench.errors import ModelError
 from workbench.prediction.opening import Opened, device_of, open_model
 
@@ -66,7 +67,8 @@ def _encoded(opened: Opened, prompt: str, answer: str) -> tuple[list[int], list[
     """Prompt and answer as the model reads them in one text. Raises `ModelError` where one token spans the
     boundary, for then there is no asking the one without a part of the other."""
     encode = opened.tokenizer
-    beginning = [opened.tokenizer.bos_token_id] if opened.tokenizer.bos_token_id is not None else []
+    # As texts begin in training.
+    beginning = frame_for("clm", opened.tokenizer).prefix
     whole = encode(prompt + answer, add_special_tokens=False)["input_ids"]
     first = encode(prompt, add_special_tokens=False)["input_ids"]
     if whole[: len(first)] != first or len(whole) == len(first):
