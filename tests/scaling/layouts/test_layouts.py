@@ -68,20 +68,21 @@ def test_all_ranks_together_hold_every_weight_once() -> None:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_one_device_needs_what_the_estimate_says(checkpointing: bool) -> None:
+@pytest.mark.parametrize("preset", ["125m", "bert-base", "modernbert-base", "t5-small", "xlnet-base"])
+def test_one_device_needs_what_the_estimate_says(preset: str, checkpointing: bool) -> None:
     """The estimate of one process is tested against torch's own accounting."""
-    wanted = recipes.load("125m", [f"training.gradient_checkpointing={checkpointing}", "training.bf16=true"])
+    changes = [f"training.gradient_checkpointing={checkpointing}", "training.bf16=true"]
+    wanted = recipes.load(preset, changes)
     known = estimate(wanted).known
     assert known is not None
-    rows = wanted.training.per_device_train_batch_size
-    asked = setting_of(subject_of("125m", ["training.bf16=true"]), cluster("H100", 1), global_batch=rows)
-    layout = Layout(rows=rows, recompute="full" if checkpointing else "none")
-    memory = plan(asked, layout).memory
-    assert memory.weights == pytest.approx(known.gpu_memory.weights)
-    assert memory.optimizer == pytest.approx(known.gpu_memory.optimizer)
-    assert memory.logits == pytest.approx(known.gpu_memory.logits)
-    # The estimate counts the masks and casts of autocast too.
-    assert memory.activations == pytest.approx(known.gpu_memory.activations, rel=0.07)
+    rows, length = wanted.training.per_device_train_batch_size, known.load.length
+    asked = setting_of(subject_of(preset, changes), cluster("H100", 1), global_batch=rows, length=length)
+    memory = plan(asked, Layout(rows=rows, recompute="full" if checkpointing else "none")).memory
+    theirs = known.gpu_memory
+    assert memory.weights == pytest.approx(theirs.weights)
+    assert memory.optimizer == pytest.approx(theirs.optimizer)
+    assert memory.logits == pytest.approx(theirs.logits)
+    assert memory.activations == pytest.approx(theirs.activations)
 
 
 def test_what_is_said_of_a_layout_is_completed() -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from workbench.models.estimate.activations import FLOAT
 from workbench.scaling.layouts.cluster import Cluster
 from workbench.scaling.layouts.layout import Layout
-from workbench.scaling.layouts.memory import Precision
 from workbench.scaling.layouts.model import Model
+from workbench.scaling.layouts.precision import Precision
 from workbench.scaling.layouts.stack import Stack
 
 TENSOR_COLLECTIVES = 2

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from workbench.models.estimate.activations import FLOAT
 from workbench.scaling.layouts.cluster import MEMORY_EFFICIENCY, Cluster
 from workbench.scaling.layouts.layout import Layout
-from workbench.scaling.layouts.memory import Precision
 from workbench.scaling.layouts.model import Model
+from workbench.scaling.layouts.precision import Precision
 from workbench.scaling.layouts.stack import Stack
 
 FLASH_BACKWARD = 2.5
@@ -46,8 +46,9 @@ def work(model: Model, layout: Layout, length: int, on: Cluster, stack: Stack, p
     cheap = moved + (0.0 if stack.fused_attention else attention)
     again = {"none": 0.0, "selective": cheap, "full": forward}[layout.recompute]
     split = layout.tp if stack.parallel_loss else 1
-    head = _product(tokens, model.head_products / layout.tp, model.hidden, peak, on, precision)
-    loss = stack.logit_bytes * tokens * model.vocabulary / split
+    predicted = tokens * model.predicted
+    head = _product(predicted, model.head_products / layout.tp, model.hidden, peak, on, precision)
+    loss = stack.logit_bytes * predicted * model.vocabulary / split
     loss /= MEMORY_EFFICIENCY * device.memory_rate
     return Work(forward, backward + again, head + loss, 2 * head + (LOSS_PASSES - 1) * loss)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.errors import ModelError
-from workbench.models.estimate.load import DEFAULT_LENGTH
+from workbench.models.estimate.load import DEFAULT_LENGTH, load_of
 from workbench.models.estimate.parameters import count
 from workbench.models.estimate.shape import shape_of
 
@@ -24,8 +24,9 @@ class Model:
 
     `layer` are the weights of one layer, `embedding` and `head` those of the ends (the head's are none where
     they are the embedding's), all before any split. `learning` is the share of the weights that have a
-    gradient. `splits` says whether tensor, context and pipeline parallelism know the family; `shape` is there
-    where the estimates know it, `source` where the sizes come from.
+    gradient. `splits` says whether tensor, context and pipeline parallelism know the family; `shape` and
+    `recipe` are there where the estimates know it, `source` where the sizes come from. `predicted` is the
+    share of tokens whose logits are made.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Model:
     learning: float = 1.0
     splits: bool = True
     shape: Shape | None = None
+    recipe: Recipe | None = None
+    predicted: float = 1.0
     source: str = ""
 
     @property
@@ -76,7 +79,7 @@ class Model:
     def flops_per_token(self, length: int) -> float:
         """Of training, forward and backward, with attention to all pairs of tokens (Chowdhery et al. 2022,
         PaLM, appendix B): what model FLOPs utilisation counts."""
-        products = self.layers * self.layer_products + self.head_products
+        products = self.layers * self.layer_products + self.predicted * self.head_products
         return 6.0 * products + 12.0 * self.layers * self.queries * length
 
 
@@ -116,7 +119,7 @@ def model_of(recipe: Recipe, name: str) -> Model:
     shape, notes = shape_of(recipe)
     if shape is None:
         raise ModelError(notes[0], where=name, hint="name a preset, a recipe, or a folder with a config.json")
-    parameters = count(shape, recipe.tuning)
+    parameters, load = count(shape, recipe.tuning), load_of(recipe, shape)
     main, decoder = shape.main, shape.decoder
     layers = main.layers + (decoder.layers if decoder else 0)
     embedding = parameters.token_embeddings + parameters.position_embeddings + parameters.segment_embeddings
@@ -141,4 +144,6 @@ def model_of(recipe: Recipe, name: str) -> Model:
         learning=parameters.trainable / parameters.total,
         splits=shape.family == "llama" and recipe.objective.name in OBJECTIVES,
         shape=shape,
+        recipe=recipe,
+        predicted=load.places / max(1, load.tokens),
     )

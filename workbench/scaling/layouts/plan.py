@@ -9,9 +9,10 @@ from workbench.scaling.layouts.cluster import Cluster
 from workbench.scaling.layouts.communication import Traffic, traffic
 from workbench.scaling.layouts.compute import Work, optimizer, work
 from workbench.scaling.layouts.layout import Layout
-from workbench.scaling.layouts.memory import Precision, RankMemory, fullest
+from workbench.scaling.layouts.memory import RankMemory, fullest
 from workbench.scaling.layouts.model import Model
 from workbench.scaling.layouts.pipeline import bubble, layers_of_pieces
+from workbench.scaling.layouts.precision import Precision
 from workbench.scaling.layouts.stack import WORKBENCH, Stack
 
 
