@@ -99,7 +99,8 @@ def residual_figure(fit: Mapping[str, Any]) -> Figure:
 
 def emergence_figures(found: Mapping[str, Any]) -> tuple[Figure, Figure]:
     """Exact match, and nats for each answer token, against size; a curve for each number of steps."""
-    exact, likely = [], []
+    exact: list[Line] = []
+    likely: list[Line] = []
     models = sorted(found["models"], key=lambda model: float(model["parameters"]))
     kinds = sorted({row["steps"] for model in models for row in model["rows"]})
     for number, steps in enumerate(kinds):

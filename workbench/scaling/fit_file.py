@@ -102,7 +102,7 @@ class Fitted:
 def from_dict(value: Mapping[str, Any]) -> Fitted:
     """The law of a fit. Raises `KeyError`, `TypeError` or `ValueError` where the file was damaged."""
     count: Count = value["count"]
-    laws = tuple(Law(*coefficients, count=count) for coefficients in value["bootstrap"])
+    laws = tuple(Law(e, a, b, alpha, beta, count) for e, a, b, alpha, beta in value["bootstrap"])
     return Fitted(
         Law(**value["coefficients"], count=count),
         Bootstrap(laws, np.asarray(value["scatter"], np.float64), int(value["seed"])),

@@ -73,7 +73,7 @@ def parts_of(numbers: Sequence[int]) -> Iterator[Key]:
 def draw_held_out(section: ArithmeticSection) -> list[Sum]:
     """The sums that are kept apart, `held_out` of each number of steps. Raises `UsageError` where there are
     too few different ones."""
-    found = []
+    found: list[Sum] = []
     for steps in sorted(set(section.steps)):
         if steps < 1:
             raise UsageError(f"a sum of {steps} steps is none", where="arithmetic.steps", hint="1 or more")

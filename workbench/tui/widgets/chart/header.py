@@ -82,9 +82,9 @@ def _legend(frame: Frame, row: int, options: Options, listed: list[Series]) -> N
     gap = 3 if frame.width >= 60 else 2
     room = frame.width - column - sum(len(sample) + 1 + gap for sample in samples) + gap
     values, share = _fit(options, listed, labels, room)
-    for place, (owner, series, sample, value) in enumerate(zip(named, listed, samples, values, strict=True)):
+    for count, (owner, series, sample, value) in enumerate(zip(named, listed, samples, values, strict=True)):
         if column + len(sample) + 2 > frame.width:
-            left = f"+{len(labels) - place}"
+            left = f"+{len(labels) - count}"
             frame.text(row, frame.width - len(left), left, MUTED)
             return
         column = frame.text(row, column, sample, bright(owner)) + 1
