@@ -70,7 +70,8 @@ def _says_something(words: Hashes, n: int) -> npt.NDArray[np.bool_]:
     """Which n-grams are not mostly numbers: these are one word all, and rows of them are in any table."""
     n = min(n, len(words))
     before = np.concatenate([[0], np.cumsum(words == NUMBER)])
-    return (before[n:] - before[:-n]) * 2 <= n
+    wordy: npt.NDArray[np.bool_] = (before[n:] - before[:-n]) * 2 <= n
+    return wordy
 
 
 def _texts(record: Record) -> list[str]:
