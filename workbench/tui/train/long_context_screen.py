@@ -32,6 +32,8 @@ from workbench.tui.widgets.key_bar import KeyBar
 from workbench.tui.widgets.text_lines import Line, TextLines, plain
 
 MARGIN = 4
+TALL = 40
+"""Rows of a screen from which on there is room for maps and tables."""
 DAMAGED = "This evaluation cannot be read."
 
 
@@ -143,13 +145,15 @@ class LongContextScreen(ModalScreen[None]):
         lines = [line for result in self.shown for line in head(result)]
         lines += legend(columns, several=len(self.shown) > 1)
         symbols = getattr(self.app, "symbols", "braille")
-        parts = [map_lines(columns, self.measure, symbols, width)]
-        if self.tables or not parts[0]:
-            parts = [
-                position_lines(columns, self.shown, width),
-                difference_lines(columns),
-                length_lines(columns, width),
-            ]
+        maps = [map_lines(columns, self.measure, symbols, width)]
+        tables = [
+            position_lines(columns, self.shown, width),
+            difference_lines(columns),
+            length_lines(columns, width),
+        ]
+        parts = tables if self.tables or not maps[0] else maps
+        if self.size.height >= TALL:
+            parts = [*tables, *maps] if self.tables else [*maps, *tables]
         for part in parts:
             lines += [plain(""), *part] if part else []
         return lines
