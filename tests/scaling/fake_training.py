@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 from workbench import paths
 from workbench.store.process import ProcessIdentity
@@ -76,9 +77,13 @@ def main(kind: str, path: str, jobs: str = "1") -> int:
     from workbench.scaling import queue
     from workbench.store import launch
 
-    launch.command = lambda run, section: [sys.executable, __file__, "run", str(run.path)]
-    queue.POLL_SECONDS = 0.02
-    return queue.main([path, "--jobs", jobs])
+    with (
+        mock.patch.object(
+            launch, "command", lambda run, *_: [sys.executable, __file__, "run", str(run.path)]
+        ),
+        mock.patch.object(queue, "POLL_SECONDS", 0.02),
+    ):
+        return queue.main([path, "--jobs", jobs])
 
 
 if __name__ == "__main__":

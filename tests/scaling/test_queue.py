@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scaling_studies import make_study
@@ -28,7 +29,7 @@ from workbench.store.scaling_studies import (
 )
 
 Begin = Callable[..., "subprocess.Popen[bytes]"]
-FEW = {"budget": {"flops": 6e12}, "isoflop": {"levels": 2, "sizes": 3, "spacing": 4}}
+FEW: dict[str, Any] = {"budget": {"flops": 6e12}, "isoflop": {"levels": 2, "sizes": 3, "spacing": 4}}
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:

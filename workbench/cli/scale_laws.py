@@ -64,11 +64,11 @@ def run(args: argparse.Namespace) -> int:
     rows = [
         (
             render.literal(str(one["name"])),
-            render.count(one["parameters"]),  # type: ignore[arg-type]
-            render.count(one["tokens"]),  # type: ignore[arg-type]
+            render.count(one["parameters"]),
+            render.count(one["tokens"]),
             f"{one['tokens_per_parameter']:.1f}",
             f"{one['loss']:.3f}",
-            COUNT_WORDS[one["count"]],  # type: ignore[index]
+            COUNT_WORDS[one["count"]],
         )
         for one in found
     ]

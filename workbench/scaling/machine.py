@@ -12,8 +12,8 @@ from workbench.scaling.spec import BudgetSection
 STARTING_SECONDS = 8.0
 """Importing torch, opening the data, building the model and writing it at the end, as measured here."""
 STEP_SECONDS = 0.010
-"""What a step takes on a CPU however small the model is: models of 16 to 108 thousand weights took 11 to 19 ms
-for 1,024 tokens on one thread."""
+"""What a step takes on a CPU however small the model is: models of 16 to 108 thousand weights took 11 to 19
+ms for 1,024 tokens on one thread."""
 SMALL = 20_000
 """Parameters at which matrices are so small that half of a CPU's speed is lost."""
 
