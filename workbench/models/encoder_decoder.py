@@ -29,6 +29,31 @@ def call_encoder_decoder(
     each weight, whatever led there.
     """
     inner = getattr(model, "module", model)
+    if hasattr(inner, "unshard"):
+        # Weights that are sharded are there only within a forward of the whole: both calls are one.
+        arguments = (input_ids, decoder_input_ids, document_ids, decoder_document_ids)
+        found: torch.Tensor = _as_one_forward(inner)(*arguments)
+        return found
+    return _call(inner, model, input_ids, decoder_input_ids, document_ids, decoder_document_ids)
+
+
+def _as_one_forward(sharded: Any) -> Any:
+    if "forward_documents" not in vars(sharded):
+        from torch.distributed.fsdp import register_fsdp_forward_method
+
+        sharded.forward_documents = lambda *arguments: _call(sharded, sharded.forward, *arguments)
+        register_fsdp_forward_method(sharded, "forward_documents")
+    return sharded.forward_documents
+
+
+def _call(
+    inner: Any,
+    model: Any,
+    input_ids: torch.Tensor,
+    decoder_input_ids: torch.Tensor,
+    document_ids: torch.Tensor,
+    decoder_document_ids: torch.Tensor,
+) -> torch.Tensor:
     kind = next(inner.parameters()).dtype
     hidden = inner.get_encoder()(
         input_ids=input_ids, attention_mask=additive_mask(block_mask(document_ids), kind), return_dict=True

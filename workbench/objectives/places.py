@@ -31,7 +31,8 @@ def only_at(head: nn.Module, places: torch.Tensor, length: int | None = None) ->
         states = inputs[0] if length is None else inputs[0][:, -length:]
         return (states.flatten(0, 1)[places], *inputs[1:])
 
-    handle = head.register_forward_pre_hook(gather)
+    # First of all: behind it, a head that is shared among ranks makes something else of its input.
+    handle = head.register_forward_pre_hook(gather, prepend=True)
     try:
         yield
     finally:

@@ -66,7 +66,9 @@ class Reference:
             with policy.disable_adapter():
                 yield policy
             return
-        if self.named is None and not self.start.has_moved and self._model is None:
+        # Of a sharded policy no process has the weights alone.
+        is_whole = not hasattr(policy, "unshard")
+        if self.named is None and not self.start.has_moved and self._model is None and is_whole:
             yield policy
             return
         yield self.copy()
@@ -162,10 +164,13 @@ class Reference:
             for begin in range(0, len(work), processes):
                 self.start.progress(PROGRESS, begin, len(work))
                 found: list[Any] = []
-                if begin + mine < len(work):
-                    name, first = work[begin + mine]
+                is_mine = begin + mine < len(work)
+                # Where weights are sharded all processes go through as many batches.
+                if is_mine or hasattr(model, "unshard"):
+                    name, first = work[min(begin + mine, len(work) - 1)]
                     batch = sides[name].batch(first)
-                    found = [(name, batch.extra["answers"], self._scored(score, model, batch))]
+                    scores = self._scored(score, model, batch)
+                    found = [(name, batch.extra["answers"], scores)] if is_mine else []
                 stopping = self.start.is_stopping()
                 if processes > 1:
                     found = gather_object(found)

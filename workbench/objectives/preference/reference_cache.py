@@ -71,7 +71,8 @@ def weights_digest(model: nn.Module) -> str:
             continue
         # PEFT puts its own words into the names of what it wraps.
         found.update(name.replace("base_model.model.", "").replace(".base_layer", "").encode())
-        found.update(weights.detach().contiguous().view(-1).view(torch.uint8).cpu().numpy().data)
+        whole = getattr(weights, "full_tensor", lambda weights=weights: weights)()
+        found.update(whole.detach().contiguous().view(-1).view(torch.uint8).cpu().numpy().data)
     return found.hexdigest()
 
 

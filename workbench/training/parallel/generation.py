@@ -49,11 +49,12 @@ def lockstep(stepper: PipelineStepper) -> Iterator[nn.Module]:
         finally:
             model.forward = forward
 
-    kept = model.generation_config.use_cache
-    model.generation_config.use_cache = False
     model.forward = forward
+    # Whatever the caller says of a cache. By their names transformers knows what may be given.
+    model.prepare_inputs_for_generation = lambda input_ids, attention_mask=None, **kwargs: {
+        "input_ids": input_ids
+    }
     try:
         yield model
     finally:
-        del model.forward
-        model.generation_config.use_cache = kept
+        del model.forward, model.prepare_inputs_for_generation
