@@ -89,7 +89,9 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _drift(rows: Sequence[Mapping[str, Any]]) -> str:
     rise = float(rows[-1]["per_token"]) - float(rows[0]["per_token"])
-    return f"; the likelihood of the right answer {'rises' if rise > 0 else 'does not rise'} all the same"
+    if rise > 0:
+        return "; the likelihood of the right answer rises all the same"
+    return ", nor does the likelihood of the right answer rise"
 
 
 def smoothness(rows: Sequence[Mapping[str, Any]]) -> float:
