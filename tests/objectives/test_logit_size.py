@@ -52,7 +52,7 @@ class Vocabulary(VocabularyLoss):
         return self.logit_metrics(totals)
 
 
-Vocabulary.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+Vocabulary.__abstractmethods__ = frozenset()
 
 
 def test_what_is_logged_has_no_z_loss_in_it(tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def test_a_rise_that_stays_is_found_within_three_steps(rise: float) -> None:
         assert found.level < found.limit < found.loss
 
 
+def test_a_rise_of_a_few_deviations_is_found_when_five_steps_show_it() -> None:
+    for onset in (200, 400):
+        losses = falling(500, seed=onset, noise=0.12)
+        damaged = [loss + (0.55 if step >= onset else 0.0) for step, loss in enumerate(losses, 1)]
+        step, found = seen(damaged)[0]
+        assert isinstance(found, Finding) and (found.onset, step) == (onset, onset + 4)
+
+
 def test_a_lone_high_loss_is_a_note_and_two_are_not_an_alarm() -> None:
     losses = falling(300, seed=1)
     losses[150] += 9
@@ -112,7 +120,7 @@ def test_rows_that_are_left_out_are_never_met() -> None:
     ledger.skip(48, 60)
     ledger.skip(5, 5)
     assert ledger.skipped == [[20, 24], [40, 60]] and ledger.num_skipped == 24
-    taken, place = [], 0
+    taken, place = list[int](), 0
     while place < 100:
         place = ledger.position(place, 4)
         taken += range(place, place + 4)
@@ -162,7 +170,11 @@ def test_norms_of_groups_are_those_of_all_their_elements() -> None:
     }
     for weight in weights.values():
         weight.grad = torch.randn_like(weight) if weight.requires_grad else None
-    norms = {name: math.sqrt(sum(float(w.grad.square().sum()) for w in own)) for name, own in groups.items()}  # type: ignore[union-attr]
+
+    def norm_of(tensors: list[torch.Tensor]) -> float:
+        return float(torch.cat([tensor.detach().flatten() for tensor in tensors]).norm())
+
+    norms = {name: norm_of([w.grad for w in own if w.grad is not None]) for name, own in groups.items()}
     total = float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0))
     monitor = LayerMonitor(model, weights)
     monitor.before(min(1.0, 1.0 / (total + 1e-6)))
@@ -170,15 +182,13 @@ def test_norms_of_groups_are_those_of_all_their_elements() -> None:
     with torch.no_grad():
         for name, own in groups.items():
             for weight in own:
-                weight += 0.01 * (2.0 if name == "late" else 1.0) * torch.randn_like(weight)
+                weight.add_(torch.randn_like(weight), alpha=0.02 if name == "late" else 0.01)
     monitor.after()
     values = monitor.values
     assert math.sqrt(sum(value**2 for value in norms.values())) == pytest.approx(total, rel=1e-5)
     for name, own in groups.items():
         assert values[f"grad_norm/{name}"] == pytest.approx(norms[name], rel=1e-4)
-        moved = math.sqrt(
-            sum(float((w.detach() - b).square().sum()) for w, b in zip(own, before[name], strict=True))
-        )  # type: ignore[arg-type]
-        size = math.sqrt(sum(float(b.square().sum()) for b in before[name]))
+        moved = norm_of([w - b for w, b in zip(own, before[name], strict=True)])
+        size = norm_of(before[name])
         # Of the two that have 5,600 elements 5,600 are seen; a sample of n errs by about 1/√n.
         assert values[f"update_ratio/{name}"] == pytest.approx(moved / size, rel=4 / math.sqrt(4096))

@@ -176,6 +176,22 @@ def test_trouble_that_stays_ends_the_run_after_so_many_rollbacks(
     assert widths == [4, 8, 16]
 
 
+def test_what_was_saved_while_something_was_wrong_is_not_gone_back_to(make: MakeRun, work: Work) -> None:
+    # One checkpoint is kept, and one is written at every other step: also while the loss is high already.
+    run = make(training__save_steps=2, training__save_total_limit=1, training__load_best_model_at_end=False)
+    assert work(run) == 0
+    [event] = alarms(run)
+    assert (
+        event.to_step is not None
+        and event.numbers["onset"] - 28 <= event.to_step <= event.numbers["onset"] - 2
+    )
+    assert {path.name for path in run.checkpoints()} <= {
+        f"checkpoint-{step}" for step in range(STEPS - 28, 61)
+    }
+    losses = dict(curve(run, "loss")["loss"])
+    assert max(losses[step] for step in range(54, STEPS + 1)) < losses[40] + 0.3
+
+
 @pytest.mark.parametrize("mode", ["stop", "warn", "off"])
 def test_what_the_other_modes_do(mode: str, make: MakeRun, work: Work) -> None:
     run = make(stability__guard=mode, training__max_steps=56, stability__layer_metrics=False)

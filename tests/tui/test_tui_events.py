@@ -103,7 +103,7 @@ def test_marks_stand_on_the_axis_of_a_chart(symbols: str, glyphs: str) -> None:
     marked = draw(series, options, Viewport(), 60, 14)
     *_, axis, labels = text_of(marked)
     before = text_of(plain)
-    grave, note, line = glyphs
+    grave, note, line = tuple(glyphs)
     assert axis.count(grave) == axis.count(note) == 1 and labels == before[-1]
     column = axis.index(grave)
     assert marked.styles[-2, column] == WARNING

@@ -1,8 +1,9 @@
 """Watching the loss: spikes and divergence, told from noise by medians and ranks.
 
 A loss is high where it lies above the median of the steps before by more robust standard deviations than
-allowed, and by more than all residuals of the window but one. A single high loss is a batch; several within
-five steps are a model that was damaged. The deviation is that of differences from step to step, 1.4826 / √2
+allowed, by more than all residuals of the window but one, and by a tenth; it is raised where it does so by
+half as many and a twentieth. A single high loss is a batch; three of five that are high, or five of five that
+are raised, are a model that was damaged. The deviation is that of differences from step to step, 1.4826 / √2
 times their median size (Hampel 1974; von Neumann 1941), for a loss that falls makes residuals drift. The rule
 of ranks is what keeps heavy tails quiet: whatever the distribution of independent residuals is, three of the
 last five are among the four largest of 128 + 5 with a chance of C(5, 3) · 128 / C(133, 4) = 10⁻⁴, and all
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 from itertools import pairwise
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from workbench.recipe.stability_section import LEAST_HISTORY
 
@@ -30,8 +31,10 @@ PENDING = 5
 FIRST = 5
 """Steps that say at what level a run began."""
 OF_FIRST, OF_LEVEL = 0.03, 0.1
-"""A rise of less than these shares of the first level and of the present one is none, however quiet it
+"""A rise of less than these shares of the first level and of the present one is not high, however quiet it
 was."""
+RAISED = 0.5
+"""Of the deviations and of the share of the level that make a loss high, what makes it raised."""
 MAD_TO_DEVIATION = 1.4826
 
 RISEN = 8
@@ -66,6 +69,26 @@ class Outlier:
     deviation: float
 
 
+class Seen(NamedTuple):
+    """A step that is not yet part of what is usual, with what its residual was measured by."""
+
+    step: int
+    loss: float
+    residual: float
+    raised_at: float
+    high_at: float
+    level: float
+    deviation: float
+
+    @property
+    def is_raised(self) -> bool:
+        return self.residual > self.raised_at
+
+    @property
+    def is_high(self) -> bool:
+        return self.residual > self.high_at
+
+
 class LossWatch:
     """The losses of a run, step by step. All it knows is in `state_dict`, exactly."""
 
@@ -73,8 +96,7 @@ class LossWatch:
         self.threshold, self.patience = threshold, patience
         self.levels: deque[float] = deque(maxlen=BASELINE)
         self.residuals: deque[float] = deque(maxlen=window)
-        # step, loss, residual, limit of its residual, level, deviation
-        self.pending: deque[tuple[int, float, float, float, float, float]] = deque()
+        self.pending: deque[Seen] = deque()
         self.latest: deque[float] = deque(maxlen=RISEN)
         self.first: list[float] = []
         self.best: float | None = None
@@ -88,7 +110,7 @@ class LossWatch:
     @property
     def is_suspicious(self) -> bool:
         """Whether the last steps hold a high loss, or the loss has risen well above its best."""
-        if any(residual > limit for _, _, residual, limit, _, _ in self.pending):
+        if any(seen.is_raised for seen in self.pending):
             return True
         margin = self._margin()
         return margin is not None and len(self.latest) == RISEN and median(self.latest) > margin
@@ -100,19 +122,20 @@ class LossWatch:
         self.latest.append(loss)
         level = median(self.levels) if len(self.levels) == BASELINE else None
         usual = None if level is None else loss - level
-        residual, limit, deviation = -math.inf, math.inf, self._deviation()
+        residual, deviation = -math.inf, self._deviation()
+        raised = limit = math.inf
         if level is not None:
             residual = loss - level
-            limit = self._limit(level, deviation) if self.is_warm else self._early_limit(level)
+            raised, limit = self._limits(level, deviation) if self.is_warm else self._early_limits(level)
         elif len(self.first) == FIRST:
             level = max(self.first)
-            residual, limit = loss - level, self._early_limit(level)
-        is_high = residual > limit
-        self.pending.append((step, loss, residual, limit, 0.0 if level is None else level, deviation))
-        found = self._spike(is_high) or self._divergence()
+            residual, (raised, limit) = loss - level, self._early_limits(level)
+        seen = Seen(step, loss, residual, raised, limit, 0.0 if level is None else level, deviation)
+        self.pending.append(seen)
+        found = self._spike() or self._divergence()
         if found is not None:
             return found
-        if not is_high:
+        if not seen.is_raised:
             self._accept(step, loss, usual)
         return self._age()
 
@@ -130,26 +153,31 @@ class LossWatch:
         steps = pairwise(self.residuals)
         return MAD_TO_DEVIATION / math.sqrt(2) * median(abs(after - before) for before, after in steps)
 
-    def _limit(self, level: float, deviation: float) -> float:
-        """How far above the level a loss is no longer noise."""
-        least = max(OF_FIRST * abs(median(self.first)), OF_LEVEL * abs(level))
-        return max(self.threshold * deviation, nlargest(2, self.residuals)[1], least)
+    def _limits(self, level: float, deviation: float) -> tuple[float, float]:
+        """How far above the level a loss is raised, and high."""
+        most, first = nlargest(2, self.residuals)[1], OF_FIRST * abs(median(self.first))
+        share, threshold = OF_LEVEL * abs(level), self.threshold * deviation
+        return max(RAISED * threshold, RAISED * share, most, first), max(threshold, share, most, first)
 
-    def _early_limit(self, level: float) -> float:
+    def _early_limits(self, level: float) -> tuple[float, float]:
         """Without a history only what doubles is high, and only where the first losses had a level at all."""
         lowest, highest = min(self.first), max(self.first)
         if lowest <= highest / EARLY_FACTOR:
-            return math.inf
-        return max((EARLY_FACTOR - 1) * abs(level), EARLY_FACTOR * highest - level)
+            return math.inf, math.inf
+        limit = max((EARLY_FACTOR - 1) * abs(level), EARLY_FACTOR * highest - level)
+        return limit, limit
 
-    def _spike(self, is_high: bool) -> Finding | None:
-        if not is_high:
+    def _spike(self) -> Finding | None:
+        """Enough high losses in the last five steps, this one among them, or five that are raised."""
+        last = list(self.pending)[-PENDING:]
+        high = [seen for seen in last if seen.is_high]
+        if not high or not last[-1].is_high or len(high) < self.patience:
+            high = last if len(last) == PENDING and all(seen.is_raised for seen in last) else []
+        if not high:
             return None
-        high = [entry for entry in self.pending if entry[2] > entry[3]]
-        if len(high) < self.patience:
-            return None
-        onset, _, _, limit, level, deviation = high[0]
-        return Finding("loss_spike", onset, level, level + limit, self.pending[-1][1], deviation)
+        first, now = high[0], last[-1]
+        limit = first.high_at if first.is_high else first.raised_at
+        return Finding("loss_spike", first.step, first.level, first.level + limit, now.loss, first.deviation)
 
     def _margin(self) -> float | None:
         """The level above which the loss has left its best for good; None before there is one."""
@@ -185,14 +213,15 @@ class LossWatch:
         """Let the oldest step go; a high one was noise after all, and belongs to what is usual."""
         if len(self.pending) <= PENDING:
             return None
-        step, loss, residual, limit, level, deviation = self.pending.popleft()
-        if residual <= limit:
+        seen = self.pending.popleft()
+        if not seen.is_raised:
             return None
-        wild = self.is_warm and residual > 3 * limit
-        self.levels.append(loss)
-        if math.isfinite(residual):
-            self.residuals.append(residual)
-        return Outlier(step, level, level + limit, loss, deviation) if wild else None
+        self.levels.append(seen.loss)
+        if math.isfinite(seen.residual):
+            self.residuals.append(seen.residual)
+        if not self.is_warm or seen.residual <= 3 * seen.high_at:
+            return None
+        return Outlier(seen.step, seen.level, seen.level + seen.high_at, seen.loss, seen.deviation)
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, as plain numbers; what is infinite is left to `json`, which keeps it."""
@@ -212,6 +241,6 @@ class LossWatch:
             kept: deque[float] = getattr(self, name)
             kept.clear()
             kept.extend(state[name])
-        self.pending = deque((int(step), *rest) for step, *rest in state["pending"])
+        self.pending = deque(Seen(int(step), *rest) for step, *rest in state["pending"])
         self.first = list(state["first"])
         self.best, self.best_step = state["best"], int(state["best_step"])

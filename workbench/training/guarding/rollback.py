@@ -70,18 +70,27 @@ def answer(trainer: Trainer, alarm: Alarm) -> None:
         done = _done(trainer, target, first, end, slower)
         guard.record.rolled_back(alarm, ledger, target, told, done, num_tokens=tokens)
         _write_down(trainer, target)
-    trainer.reporter.update(now=True, state="running", step=target)
+    state = trainer.state
+    trainer.reporter.update(
+        now=True,
+        state="running",
+        step=target,
+        eval_loss=state.eval_loss,
+        best_eval_loss=state.best_eval_loss,
+        best_step=state.best_step,
+    )
     trainer.accelerator.wait_for_everyone()
 
 
 def protected(trainer: Trainer) -> set[Any]:
-    """Checkpoints that must not be rotated away: the newest good one, and the newest that has proved good."""
+    """Checkpoints that must not be rotated away: the newest good one, the newest that has proved good, and
+    the one that will prove so next."""
     guard, run, step = trainer.guard, trainer.run, trainer.state.step
     if not guard.goes_back:
         return set()
     good = [path for path in run.checkpoints() if is_good(path)]
     proved = [path for path in good if _step_of(path) <= step - REACH]
-    return {*good[-1:], *proved[-1:]}
+    return {*proved[-1:], *good[len(proved) : len(proved) + 1], *good[-1:]}
 
 
 def is_good(path: Any) -> bool:
