@@ -63,6 +63,9 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--factor", type=float, default=8.0)
+    parser.add_argument(
+        "--threads", type=int, default=2, help="of the larger run, which has the machine alone"
+    )
     parser.add_argument("--home", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -90,7 +93,15 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     larger = Run(paths.runs_dir() / f"{name}-larger")
     if not larger.path.exists():
         workbench(
-            "scale", "predict", name, "--compute", f"{options.factor:g}x", "--start", "--name", larger.name
+            "scale",
+            "predict",
+            name,
+            f"launch.num_threads={options.threads}",
+            "--compute",
+            f"{options.factor:g}x",
+            "--start",
+            "--name",
+            larger.name,
         )
     run = finish(larger.name)
     lap("larger run")

@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from workbench.cli import render
     from workbench.scaling.plan import make_plan
     from workbench.scaling.study_files import load_spec, save_plan, take_budget
+    from workbench.scaling.sums import write_sums
     from workbench.store.scaling_studies import new_study
 
     if args.study is None:
@@ -75,11 +76,12 @@ def run(args: argparse.Namespace) -> int:
     plan = make_plan(spec, name, where=args.study)
     study = None if args.dry_run else new_study(name)
     if study is not None:
-        save_plan(study, spec, plan)
+        if spec.arithmetic is not None:
+            write_sums(spec.arithmetic, study.path)
         if not args.skip_data:
             tokens = data_tokens(spec, plan, study, debug=args.debug)
             plan = make_plan(spec, name, where=args.study, epoch_tokens=tokens)
-            save_plan(study, spec, plan)
+        save_plan(study, spec, plan)
     if args.json:
         print(render.as_json({"name": name, "saved": study is not None, **plan.as_dict()}))
         return 0
@@ -107,10 +109,7 @@ def data_tokens(spec: StudySpec, plan: Plan, study: Study, *, debug: bool = Fals
     """Prepare the data that all runs of a study share, into their cache; returns its tokens in an epoch."""
     from workbench.cli import prediction, render
     from workbench.scaling.recipes import base_recipe, recipe_of
-    from workbench.scaling.sums import write_sums
 
-    if spec.arithmetic is not None:
-        write_sums(spec.arithmetic, study.path)
     where = str(study.spec_path)
     recipe = recipe_of(spec, base_recipe(spec, where), plan.runs[0], study.path)
     render.talk("preparing the data that all runs share …")

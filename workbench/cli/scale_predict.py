@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """workbench scale predict tiny-decoders --parameters 1e6 --tokens 2e7
 workbench scale predict tiny-decoders --compute 8x --start --name larger   8 times the largest run, and begin
+workbench scale predict tiny-decoders launch.num_threads=2 --compute 8x --start
 workbench scale predict tiny-decoders nano training.max_steps=4000         a recipe's run
 workbench scale predict besiroglu --parameters 7e9 --tokens 2e12           by a published law"""
 
@@ -74,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
     from workbench.cli import render
     from workbench.errors import UsageError
 
+    if args.recipe and "=" in args.recipe:
+        # Without a recipe, what is changed is that of the study's own family.
+        args.recipe, args.overrides = None, [args.recipe, *args.overrides]
     if args.run and (args.recipe or args.start):
         raise UsageError(
             "--run keeps the prediction of a run that there is: it goes with no recipe, and no --start"
@@ -81,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     target, prediction, notes, existing = _predict(args)
     new = None
     if args.start:
-        new = _start(target, prediction, args.name)
+        new = _start(target, prediction, args.name, f"{args.study}-predicted", own=args.recipe is None)
     elif existing is not None:
         from workbench.store.scaling_prediction import write_prediction
 
@@ -147,6 +151,7 @@ def _predict(args: argparse.Namespace) -> tuple[Target, Prediction, list[str], R
             tokens=args.tokens,
             compute=_flops(args.compute, fitted),
             fitted=fitted,
+            overrides=args.overrides,
         )
     if args.recipe and any((args.parameters, args.tokens, args.compute)):
         raise UsageError("a recipe says its own size and length", where="--parameters, --tokens, --compute")
@@ -241,16 +246,16 @@ def _by_law(args: argparse.Namespace, existing: Run | None) -> tuple[Target, Pre
     return target, prediction, notes
 
 
-def _start(target: Target, prediction: Prediction, name: str | None) -> Run:
+def _start(target: Target, prediction: Prediction, name: str | None, stem: str, *, own: bool) -> Run:
     """Make the run, keep the prediction with it, and only then start it."""
     from workbench.store import launch
     from workbench.store.runs import create_run
     from workbench.store.scaling_prediction import write_prediction
 
     assert target.recipe is not None
-    if name is not None:
+    if name is not None or own:
         target.recipe.run.name = name
-    run = create_run(target.recipe, "predicted")
+    run = create_run(target.recipe, stem)
     write_prediction(run, prediction)
     launch.start(run)
     return run

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from workbench.errors import RecipeError, UsageError
 from workbench.models.estimate import estimate
-from workbench.recipe import Recipe, load
+from workbench.recipe import Recipe, load, validate
+from workbench.recipe.load import apply_override
 from workbench.scaling.fit_file import Fitted
 from workbench.scaling.laws import Count
 from workbench.scaling.plan import Plan, PlannedRun
@@ -38,18 +39,20 @@ class Target:
 def of_recipe(name: str, overrides: Sequence[str], study: Study | None) -> Target:
     """The run of a recipe. Raises `RecipeError` where its length or shape cannot be told."""
     recipe = load(name, overrides)
+    return _target(recipe, name, _differences(recipe, study) if study is not None else ())
+
+
+def _target(recipe: Recipe, where: str, notes: tuple[str, ...] = ()) -> Target:
     found = estimate(recipe)
     if found.known is None:
-        raise RecipeError(f"its shape cannot be told: {found.reason}", where=name)
-    plan = found.known.plan
+        raise RecipeError(f"its shape cannot be told: {found.reason}", where=where)
+    plan, counts = found.known.plan, found.known.parameters
     if plan.steps is None or plan.tokens is None or plan.flops is None:
         raise RecipeError(
             "how long the run is depends on how much data there is",
             where="training.max_steps",
             hint="set training.max_steps=N",
         )
-    notes = _differences(recipe, study) if study is not None else ()
-    counts = found.known.parameters
     return Target(counts.total, counts.without_embeddings, plan.tokens, plan.flops, plan.steps, recipe, notes)
 
 
@@ -76,6 +79,7 @@ def of_family(
     tokens: float | None,
     compute: float | None,
     fitted: Fitted,
+    overrides: Sequence[str] = (),
 ) -> Target:
     """A run of a study's family: of so many parameters and tokens; or compute-optimal by its law for so
     much compute. What one of them leaves open follows from the others. Raises `UsageError`."""
@@ -114,8 +118,10 @@ def of_family(
         seconds=None,
         epochs=None,
     )
-    recipe = recipe_of(spec, base, planned, study.path)
-    return Target(shape.total, shape.non_embedding, tokens, planned.flops, steps, recipe)
+    mapping = recipe_of(spec, base, planned, study.path).model_dump(mode="json")
+    for override in overrides:
+        apply_override(mapping, override)
+    return _target(validate(mapping, study.name), study.name)
 
 
 def epoch_tokens_of(study: Study) -> int | None:
