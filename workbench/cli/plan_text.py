@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 BAR = 24
 REASONS = 6
+WIDE, MOST_COLUMNS = 100, 120
 AGAIN = {"none": units.NONE, "selective": "cheap", "full": "layers"}
 """What is computed again in the backward pass, in a column."""
 STYLES = {"one": "cyan", "two": "green", "three": "yellow", "key": "bold", "dim": "dim"}
@@ -71,15 +73,17 @@ def page(setting: Setting, chosen: Plan, found: Found, top: int) -> str:
     from workbench.cli import render
     from workbench.scaling.layouts import draw_devices, draw_schedule
 
-    width = min(render.columns(), 120)
+    width = min(render.columns(), MOST_COLUMNS)
+    # Set in by two columns.
+    room = width - 2
     parts = [
         "\n".join([render.style(render.literal(setting.model.name), "bold"), _subject(setting)]),
         _verdict(chosen, found),
         _titled(f"memory of a device  {_gb(chosen.memory.peak)} at the peak", _memory(chosen)),
         _titled(f"a step  {_seconds(chosen.times.step)}", _times(chosen)),
-        _titled("devices", _painted(draw_devices(chosen.layout, setting.cluster.gpus_per_node, width))),
+        _titled("devices", _painted(draw_devices(chosen.layout, setting.cluster.gpus_per_node, room))),
     ]
-    schedule = draw_schedule(chosen, width, ascii_only=not render.has_unicode())
+    schedule = draw_schedule(chosen, room, ascii_only=not render.has_unicode())
     if schedule:
         title = (
             f"pipeline, {chosen.layout.schedule}: waits {chosen.bubble:.1%} of the time it works; forward "
@@ -91,7 +95,7 @@ def page(setting: Setting, chosen: Plan, found: Found, top: int) -> str:
         parts.append(_titled(head, _table(found.fitting[:top])))
     if found.too_large:
         parts.append(_titled(f"{len(found.too_large)} do not fit", _reasons(found.too_large)))
-    parts.append(render.style(_assumptions(setting), "dim"))
+    parts.append(render.style(textwrap.fill(_assumptions(setting), width), "dim"))
     return "\n\n".join(parts)
 
 
@@ -204,7 +208,13 @@ def _table(plans: Sequence[Plan]) -> str:
     ]
     headers = ["copies", "shard", "cp", "tp", "pp", "v", "rows", "m", "again"]
     headers += ["memory", "step", "tokens/s", "MFU", "bubble", "sent"]
-    table = render.table(headers, rows, right=[n for n in range(15) if n != 8])
+    # What the step tells already goes where there is little room.
+    shown = [n for n in range(len(headers)) if n not in (11, 13, 14) or render.columns() >= WIDE]
+    table = render.table(
+        [headers[n] for n in shown],
+        [[row[n] for n in shown] for row in rows],
+        right=[place for place, n in enumerate(shown) if n != 8],
+    )
     return "\n".join(f"  {line}" for line in table.splitlines())
 
 
@@ -222,10 +232,18 @@ def _reasons(plans: Sequence[Plan]) -> str:
     from workbench.cli import render
     from workbench.scaling.layouts import too_large_words
 
-    lines = [f"  {plan.layout.words()}: {too_large_words(plan)}" for plan in plans[:REASONS]]
+    lines = [_wrapped(f"{plan.layout.words()}: {too_large_words(plan)}") for plan in plans[:REASONS]]
     if len(plans) > REASONS:
         lines.append(render.style(f"  and {len(plans) - REASONS} more that need more", "dim"))
     return "\n".join(lines)
+
+
+def _wrapped(text: str) -> str:
+    """A sentence in the room there is, set in."""
+    from workbench.cli import render
+
+    width = min(render.columns(), MOST_COLUMNS)
+    return textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
 
 
 def _painted(lines: Sequence[Line]) -> str:
