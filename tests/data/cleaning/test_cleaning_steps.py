@@ -23,7 +23,7 @@ from workbench.data.cleaning.steps.language import Language, identify
 from workbench.data.cleaning.steps.normalise import Normalise
 from workbench.data.cleaning.steps.quality import FineWeb, GopherQuality, GopherRepetition
 from workbench.data.cleaning.verdicts import Step
-from workbench.data.cleaning.words import TOKENIZER
+from workbench.data.cleaning.words import TOKENIZER, plain_words
 from workbench.errors import DataError, RecipeError
 from workbench.recipe.cleaning import CleaningRecipe
 from workbench.recipe.cleaning.content import DecontaminationStep
@@ -82,6 +82,28 @@ def test_a_rule_says_what_datatrove_says(step: Step, reference: Any) -> None:
             assert verdict.reason == reason
             reasons.add(reason)
     assert len(reasons) >= 3 or step.name == "c4"
+
+
+def test_repetition_is_what_datatrove_finds_in_texts_that_repeat() -> None:
+    rng = random.Random(13)
+    ours, theirs = PAIRS[1]
+    reasons = set()
+    for _ in range(400):
+        parts = [sentence(rng, rng.randint(2, 9)) for _ in range(rng.randint(1, 12))]
+        chosen = [rng.choice(parts) for _ in range(rng.randint(3, 40))]
+        text = rng.choice([" ", "\n", "\n\n"]).join(chosen)
+        passes, reason = get_filter_result(theirs.filter(Document(text=text, id="")))
+        verdict = ours.judge(Item({"text": text}, "text"))
+        assert (verdict.action != "dropped") == passes and (passes or verdict.reason == reason)
+        reasons.add(reason)
+    assert len(reasons) > 8
+
+
+def test_accents_are_taken_off_as_datatrove_does() -> None:
+    from datatrove.utils.text import simplify_text
+
+    text = "Éléonore a\u0301 bu 1,5 l d’eau à Ǻrhus — ΆΈ, naïve! 東京 ﬁn"
+    assert " ".join(plain_words(text)) == " ".join(plain_words(simplify_text(text)))
 
 
 def test_what_a_rule_measured_is_on_the_wrong_side_of_its_bound() -> None:

@@ -18,6 +18,7 @@ _ALONE = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e
 
 TOKEN = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}]+(?:['’.\-](?=\w)[^\W{_ALONE}]+)*|[^\w\s]+")
 _PLAIN = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}_]+")
+_ACCENTED = re.compile(r"[^\x00-\x7f]+")
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
 _SENTENCE_END = re.compile(
     r"[.!?…]+[\"'”’)\]]*(?:\s+(?=[\"'“‘(\[]*[^\sa-z])|\s*$)|[。！？]+[”’」』]*\s*|\s*\n\s*"
@@ -56,12 +57,16 @@ class PlainTokenizer(WordTokenizer):
 TOKENIZER = PlainTokenizer()
 
 
+def _without_accents(match: re.Match[str]) -> str:
+    return "".join(c for c in unicodedata.normalize("NFD", match[0]) if not unicodedata.combining(c))
+
+
 def plain_words(text: str) -> list[str]:
     """Words for comparing: lower case, no accents, no punctuation, every number `0` (as datatrove
     simplifies)."""
     text = text.lower()
     if not text.isascii():
-        text = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+        text = _ACCENTED.sub(_without_accents, text)
     return _PLAIN.findall(_DIGITS.sub("0", text))
 
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 from datatrove.pipeline.filters.base_filter import BaseFilter, get_filter_result
 from datatrove.pipeline.filters.fineweb_quality_filter import FineWebQualityFilter
 from datatrove.pipeline.filters.gopher_quality_filter import GopherQualityFilter
-from datatrove.pipeline.filters.gopher_repetition_filter import GopherRepetitionFilter
 from datatrove.utils.text import split_into_words
 
 from workbench.data.cleaning.items import Item
 from workbench.data.cleaning.steps import measures
+from workbench.data.cleaning.steps.repetition import HashedRepetitionFilter
 from workbench.data.cleaning.steps.tables import Row, rule_table
 from workbench.data.cleaning.verdicts import KEPT, Rule, Step, Verdict, dropped
 from workbench.data.cleaning.words import TOKENIZER
@@ -130,7 +130,7 @@ class GopherRepetition(Filtered):
 
     def __init__(self, settings: GopherRepetitionStep) -> None:
         s = settings
-        self.filter = GopherRepetitionFilter(
+        self.filter = HashedRepetitionFilter(
             dup_line_frac=s.dup_line_frac,
             dup_para_frac=s.dup_para_frac,
             dup_line_char_frac=s.dup_line_char_frac,
