@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,16 @@ import torch
 from estimate_cases import model_of, recipe_of
 
 from workbench.errors import ModelError
+from workbench.inference.engine.engine import Engine
 from workbench.inference.engine.kv_codecs import KvDtype
 from workbench.inference.engine.paged_runner import PagedRunner
-from workbench.inference.engine.requests import EngineRequest, RequestRefused, SamplingParams
+from workbench.inference.engine.requests import (
+    Ended,
+    EngineRequest,
+    Progress,
+    RequestRefused,
+    SamplingParams,
+)
 from workbench.inference.engine.scheduler import Scheduler
 from workbench.inference.engine.state_runner import StateRunner
 from workbench.inference.limits import Limits
@@ -187,6 +195,49 @@ def test_logits_of_a_whole_prompt() -> None:
         parts.append(runner.advance(prefill))
     found = torch.cat([part for part in parts if part is not None])
     assert float((found - wanted).abs().max()) < 2e-5 * float(wanted.abs().max())
+
+
+class Numbers:
+    """A tokenizer that writes token ids."""
+
+    def decode(self, ids: list[int], **options: Any) -> str:
+        return "".join(f"{token} " for token in ids)
+
+
+def test_the_engine_serves_samples_and_requests_side_by_side() -> None:
+    """Each gets the tokens that the model likes best after its own prompt, whatever is beside it."""
+    model = model_with("global tokens")
+    wanted = []
+    with torch.inference_mode():
+        for prompt in PROMPTS:
+            ids = list(prompt)
+            for _ in range(12):
+                ids.append(int(model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
+            wanted.append("".join(f"{token} " for token in ids[len(prompt) :]))
+    heard: dict[tuple[int, int], str] = {}
+    ended = [threading.Event() for _ in PROMPTS]
+
+    def listener(number: int) -> Any:
+        def hear(events: list[Any]) -> None:
+            for event in events:
+                if isinstance(event, Progress):
+                    place = number, event.index
+                    heard[place] = heard.get(place, "") + event.text
+                if isinstance(event, Ended):
+                    ended[number].set()
+
+        return hear
+
+    engine = Engine(runner_of(model), Numbers(), frozenset(), Limits(8, 1 << 24, 8))
+    engine.start()
+    try:
+        for number, prompt in enumerate(PROMPTS):
+            params = SamplingParams(max_tokens=12, temperature=0.0)
+            engine.submit(EngineRequest(tuple(prompt), params, n=2), listener(number))
+        assert all(event.wait(60) for event in ended)
+    finally:
+        engine.close()
+    assert heard == {(number, index): wanted[number] for number in range(2) for index in range(2)}
 
 
 @torch.inference_mode()

@@ -70,7 +70,9 @@ def test_a_state_goes_on_where_it_stopped() -> None:
         for low, high in ((0, 100), (100, 120)):
             place = slice(low, high)
             output, state = linear_attention(
-                *(one[:, :, place] for one in (query, key, value)),
+                query[:, :, place],
+                key[:, :, place],
+                value[:, :, place],
                 cos[:, place],
                 sin[:, place],
                 documents=None if documents is None else documents[:, place],
@@ -81,7 +83,7 @@ def test_a_state_goes_on_where_it_stopped() -> None:
         assert state is not None
         for number in range(120, LENGTH):
             place = slice(number, number + 1)
-            parts = (one[:, :, place] for one in (query, key, value))
+            parts = query[:, :, place], key[:, :, place], value[:, :, place]
             outputs.append(linear_step(*parts, cos[:, place], sin[:, place], state))
         found = torch.cat(outputs, 2)
         first = 40 if kind == "padded" else 0

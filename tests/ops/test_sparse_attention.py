@@ -83,9 +83,12 @@ def test_what_leaves_nothing_out_is_full_attention(pattern: Pattern) -> None:
 def test_what_is_kept_grows_with_the_length_and_not_with_its_square(pattern: Pattern) -> None:
     def kept(length: int) -> int:
         sizes: list[int] = []
-        with torch.autograd.graph.saved_tensors_hooks(
-            lambda tensor: sizes.append(tensor.numel()) or tensor, lambda tensor: tensor
-        ):
+
+        def pack(tensor: Tensor) -> Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             sparse_attention(*heads(torch.float32, length, rows=1), pattern)
         return sum(sizes)
 

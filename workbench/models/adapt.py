@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from workbench.errors import ModelError
+from workbench.models.attention.configuration import MODEL_TYPE as OWN_TYPE
 from workbench.models.heads import head_names
 from workbench.models.rope_scaling import is_moving
 
@@ -63,6 +64,13 @@ def adapt(
                 "dynamic NTK the angles of every length are others",
                 where="model.rope_scaling",
                 hint="linear, ntk and yarn have the same angles at every length",
+            )
+        if tuning.method == "prefix" and model.config.model_type == OWN_TYPE:
+            raise ModelError(
+                "a prefix is keys and values before all others, which this attention does not keep or takes "
+                "for the text's first tokens",
+                where="tuning.method",
+                hint="prompt, lora and full are possible",
             )
         from workbench.models.soft_prompts.making import with_soft_prompt
 

@@ -104,7 +104,10 @@ class Int4:
         packed, step, least = parts
         codes = torch.stack((packed & 15, packed >> 4), -1).flatten(-2).to(self.dtype)
         groups = codes.unflatten(-1, (step.shape[-1], -1))
-        return (groups * step[..., None].to(self.dtype) + least[..., None].to(self.dtype)).flatten(-2)
+        found: Tensor = (groups * step[..., None].to(self.dtype) + least[..., None].to(self.dtype)).flatten(
+            -2
+        )
+        return found
 
 
 def _group(size: int) -> int:

@@ -137,12 +137,14 @@ def choose_runner(
             hint="leave out the soft prompt" + ("" if own_type else ", or --kv-dtype"),
         )
     if isinstance(patterns, str):
-        if kv_dtype != "auto" or own_type:
+        if kv_dtype != "auto":
             raise ModelError(
                 f"its keys and values cannot be kept in {kv_dtype}: {patterns}",
                 where=loaded.name,
                 hint="leave out --kv-dtype",
             )
+        if own_type and config.is_linear:
+            raise ModelError(f"linear attention cannot be served here: {patterns}", where=loaded.name)
     elif kv_dtype != "auto" or (not prompted and any(p is None or not p.is_full for p in patterns)):
         if loaded.device.type == "cpu":
             weights = fused_weights.fuse(loaded.model, fused_length)
