@@ -96,7 +96,10 @@ class RulesSection(Section):
     )
     at_width: int = Field(128, ge=8, description="The width that learning_rate is for.")
     width_exponent: float = Field(
-        -1.0, ge=-3, le=3, description="Of the width rule; −1 as for hidden weights under µP."
+        -0.5,
+        ge=-3,
+        le=3,
+        description="Of the width rule; −1 as for hidden weights under µP (Yang et al. 2022).",
     )
     warmup_ratio: float = Field(0.05, ge=0, lt=1, description="Share of the steps spent warming up.")
     lr_scheduler_type: Literal["cosine", "linear", "wsd"] = Field(
