@@ -121,7 +121,7 @@ def run_ended(run: Run, status: Status) -> None:
 def send_now(section: StabilitySection, message: dict[str, Any]) -> None:
     """Run the command and post to the webhook, each within its time; a failure is a line in the log."""
     try:
-        body = orjson.dumps(message, option=orjson.OPT_NON_STR_KEYS)
+        body = orjson.dumps(message, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
     except TypeError as error:
         _say(f"a notification is no JSON: {error}")
         return
