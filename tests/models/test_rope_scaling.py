@@ -32,6 +32,7 @@ from workbench.models.shared_prompt.support import share_prompts
 from workbench.prediction.opening import open_model
 from workbench.recipe import ModelSection, Recipe
 from workbench.rope_extension import METHODS, RopeExtension, RopeMethod
+from workbench.training.announce_positions import position_lines
 from workbench.training.checkpoint import save_model
 from workbench.training.ppo.answers import Manner
 from workbench.training.ppo.writing import writer_of
@@ -282,3 +283,24 @@ def test_what_needs_angles_that_stay_refuses_dynamic_ones(tmp_path: Path) -> Non
     model = starting_model(recipe_of(tmp_path, "dynamic"), tokenizer_of(), purpose_of(recipe), None)
     with pytest.raises(ModelError, match="change with every token"):
         writer_of(model, recipe_of(tmp_path, "dynamic"), Manner(4, frozenset({2}), 1.0, 4), 64)
+
+
+def test_a_run_says_how_many_of_its_tokens_are_where_positions_are_new(tmp_path: Path) -> None:
+    save(tmp_path, "Llama", max_position_embeddings=TRAINED)
+    recipe = recipe_of(tmp_path)
+
+    class Rows:
+        """Every row one document of so many tokens."""
+
+        def __init__(self, length: int) -> None:
+            self.length = length
+
+        def batch(self, start: int, count: int) -> Any:
+            arrays = {"position_ids": np.tile(np.arange(self.length), (count, 1))}
+            return type("Batch", (), {"arrays": arrays})
+
+    assert position_lines(recipe, Rows(2 * TRAINED)) == [
+        "positions  YaRN ×4 from 32 tokens; 50% of the tokens stand behind them"
+    ]
+    assert "no token stands behind them" in position_lines(recipe, Rows(TRAINED))[0]
+    assert position_lines(Recipe(), Rows(TRAINED)) == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from workbench.training.announce_positions import position_lines
+
 if TYPE_CHECKING:
     from workbench.training.loop import Trainer
 
@@ -22,6 +24,7 @@ def lines(trainer: Trainer, data: dict[str, Any], device: str) -> list[str]:
     rows, packed = trainer.rows, trainer.rows.report()
     told = [
         *_model(trainer.about, device),
+        *position_lines(trainer.recipe, rows),
         f"tokenizer  {data['tokenizer']}, {data['vocab_size']:,} entries",
         f"training   {data['documents']:,} documents, {data['tokens']:,} tokens, {data['bytes']:,} bytes "
         f"({data['bytes_per_token']:.2f} a token)",
