@@ -56,10 +56,14 @@ class StepReader:
     def __init__(self, cleaning: Cleaning) -> None:
         self.cleaning = cleaning
         self._known: dict[Path, dict[str, Any]] = {}
+        self._names: list[str] | None = None
 
     def read(self) -> list[StepCounts]:
         """All steps that the recipe takes, in order, with what is known of each. Raises `RecipeError`."""
-        steps = [StepCounts(number, name) for number, name in enumerate(self.cleaning.recipe().steps(), 1)]
+        if self._names is None:
+            # Of a cleaning that is there, the recipe stays what it is.
+            self._names = list(self.cleaning.recipe().steps())
+        steps = [StepCounts(number, name) for number, name in enumerate(self._names, 1)]
         working = self._working()
         for step in steps:
             folder = self.cleaning.steps_path / f"{step.number:02d}-{step.name}"

@@ -81,7 +81,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 texts: copies, near copies, addresses, abuse and recurring lines among plain ones."""
     rng = random.Random(5)
@@ -111,7 +111,7 @@ QUESTION = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cleaned(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Cleaning:
     """The corpus, cleaned by one worker in several shards."""
     folder = tmp_path_factory.mktemp("cleanings")

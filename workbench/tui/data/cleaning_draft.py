@@ -34,10 +34,8 @@ class Draft:
 
     def recipe(self) -> CleaningRecipe:
         """The recipe as it stands. Raises `RecipeError`."""
-        if self.cleaning is not None:
-            return self.cleaning.recipe()
         if self._recipe is None:
-            self._recipe = self._made(self.overrides)
+            self._recipe = self._made(self.overrides) if self.cleaning is None else self.cleaning.recipe()
         return self._recipe
 
     def _made(self, overrides: list[str]) -> CleaningRecipe:
@@ -113,6 +111,7 @@ class Draft:
 
     def _show(self, cleaning: Cleaning) -> None:
         self.cleaning, self._reader, self._log = cleaning, StepReader(cleaning), None
+        self._recipe = None
 
     # What is read of the folder.
 
