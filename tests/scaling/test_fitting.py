@@ -86,7 +86,7 @@ def test_a_curve_at_a_fixed_ratio_is_recovered() -> None:
 def test_intervals_hold_the_planted_coefficients_and_come_out_the_same_again() -> None:
     law = PLANTED[0]
     runs = grid(law, noise=0.002)
-    report = report_on(runs, "total", where="here", resamples=100)
+    report = report_on(runs, "total", where="here", resamples=60)
     # 95 % intervals of five numbers from one draw: all but at most one hold theirs.
     missed = [
         name
@@ -96,7 +96,7 @@ def test_intervals_hold_the_planted_coefficients_and_come_out_the_same_again() -
     assert len(missed) <= 1
     assert report.intervals["a"][0] <= law.parameters_exponent <= report.intervals["a"][1]
     assert report.r_squared > 0.999
-    again = report_on(runs, "total", where="here", resamples=100)
+    again = report_on(runs, "total", where="here", resamples=60)
     assert again.intervals == report.intervals
     low, high = report.bootstrap.of_prediction(lambda one: float(one.loss(1e6, 2e9)))
     assert low < float(law.loss(1e6, 2e9)) < high

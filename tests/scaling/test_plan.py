@@ -157,6 +157,17 @@ def test_overrides_reach_the_study_and_its_recipe() -> None:
         load_spec("bogus")
 
 
+def test_files_are_named_by_their_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.yaml").write_text("extends: nano\ndata: {sources: [words.txt, 'stdlib:', '*.md']}\n")
+    (tmp_path / "study.yaml").write_text("base: own.yaml\nbudget: {flops: 1e14}\n")
+    (tmp_path / "words.txt").write_text("words")
+    monkeypatch.chdir(tmp_path)
+    spec = load_spec("study.yaml")
+    assert spec.base == str(tmp_path / "own.yaml")
+    paths = [source.path for source in base_recipe(spec, "s").data.sources]
+    assert paths == [str(tmp_path / "words.txt"), "stdlib:", "*.md"]
+
+
 @pytest.mark.parametrize(
     ("text", "flops", "hours"), [("2e14", 2e14, None), ("90m", None, 1.5), ("2d", None, 48)]
 )

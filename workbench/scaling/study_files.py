@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from workbench.scaling.fitting.bootstrap import LEVEL, RESAMPLES
 from workbench.scaling.fitting.report import report_on
 from workbench.scaling.laws import Count
 from workbench.scaling.plan import Plan
+from workbench.scaling.recipes import base_recipe
 from workbench.scaling.results import results_of
 from workbench.scaling.spec import StudySpec, known_keys, read_spec
 from workbench.store.scaling_studies import Study
@@ -53,7 +55,10 @@ def load_spec(name: str, overrides: Sequence[str] = ()) -> StudySpec:
             apply_override(changes, override)
         else:
             _override(mapping, override)
-    return read_spec(mapping, name)
+    spec = read_spec(mapping, name)
+    path = Path(name).expanduser()
+    pin_paths(spec, path.parent if path.suffix in (".yaml", ".yml") else Path())
+    return spec
 
 
 def _mapping(name: str) -> dict[str, Any]:
@@ -121,6 +126,26 @@ def take_budget(spec: StudySpec, text: str | None, gpu: str | None, gpus: int | 
         spec.budget.flops, spec.budget.hours = None, number * HOURS.get(match["unit"], 1.0)
     else:
         spec.budget.flops, spec.budget.hours = number, None
+
+
+def pin_paths(spec: StudySpec, relative_to: Path) -> None:
+    """Name local files and folders by their whole paths: the queue may be started from another folder."""
+    if Path(spec.base).suffix in (".yaml", ".yml"):
+        base = Path(spec.base).expanduser()
+        beside = relative_to / base
+        spec.base = str((beside if beside.exists() else base).absolute())
+    data = base_recipe(spec, spec.base).data
+    for key, sources in (("sources", data.sources), ("eval_sources", data.eval_sources)):
+        found = [_pinned(source.model_dump(mode="json", exclude_defaults=True)) for source in sources]
+        if any(new["path"] != old.path for new, old in zip(found, sources, strict=True)):
+            spec.changes.setdefault("data", {})[key] = found
+
+
+def _pinned(source: dict[str, Any]) -> dict[str, Any]:
+    path = Path(source["path"]).expanduser()
+    if not path.is_absolute() and (path.exists() or (glob.has_magic(str(path)) and glob.glob(str(path)))):
+        return {**source, "path": str(path.absolute())}
+    return source
 
 
 def save_plan(study: Study, spec: StudySpec, plan: Plan) -> None:
