@@ -1,0 +1,95 @@
+"""Layers in stages, rows in micro-batches, and refusals of models that cannot be split."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM
+
+from workbench.errors import ModelError
+from workbench.objectives import Batch
+from workbench.recipe import Recipe
+from workbench.recipe.parallel_section import Degrees
+from workbench.training.parallel.pipeline import cut, spans
+from workbench.training.parallel.split import check_model
+from workbench.training.parallel.widths import parts, widened
+
+
+def small_llama(**changes: Any) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    shape = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True}
+    return LlamaForCausalLM(LlamaConfig(**{**shape, **heads, **changes})).eval()
+
+
+def small_bert() -> BertForMaskedLM:
+    shape = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return BertForMaskedLM(BertConfig(**shape, intermediate_size=24))
+
+
+@pytest.mark.parametrize("layers", [4, 5, 7])
+@pytest.mark.parametrize("stages", [1, 2, 3, 4])
+def test_every_layer_is_in_one_stage(layers: int, stages: int) -> None:
+    found = spans(layers, stages)
+    assert [n for span in found for n in span] == list(range(layers))
+    sizes = [len(span) for span in found]
+    assert max(sizes) - min(sizes) <= 1 and sizes == sorted(sizes, reverse=True)
+
+
+@torch.no_grad()
+def test_stages_one_after_another_are_the_model() -> None:
+    ids = torch.randint(0, 50, (2, 6))
+    positions = torch.tensor([[0, 1, 2, 0, 1, 2]]).expand(2, -1)
+    expected = small_llama()(input_ids=ids, position_ids=positions, use_cache=False).logits
+    names = set(dict(small_llama().named_parameters()))
+    given, found = ids, set()
+    # Each rank cuts a whole model of its own.
+    for index in range(3):
+        (stage,) = cut(small_llama(), range(index, index + 1), 3)
+        stage.aliases = {"lm_head.weight": "model.embed_tokens.weight"}
+        found |= {stage.whole_name(name) for name, _ in stage.named_parameters()}
+        given = stage(given, tensors={"position_ids": positions})
+    assert torch.allclose(given, expected, atol=1e-6)
+    assert found == names
+
+
+def test_rows_are_padded_without_targets_and_cut() -> None:
+    def batch(rows: int, width: int) -> Batch:
+        ids = np.arange(rows * width).reshape(rows, width)
+        positions = np.broadcast_to(np.arange(width), (rows, width)).copy()
+        arrays = {"input_ids": ids, "position_ids": positions, "targets": ids.copy()}
+        return Batch(arrays, (rows * width,), rows * width)
+
+    wide = widened(batch(2, 3), 5)
+    assert wide.arrays["targets"][:, 3:].tolist() == [[-100, -100]] * 2
+    assert wide.arrays["position_ids"][0].tolist() == [0, 1, 2, 3, 4]
+    small = parts([batch(2, 3), batch(4, 5)], 3, 8)
+    assert [part.arrays["input_ids"].shape for part in small] == [(2, 8)] * 3
+    assert small[0].arrays["input_ids"][1, :3].tolist() == [3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("model", "degrees", "said"),
+    [
+        (lambda: small_llama(), Degrees(tp=4), "parallel.tp=2"),
+        (lambda: small_llama(intermediate_size=25), Degrees(tp=2), "25 features"),
+        (lambda: small_llama(), Degrees(pp=4), "parallel.pp=3"),
+        (lambda: small_llama(attn_implementation="eager"), Degrees(cp=2), "its own attention"),
+        (
+            lambda: small_bert(),
+            Degrees(tp=2),
+            "no plan for tensor parallelism",
+        ),
+        (lambda: small_bert(), Degrees(pp=2), "no plan for a pipeline"),
+    ],
+)
+def test_models_that_cannot_be_split_so(model: Any, degrees: Degrees, said: str) -> None:
+    layout: Any = SimpleNamespace(degrees=degrees)
+    with pytest.raises(ModelError) as caught:
+        check_model(model(), layout, Recipe())
+    error = caught.value
+    assert said in f"{error.message} {error.hint}"
