@@ -24,6 +24,8 @@ from workbench.scaling.spec import StudySpec, known_keys, read_spec
 from workbench.store.scaling_studies import Study
 
 FOLDER = ("scaling", "studies")
+ORDER = ("tiny-decoders", "fixed-ratio", "chinchilla-small")
+"""As one would try them; a user's own stand before them."""
 
 
 def study_presets() -> dict[str, tuple[Path, str]]:
@@ -34,7 +36,8 @@ def study_presets() -> dict[str, tuple[Path, str]]:
             with path.open(encoding="utf-8", errors="replace") as file:
                 first = file.readline()
             found.setdefault(path.stem, (path, first[1:].strip() if first.startswith("#") else ""))
-    return found
+    known = {name: place for place, name in enumerate(ORDER)}
+    return dict(sorted(found.items(), key=lambda item: (known.get(item[0], -1), item[0])))
 
 
 def load_spec(name: str, overrides: Sequence[str] = ()) -> StudySpec:
