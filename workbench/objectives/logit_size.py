@@ -39,7 +39,9 @@ def summed_losses(logits: Tensor, targets: Tensor, z_loss: float = 0.0) -> Summe
     logits = logits.float()
     losses = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")
     places = targets != IGNORE
-    of_targets = logits.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    # Gathering with a gradient keeps all logits for the backward pass, beside their log-probabilities.
+    source = logits if z_loss else logits.detach()
+    of_targets = source.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     log_z = (losses + of_targets).masked_fill(~places, 0.0)
     loss = losses.sum()
     penalty = z_loss * log_z.square().sum() if z_loss else loss.new_zeros(())
