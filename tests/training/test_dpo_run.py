@@ -173,6 +173,7 @@ def test_after_a_rollback_the_reference_knows_the_rows_that_come_in_the_place_of
     [event] = read_events(run.events_path)
     assert (event.step, event.to_step, event.rows and event.rows["first"]) == (3, 2, 8)
     assert all(math.isfinite(value) for _, value in curve(run, "loss")["loss"])
+    assert event.rows is not None and all(len(row["records"]) == 1 for row in event.rows["rows"])
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

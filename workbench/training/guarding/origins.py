@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.data.epoch_rows import EpochRows
-from workbench.data.records import ExampleStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,10 +50,11 @@ def _records(rows: Any, number: int, sources: list[str]) -> dict[str, Any]:
         store, members = rows.store, [int(index) for index in rows.indices(number, 1)]
     else:
         return {}
-    if not isinstance(store, ExampleStore) or not members:
+    # Stores of labelled records and of preferences say the same by the same names.
+    if not members or not hasattr(store, "examples"):
         return {}
     found: dict[str, Any] = {"records": [int(store.examples[member]) for member in members[:DOCUMENTS_TOLD]]}
-    if store.sources is not None:
+    if getattr(store, "sources", None) is not None:
         found["sources"] = _named(store.sources[members], sources)
     return found
 
