@@ -98,8 +98,10 @@ def make_accelerator(recipe: Recipe, project_dir: Path | None = None) -> Acceler
         )
     waits = InitProcessGroupKwargs(timeout=timedelta(seconds=recipe.launch.ddp_timeout))
     precision = "bf16" if recipe.training.bf16 else "fp16" if recipe.training.fp16 else "no"
+    # Left to choose, Accelerate has processes on a machine without GPUs train each for itself.
+    alone = recipe.launch.world_size == 1
     accelerator = Accelerator(
-        cpu=device == "cpu",
+        cpu=device == "cpu" or (device == "auto" and not alone and not torch.cuda.is_available()),
         mixed_precision=precision,
         log_with=(list(recipe.run.report_to) or None) if project_dir else None,
         project_dir=None if project_dir is None else str(project_dir),

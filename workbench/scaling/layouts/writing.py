@@ -42,6 +42,8 @@ def overrides(plan: Plan, *, main_process_ip: str = IP) -> dict[str, dict[str, A
     launch: dict[str, Any] = {"num_processes": each, "num_machines": nodes}
     if nodes > 1:
         launch["main_process_ip"] = main_process_ip
+    if setting.cluster.device.is_cpu:
+        launch["device"] = "cpu"
     return {
         "data": {"max_length": setting.length},
         "training": training,
