@@ -19,6 +19,7 @@ from workbench.objectives.clm import CausalLanguageModeling, CausalRows
 from workbench.store import launch
 from workbench.store.events import RunEvent, read_events
 from workbench.store.runs import Run
+from workbench.training import reporter
 from workbench.training.loop import Trainer
 
 Work = Callable[[Run], int]
@@ -39,6 +40,12 @@ def write(path: Path, bad: range) -> Path:
         lines.append(orjson.dumps({"text": text}) + b"\n")
     path.write_bytes(b"".join(lines))
     return path
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No heartbeat: of a worker that dies in this process the thread lives on."""
+    monkeypatch.setattr(reporter, "HEARTBEAT_SECONDS", 1e6)
 
 
 @pytest.fixture
