@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from workbench.data import PackedRows
-from workbench.data.pieces import Frame, PieceRows
+from workbench.data.framing import Frame
+from workbench.data.pieces import PieceRows
 from workbench.data.token_store import TokenStore, TokenWriter
 from workbench.objectives.clm import CausalRows
 from workbench.training.guarding.origins import origins
