@@ -109,7 +109,7 @@ def train(runs: list[tuple[Any, int]], folder: Path) -> None:
     """All runs, by one set of processes for each number of them."""
     for world_size in sorted({size for _, size in runs}):
         jobs = folder / "jobs.json"
-        jobs.write_text(json.dumps([(str(run.path), size) for run, size in runs if size == world_size]))
+        jobs.write_text(json.dumps([(str(run.path), size, None) for run, size in runs if size == world_size]))
         script = SUPPORT / "training" / "parallel" / "many_runs.py"
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(world_size)]
         command += [
