@@ -130,6 +130,8 @@ def test_submitting_and_asking(cluster: Path, capsys: pytest.CaptureFixture[str]
     assert "scancel 4242" in capsys.readouterr().err
     assert main(["runs", "resume", "far"]) == 1
     assert "workbench launch slurm far --nodes 2 --submit" in capsys.readouterr().err
+    assert main(["launch", "slurm", "far", "--submit"]) == 1
+    assert "Slurm job 4242 of “far” is running" in capsys.readouterr().err
 
 
 def test_a_refusal_is_told(cluster: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workbench.errors import RunError
 from workbench.recipe import dump, validate
+from workbench.store import slurm
 from workbench.store.files import replace_file
 from workbench.store.runs import Run
 
@@ -26,6 +27,7 @@ def relaunch(run: Run, machines: int, processes: int, address: str, *, cpu: bool
         raise RunError(f"“{run.name}” is running already", where=str(run.path))
     if status.state == "finished":
         raise RunError(f"“{run.name}” is finished; there is nothing to go on with", where=str(run.path))
+    slurm.check_free(run)
     mapping = run.recipe().model_dump(mode="json")
     mapping["launch"] |= {
         "num_processes": processes,

@@ -52,6 +52,7 @@ def start(run: Run) -> None:
             where=str(run.path),
             hint=f"workbench launch slurm {run.name} --nodes {recipe.launch.num_machines} --submit",
         )
+    slurm.check_free(run)
     status.state, status.message, status.error, status.process = "starting", "", None, None
     status.progress = status.ended = status.eta_seconds = None
     status.write(run.status_path)

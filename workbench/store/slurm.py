@@ -19,6 +19,17 @@ JOB, SCRIPT = "job.json", "slurm.sh"
 ADDRESS = "slurm"
 """What a recipe has as launch.main_process_ip where the job finds the first machine when it begins."""
 SECONDS = 5.0
+OVER = (
+    "completed",
+    "completing",
+    "cancelled",
+    "failed",
+    "timeout",
+    "node fail",
+    "preempted",
+    "out of memory",
+)
+"""States in which a job does not begin, or go on, by itself."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,18 @@ def state_of(job: Job) -> str:
     if nodes.strip():
         return f"{words} on {nodes.strip()}"
     return f"{words} ({reason.strip()})" if reason.strip() not in ("", "None") else words
+
+
+def check_free(run: Run) -> None:
+    """Raise `RunError` while a job of the run is in the queue: it would train beside another worker."""
+    job = job_of(run)
+    state = state_of(job) if job else ""
+    if job and state and not state.startswith(OVER):
+        raise RunError(
+            f"Slurm job {job.job_id} of “{run.name}” is {state}",
+            where=str(run.path),
+            hint=f"wait for it, or take it out of the queue first: scancel {job.job_id}",
+        )
 
 
 def words_of(run: Run) -> str:
