@@ -38,8 +38,8 @@ def test_attention_of_all_ranks_is_that_of_one(
     found = torch.zeros(BATCH, LENGTH, HEADS, SIZE)
     places = torch.arange(LENGTH)[None].expand(BATCH, -1)
     for share in everyone:
-        parts = (_part(share, part) for part in (query, key, value))
-        output, _ = attend(module, *parts, None, context_share=share, sliding_window=window)
+        own = [_part(share, part) for part in (query, key, value)]
+        output, _ = attend(module, own[0], own[1], own[2], None, context_share=share, sliding_window=window)
         found[:, share.take(places)[0]] = output
     distance = places[0][:, None] - places[0][None]
     seen = (documents[:, :, None] == documents[:, None, :]) & (distance >= 0)
