@@ -6,6 +6,7 @@
 """
 
 from workbench.recipe.data_section import DataKind, DataSection, SourceSpec
+from workbench.recipe.launch_section import LaunchSection
 from workbench.recipe.load import (
     Preset,
     difference,
@@ -19,7 +20,7 @@ from workbench.recipe.load import (
 from workbench.recipe.model_section import ModelSection
 from workbench.recipe.objective_section import ObjectiveSection
 from workbench.recipe.ppo_section import PPOSection
-from workbench.recipe.sections import LaunchSection, Recipe, RunSection
+from workbench.recipe.sections import Recipe, RunSection
 from workbench.recipe.training_section import TrainingSection
 from workbench.recipe.tuning_section import TuningSection
 
