@@ -107,7 +107,7 @@ def qualities(folder: str, windows: int, length: int, chunk: int) -> dict[str, A
     found: dict[str, Any] = {"model": folder, "windows": windows, "length": length, "chunk": chunk}
     true: list[torch.Tensor] = []
     for kind in ("auto", "int8", "int4"):
-        runner = StateRunner(weights, patterns, kind)  # type: ignore[arg-type]
+        runner = StateRunner(weights, patterns, kind)
         runner.chunk = chunk
         losses, distance, size = [], 0.0, 0.0
         for number in range(windows):
