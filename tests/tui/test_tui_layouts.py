@@ -19,6 +19,7 @@ LAYOUTS = [
     Layout(dp_shard=64, microbatches=2),
     Layout(pp=4, dp_shard=2, tp=8, microbatches=64, virtual_stages=2, schedule="interleaved", reshard=False),
     Layout(pp=16, tp=4, microbatches=128, reshard=False),
+    Layout(pp=64, microbatches=128, reshard=False),
 ]
 
 

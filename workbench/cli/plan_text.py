@@ -85,10 +85,8 @@ def page(setting: Setting, chosen: Plan, found: Found, top: int) -> str:
     ]
     schedule = draw_schedule(chosen, room, ascii_only=not render.has_unicode())
     if schedule:
-        title = (
-            f"pipeline, {chosen.layout.schedule}: waits {chosen.bubble:.1%} of the time it works; forward "
-            "passes take one place, backward two"
-        )
+        waits = f"waits {chosen.bubble:.1%} of the time it works"
+        title = f"pipeline, {chosen.layout.schedule}: {waits}; backward passes take twice as long as forward"
         parts.append(_titled(title, _painted(schedule)))
     if found.fitting:
         head = f"{len(found.fitting)} ways to split the devices fit, the fastest first"

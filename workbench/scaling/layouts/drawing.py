@@ -80,7 +80,8 @@ def _nodes_shown(layout: Layout, per_node: int, nodes: int) -> list[int | None]:
 
 def draw_schedule(plan: Plan, width: int, *, ascii_only: bool = False) -> list[Line]:
     """Time from left to right, a row a stage: the number of the micro-batch (its last digit) in each forward
-    and backward pass, a dot where the stage waits. Where all of it is too long, its middle is left out."""
+    and backward pass, a dot where the stage waits. Where all of it is too long its middle is left out, and
+    where even filling the pipeline is, a place stands for several units: F forward, B backward."""
     layout = plan.layout
     if layout.pp == 1:
         return []
@@ -99,15 +100,15 @@ def draw_schedule(plan: Plan, width: int, *, ascii_only: bool = False) -> list[L
     wait = "." if ascii_only else "·"
     label = len(f"stage {layout.pp - 1} ")
     room = max(8, width - label)
-    rows = _rows_shown(layout.pp)
+    deep = layout.pp > room // 3
     lines: list[Line] = []
-    for stage in rows:
+    for stage in _rows_shown(layout.pp):
         if stage is None:
             lines.append(((f"{'':{label}}{'|' if ascii_only else '⋮'}", "dim"),))
             continue
-        cells = _cells(slots[stage], end, wait, layout.pp)
-        cut = _cut(cells, room, "~" if ascii_only else "┆")
-        lines.append(((f"{f'stage {stage}':{label}}", "dim"), *_spans(cut)))
+        cells = _cells(slots[stage], end, wait, layout.pp, letters=deep)
+        shown = _sampled(cells, room) if deep else _cut(cells, room, "~" if ascii_only else "┆")
+        lines.append(((f"{f'stage {stage}':{label}}", "dim"), *_spans(shown)))
     return lines
 
 
@@ -117,7 +118,12 @@ def _rows_shown(stages: int) -> list[int | None]:
     return [0, 1, 2, 3, None, stages - 2, stages - 1]
 
 
-def _cells(row: Sequence[Slot], end: int, wait: str, stages: int) -> list[Span]:
+def _sampled(cells: list[Span], room: int) -> list[Span]:
+    """As many cells as there is room for, at even distances."""
+    return [cells[place * len(cells) // room] for place in range(room)] if len(cells) > room else cells
+
+
+def _cells(row: Sequence[Slot], end: int, wait: str, stages: int, *, letters: bool) -> list[Span]:
     """A cell for each unit of time, a forward pass of a piece taking one."""
     cells: list[Span] = [(wait, "dim")] * end
     for slot in row:
@@ -126,7 +132,8 @@ def _cells(row: Sequence[Slot], end: int, wait: str, stages: int) -> list[Span]:
         if slot.work.piece // stages % 2:
             shade = "three" if slot.work.backward else "key"
         for unit in range(round(slot.start), round(slot.end)):
-            cells[unit] = (str(slot.work.microbatch % 10), shade)
+            word = ("B" if slot.work.backward else "F") if letters else str(slot.work.microbatch % 10)
+            cells[unit] = (word, shade)
     return cells
 
 
