@@ -46,7 +46,7 @@ def test_the_newest_result_stands_beside_the_baselines(make_run: Any) -> None:
 
 def test_maps_read_without_colours_and_reports_fit_80_columns(make_run: Any) -> None:
     run = make_run("small")
-    result = long_context.save(content_of(variants=content_of()["variants"] * 3), "", run.path)
+    result = long_context.save(content_of(variants=content_of()["variants"] * 6), "", run.path)
     for symbols in ("braille", "ascii"):
         lines = report_lines([result], symbols, 78)
         assert all(len(line) <= 80 for line in text_in(lines).splitlines())

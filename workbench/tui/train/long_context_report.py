@@ -23,6 +23,8 @@ CELL = 6
 """Columns of a cell: two of shade, three digits and a blank."""
 NUMBER = 14
 """Columns of a perplexity with its interval."""
+NARROW, NAME = 8, 16
+"""Columns of one without, and of what stands before a row."""
 MEASURES = {"exact": "keys found", "probability": "probability of a token"}
 
 
@@ -107,14 +109,16 @@ def position_lines(columns: Sequence[Column], results: Sequence[Result], width: 
     if not places:
         return []
     trained = min((result.content.get("trained") or 0 for result in results), default=0)
-    lines = [plain("perplexity by position", "title"), _heads(columns, "tokens", width)]
-    marked = False
-    for start, end in places:
-        if trained and start >= trained and not marked:
-            lines.append(plain(f"beyond the {trained:,} tokens that it learnt from", "dim"))
-            marked = True
-        cells = [_perplexity(found[column.letter].get((start, end))) for column in columns]
-        lines.append(_row(f"{start:,} to {end:,}", cells, width))
+    lines = [plain("perplexity by position", "title")]
+    for some in _beside(columns, width):
+        lines.append(_heads(some, "tokens", width))
+        marked = False
+        for start, end in places:
+            if trained and start >= trained and not marked:
+                lines.append(plain(f"beyond the {trained:,} tokens that it learnt from", "dim"))
+                marked = True
+            cells = [_perplexity(found[column.letter].get((start, end))) for column in some]
+            lines.append(_row(f"{start:,} to {end:,}", cells, width))
     return lines
 
 
@@ -124,7 +128,7 @@ def difference_lines(columns: Sequence[Column]) -> list[Line]:
     for column in columns:
         found = column.variant.get("difference")
         if found:
-            first = next(other.letter for other in columns if other.result is column.result)
+            first = chr(ord(column.letter) - column.result.variants.index(dict(column.variant)))
             role = "" if found["low"] is None else "good" if found["high"] < 0 else "bad"
             role = "" if role == "bad" and found["low"] <= 0 else role
             interval = "" if found["low"] is None else f"  {found['low']:+.3f} to {found['high']:+.3f}"
@@ -149,11 +153,19 @@ def length_lines(columns: Sequence[Column], width: int) -> list[Line]:
         lengths = sorted({length for own in found.values() for length in own})
         if not lengths:
             continue
-        lines += [plain(title, "title"), _heads(columns, "tokens", width)]
-        for length in lengths:
-            cells = [_perplexity(found[column.letter].get(length)) for column in columns]
-            lines.append(_row(f"{length:,}", cells, width))
+        lines.append(plain(title, "title"))
+        for some in _beside(columns, width):
+            lines.append(_heads(some, "tokens", width))
+            for length in lengths:
+                cells = [_perplexity(found[column.letter].get(length)) for column in some]
+                lines.append(_row(f"{length:,}", cells, width))
     return lines
+
+
+def _beside(columns: Sequence[Column], width: int) -> list[Sequence[Column]]:
+    """As many columns at a time as there is room for."""
+    most = max(1, (width - NAME) // NARROW)
+    return [columns[start : start + most] for start in range(0, len(columns), most)]
 
 
 def _heads(columns: Sequence[Column], name: str, width: int) -> Line:
@@ -161,10 +173,10 @@ def _heads(columns: Sequence[Column], name: str, width: int) -> Line:
 
 
 def _row(name: str, cells: Sequence[str], width: int, role: str = "") -> Line:
-    size = max(8, min(NUMBER, (width - 16) // max(1, len(cells))))
+    size = max(NARROW, min(NUMBER, (width - NAME) // max(1, len(cells))))
     # Where there is no room for intervals they go, not the perplexities.
     shown = [cell if len(cell) < size else cell[:7] for cell in cells]
-    return ((f"{name:<16}", role or "dim"), ("".join(f"{cell:<{size}}" for cell in shown).rstrip(), role))
+    return ((f"{name:<{NAME}}", role or "dim"), ("".join(f"{cell:<{size}}" for cell in shown).rstrip(), role))
 
 
 def _perplexity(found: Mapping[str, Any] | None) -> str:
