@@ -49,6 +49,8 @@ class ShardCounts:
             self.languages[item.language] += 1
         self.lengths[length_bin(len(words))] += 1
         self.records += 1
+        if not (self.recipe.report.diversity or self.bias is not None):
+            return
         self.frequent.add(words)
         hashes = word_hashes(words)
         if self.recipe.report.diversity:
