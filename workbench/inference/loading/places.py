@@ -118,6 +118,13 @@ def _checked(folder: Path) -> Place:
         )
     if any(path.suffix.lower() == ".gguf" for path in folder.iterdir()):
         return _gguf_in(folder)
+    if (folder / "distributed").is_dir():
+        raise ModelError(
+            "this checkpoint is in parts, as the ranks of its run wrote them",
+            where=str(folder),
+            hint="the run's final/ is whole; so is every checkpoint once the run goes on with "
+            "launch.num_processes 1 and parallel degrees of 1 in its recipe.yaml",
+        )
     raise ModelError("the folder holds no model.safetensors", where=str(folder), hint=CONVERT)
 
 
