@@ -219,6 +219,12 @@ def _check_folder(folder: Path) -> None:
                 where=str(folder),
                 hint=CONVERT,
             )
+        if (folder / "distributed").is_dir():
+            raise ModelError(
+                "this checkpoint is in parts, as the ranks of its run wrote them",
+                where=str(folder),
+                hint="the run's final/ is whole",
+            )
         raise ModelError("the folder holds no model.safetensors", where=str(folder))
 
 
