@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
+from workbench.store.runs import Run
+from workbench.training.checkpoint import STATE_FILE
+from workbench.training.guarding import rollback
+from workbench.training.guarding.alarm import Alarm
 from workbench.training.guarding.layers import LayerMonitor, groups_of
 from workbench.training.guarding.ledger import REPEAT_STEPS, Ledger
 from workbench.training.guarding.losses import Finding, LossWatch, Outlier
+from workbench.training.state import TrainState
 
 
 def watch() -> LossWatch:
@@ -137,6 +146,29 @@ def test_trouble_that_comes_back_soon_is_the_same_trouble() -> None:
         ledger.alarm(step)
         assert ledger.streak == streak
     assert ledger.rollbacks == 4
+
+
+def test_the_checkpoint_that_is_gone_back_to(tmp_path: Path) -> None:
+    def found(steps: dict[int, bool], first_bad: int, ledger: Ledger, step: int = 200) -> int:
+        for path in tmp_path.glob("checkpoint-*"):
+            shutil.rmtree(path)
+        for number, good in steps.items():
+            (tmp_path / f"checkpoint-{number}").mkdir()
+            state = TrainState(step=number, guard={"suspicious": not good}).as_dict()
+            content = json.dumps({"state": state, "extra": {}, "files": {}})
+            (tmp_path / f"checkpoint-{number}" / STATE_FILE).write_text(content)
+        trainer: Any = SimpleNamespace(run=Run(tmp_path), guard=SimpleNamespace(ledger=ledger))
+        return rollback._choose(trainer, Alarm("loss_spike", step, first_bad, True))
+
+    fresh, again = Ledger(), Ledger(last_alarm=190, last_target=150)
+    assert found({100: True, 150: True, 180: False}, 196, fresh) == 150
+    assert found({100: True, 150: True, 195: True}, 196, fresh) == 195
+    # The same trouble again: further back, as far as there is anything.
+    assert found({100: True, 150: True, 180: False}, 196, again) == 100
+    assert found({150: True}, 196, again) == 150
+    # A rise that began before all that is left: the oldest, and never the beginning while there is one.
+    assert found({150: True, 190: True}, 120, fresh) == 150
+    assert found({150: False}, 196, fresh) == found({}, 196, fresh) == 0
 
 
 class Block(torch.nn.Module):

@@ -8,6 +8,7 @@ The checkpoint that was gone back to learns of the alarm, so that a run killed n
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -108,20 +109,21 @@ def _step_of(path: Any) -> int:
 
 def _choose(trainer: Trainer, alarm: Alarm) -> int:
     """The step of the newest complete checkpoint that is good and older than what is suspected; where the
-    same trouble came back, an older one than last time, if there is one; without any, the beginning."""
+    same trouble came back, an older one than last time, if there is one. Where all that is left is younger,
+    as after a rise so slow that nothing was suspected, the oldest; only without any the beginning."""
     ledger = trainer.guard.ledger
     steps = []
     for path in trainer.run.checkpoints():
-        if _step_of(path) < alarm.first_bad and is_good(path):
+        if _step_of(path) < alarm.step and is_good(path):
             try:
                 steps.append(checkpoint.read(path).step)
             except CheckpointError as error:
-                print(f"warning: {error.message}; it is passed over")
-    came_back = ledger.last_alarm is not None and alarm.step <= ledger.last_alarm + REPEAT_STEPS
-    if came_back and ledger.last_target is not None:
-        older = [step for step in steps if step < ledger.last_target]
-        steps = older or steps
-    return max(steps, default=BEGINNING)
+                print(f"warning: {error.message}; it is passed over", file=sys.stderr)
+    wanted = [step for step in steps if step < alarm.first_bad] or steps[:1]
+    if ledger.last_alarm is not None and alarm.step <= ledger.last_alarm + REPEAT_STEPS:
+        last = BEGINNING if ledger.last_target is None else ledger.last_target
+        wanted = [step for step in wanted if step < last] or wanted
+    return max(wanted, default=BEGINNING)
 
 
 def _rows(trainer: Trainer, alarm: Alarm, reached: TrainState, ledger: Ledger) -> tuple[int, int]:
