@@ -206,8 +206,8 @@ def test_presets_are_listed_by_size_and_ones_own_after_them(home: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "aaa.yaml").write_text("# mine\nextends: nano\n")
     names = [preset.name for preset in recipe.list_presets()]
-    decoders = ["quickstart", "nano", "micro", "mini", "small", "125m", "350m"]
+    decoders = ["quickstart", "nano", "nano-window", "nano-linear", "micro", "mini", "small", "125m", "350m"]
     others = ["bert-nano", "modernbert-nano", "electra-nano", "xlnet-nano", "t5-nano", "bart-nano"]
     sentiment = [f"sentiment-{method}" for method in ("prompt", "prefix", "lora", "full")]
-    tuned = ["classify", "regress", "tag", "span", "sft", "reward", "dpo", "ppo", "rloo"]
+    tuned = ["classify", "regress", "tag", "span", "sft", "reward", "dpo", "ppo", "rloo", "extend"]
     assert names == [*decoders, *others, *tuned, *sentiment, "aaa"]

@@ -20,7 +20,18 @@ EXTENDS = "extends"
 PRESET_FOLDERS = ("runs", "models")
 # By size, as one would try them; presets that are not named here follow by name.
 ORDER = (
-    *("quickstart", "nano", "micro", "mini", "small", "125m", "gpt2-small", "350m"),
+    *(
+        "quickstart",
+        "nano",
+        "nano-window",
+        "nano-linear",
+        "micro",
+        "mini",
+        "small",
+        "125m",
+        "gpt2-small",
+        "350m",
+    ),
     *("llama2-7b", "llama3-8b", "llama2-70b", "llama3-70b", "llama3-405b"),
     *("bert-nano", "bert-tiny", "bert-mini", "bert-small", "bert-medium", "bert-base"),
     *("modernbert-nano", "modernbert-base", "electra-nano", "electra-small", "electra-base"),
