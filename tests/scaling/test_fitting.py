@@ -125,6 +125,8 @@ def test_repeated_tokens_count_for_what_they_are_worth() -> None:
 
 def test_too_few_runs_are_refused_saying_what_is_missing() -> None:
     runs = grid(PLANTED[0])[:4]
+    few = report_on(grid(PLANTED[0])[:8], "total", where="study", resamples=20)
+    assert any("8 runs for five coefficients" in words for words in few.doubts)
     with pytest.raises(DataError, match=r"6 finished runs \(there are 4\)"):
         report_on(runs, "total", where="study")
     same = [Point(str(i), 1e6, 1e7 * 2**i, 3.0 - 0.1 * i, 6e13 * 2**i) for i in range(8)]

@@ -13,6 +13,9 @@ from workbench.scaling.fitting.points import Point, Points, require_enough
 
 WIDE = 2.0
 """An exponent whose interval's ends are so far apart, as a ratio, is told, but not to be relied on."""
+MANY = 12
+"""Runs: resamples of fewer have hardly more different ones than the law has coefficients, so that it fits
+them whatever they are (six runs predicted one of eight times their compute 7 % too high, far outside)."""
 SPAN = 4.0
 """Sizes, and tokens, should differ by so much at least."""
 
@@ -78,6 +81,11 @@ def leave_largest_out(points: Points, *, delta: float = DELTA) -> LeftOut | None
 def doubts(points: Points, fit: Fit, intervals: dict[str, Interval]) -> list[str]:
     """What the runs cannot tell, each in a sentence; none where all is well."""
     found = []
+    if len(points) < MANY:
+        found.append(
+            f"{len(points)} runs for five coefficients: intervals are narrower than they should be, above all of "
+            f"predictions far beyond the runs; it takes {MANY} runs or more"
+        )
     for what, values in (("sizes", points.parameters), ("numbers of tokens", points.tokens)):
         span = float(values.max() / values.min())
         if span < SPAN:
