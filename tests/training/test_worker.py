@@ -208,7 +208,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(
     assert work(run) == 1
     status = run.status()
     assert status.state == "failed" and status.error is not None
-    assert "the loss became" in status.error["message"] or "the gradient became" in status.error["message"]
+    # Rolled back again and again, to a checkpoint whose weights are beyond help.
+    assert "The loss became" in status.error["message"] or "The gradient became" in status.error["message"]
+    assert "stability.max_rollbacks" in status.error["message"]
     assert "learning_rate" in status.error["hint"]
     assert run.checkpoints() and checkpoint.read(run.checkpoints()[-1]).step >= 1
 

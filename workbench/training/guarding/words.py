@@ -69,7 +69,7 @@ def advice(alarm: Alarm) -> str:
     """What a person may try."""
     if alarm.kind == "gradient_not_finite":
         return (
-            f"If it comes back: training.bf16=true in the place of fp16, stability.z_loss=1e-4, or {LOWER}."
+            f"If it comes back: {LOWER}, training.bf16=true in the place of fp16, or stability.z_loss=1e-4."
         )
     if alarm.kind == "divergence":
         return f"If it comes back: {LOWER}, or stability.z_loss=1e-4 and model.qk_norm=true in a new run."
