@@ -83,8 +83,8 @@ def doubts(points: Points, fit: Fit, intervals: dict[str, Interval]) -> list[str
     found = []
     if len(points) < MANY:
         found.append(
-            f"{len(points)} runs for five coefficients: intervals are narrower than they should be, above all "
-            f"of predictions far beyond the runs; it takes {MANY} runs or more"
+            f"{len(points)} runs for five coefficients: intervals are narrower than they should be, above "
+            f"all of predictions far beyond the runs; it takes {MANY} runs or more"
         )
     for what, values in (("sizes", points.parameters), ("numbers of tokens", points.tokens)):
         span = float(values.max() / values.min())
