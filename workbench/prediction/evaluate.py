@@ -14,9 +14,9 @@ from workbench.recipe import validate
 from workbench.store.runs import Run
 from workbench.training import checkpoint
 from workbench.training.beginning import evaluation_of
-from workbench.training.prepare import prepare_recipe
 from workbench.training.parallel.layout import Layout
 from workbench.training.parallel.stepper import PlainStepper
+from workbench.training.prepare import prepare_recipe
 from workbench.training.session import describe_device, evaluator_of, make_accelerator, set_threads
 from workbench.training.starting_model import purpose_of, row_length, starting_model
 

@@ -75,7 +75,9 @@ def evaluate_file(request: dict[str, Any], events: Events) -> None:
         text = f"{store.truncated:,} records are cut to {opened.max_length} tokens; --max-length changes that"
         events.send("note", text=text)
     began = time.monotonic()
-    metrics = evaluator.evaluate(PlainStepper(opened.model, opened.model, objective, Layout.plain(accelerator)))
+    metrics = evaluator.evaluate(
+        PlainStepper(opened.model, opened.model, objective, Layout.plain(accelerator))
+    )
     events.send(
         "result",
         objective=kind,

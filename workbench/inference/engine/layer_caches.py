@@ -206,9 +206,7 @@ class LinearCache:
     def read(self, slot: int, start: int, query: Tensor, key: Tensor, value: Tensor, at: Angles) -> Tensor:
         query, key, value = (one.transpose(0, 1)[None] for one in (query, key, value))
         state = State(self.values[slot][None], self.norm[slot][None]) if start else None
-        output, after = linear_attention(
-            query, key, value, at[0][None, :, 0], at[1][None, :, 0], state=state
-        )
+        output, after = linear_attention(query, key, value, at[0][None, :, 0], at[1][None, :, 0], state=state)
         self.values[slot], self.norm[slot] = after.values[0], after.norm[0]
         return output[0].transpose(0, 1)
 

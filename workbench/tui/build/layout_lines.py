@@ -51,9 +51,9 @@ def layout_lines(plan: Plan, width: int, symbols: str) -> list[Line]:
     lines: list[Line] = []
     for group in groups:
         lines += [plain(""), *group] if lines and group else group
-    return (
-        [tuple((spell(text.replace("⋮", ":")), role) for text, role in line) for line in lines] if symbols == "ascii" else lines
-    )
+    if symbols != "ascii":
+        return lines
+    return [tuple((spell(text.replace("⋮", ":")), role) for text, role in line) for line in lines]
 
 
 def _verdict(plan: Plan) -> list[Line]:

@@ -237,7 +237,10 @@ class LayoutScreen(ModalScreen[None]):
             if text and (not text.isdigit() or int(text) < 1):
                 notify(self.app, f"“{reveal_control(text)}” is no number from 1 up")
                 return
-            self.reckon(replace(self.asked, **{self.question: int(text) if text else None}))
+            number = int(text) if text else None
+            asked = self.asked
+            is_batch = self.question == "batch"
+            self.reckon(replace(asked, batch=number) if is_batch else replace(asked, length=number))
         elif self.question == "layout" and text:
             self._look_at(text)
         elif self.question == "write" and text:
