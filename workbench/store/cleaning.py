@@ -123,7 +123,7 @@ def _made(path: Path) -> tuple[float, str]:
 def find_cleaning(name: str) -> Cleaning:
     """A cleaning by name, or by the path of its folder. Raises `RunError`."""
     for path in (cleanings_dir() / name, Path(name).expanduser()):
-        if (path / "status.json").exists():
+        if (path / "status.json").exists() and _is_cleaning(path):
             return Cleaning(path.resolve())
     near = difflib.get_close_matches(name, [cleaning.name for cleaning in list_cleanings()], n=1)
     raise RunError(
@@ -131,6 +131,13 @@ def find_cleaning(name: str) -> Cleaning:
         where=str(cleanings_dir()),
         hint=f"did you mean {near[0]}?" if near else "workbench data clean --list shows them",
     )
+
+
+def _is_cleaning(path: Path) -> bool:
+    """A run has a status too, and must not be taken for one: what is found may be removed."""
+    if path.resolve().parent == cleanings_dir().resolve():
+        return True
+    return Status.read(path / "status.json").objective == "cleaning"
 
 
 def open_cleaning(recipe: CleaningRecipe, stem: str) -> tuple[Cleaning, bool]:
@@ -145,11 +152,13 @@ def open_cleaning(recipe: CleaningRecipe, stem: str) -> tuple[Cleaning, bool]:
     if recipe.run.name is None:
         for cleaning in list_cleanings():
             if cleaning.status().state != "finished" and _is_same(cleaning, recipe):
+                _run_on(cleaning, recipe)
                 return cleaning, True
         recipe.run.name = _free_name(folder, stem)
     cleaning = Cleaning(folder / recipe.run.name)
     if cleaning.status_path.exists():
         if _is_same(cleaning, recipe):
+            _run_on(cleaning, recipe)
             return cleaning, True
         raise RunError(
             f"there is a cleaning called “{recipe.run.name}” by another recipe",
@@ -180,6 +189,22 @@ def _is_same(cleaning: Cleaning, recipe: CleaningRecipe) -> bool:
     return _essence(there) == _essence(recipe)
 
 
+def _run_on(cleaning: Cleaning, recipe: CleaningRecipe) -> None:
+    """Let a cleaning that is not at work go on as is asked for now: with fewer workers, or on a cluster.
+
+    The size of shards stays, and the memory: it says into how many tasks a stage that was begun is cut.
+    """
+    from workbench.recipe.load import dump
+
+    if cleaning.status().is_active or cleaning.status().state == "finished":
+        return
+    there = cleaning.recipe()
+    asked = recipe.executor.model_copy(update={"memory_megabytes": there.executor.memory_megabytes})
+    if asked != there.executor:
+        there.executor = asked
+        replace_file(cleaning.recipe_path, dump(there).encode(), durable=True)
+
+
 def _essence(recipe: CleaningRecipe) -> dict[str, Any]:
     mapping = recipe.model_dump(mode="json")
     mapping["run"].pop("name")
@@ -195,6 +220,10 @@ def _make_absolute(recipe: CleaningRecipe) -> None:
             source.path = str(path.absolute())
     if recipe.output.folder:
         recipe.output.folder = str(Path(recipe.output.folder).expanduser().absolute())
+    if recipe.toxicity.classifier:
+        recipe.toxicity.classifier = str(Path(recipe.toxicity.classifier).expanduser().absolute())
+    if recipe.pii.name_model:
+        recipe.pii.name_model = str(Path(recipe.pii.name_model).expanduser().absolute())
     recipe.toxicity.lists = [str(Path(name).expanduser().absolute()) for name in recipe.toxicity.lists]
 
 

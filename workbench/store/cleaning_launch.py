@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import RunError, WorkbenchError
+from workbench.errors import MissingExtraError, RunError, WorkbenchError
 from workbench.store.cleaning import Cleaning
 from workbench.store.inspector import error_of
 from workbench.store.spawning import spawn
@@ -79,6 +79,11 @@ def ask(recipe: CleaningRecipe, what: str, **values: Any) -> dict[str, Any]:
         answer = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         last = done.stderr.decode(errors="replace").strip().splitlines()[-5:]
+        if last and last[-1].startswith("ModuleNotFoundError: "):
+            raise MissingExtraError(
+                f"cleaning needs a package that is missing ({last[-1].partition(': ')[2]})",
+                hint="pip install 'llm-workbench[cleaning]'",
+            ) from None
         raise WorkbenchError(
             f"the process that tries the rules ended with code {done.returncode}", where="\n".join(last)
         ) from None

@@ -13,10 +13,11 @@ from textual.pilot import Pilot
 
 from tests.data.cleaning.conftest import contents, prose, run_cleaning, write_lines
 from workbench.cli import main
-from workbench.errors import WorkbenchError
+from workbench.errors import RunError, WorkbenchError
 from workbench.recipe.cleaning import load_cleaning
 from workbench.store.cleaning import Cleaning, find_cleaning, open_cleaning
 from workbench.store.cleaning_launch import start, wait
+from workbench.store.status import Status
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.data.cleaning_lines import difference
 from workbench.tui.data.cleaning_pane import CleaningPane
@@ -92,15 +93,25 @@ def test_a_name_belongs_to_one_recipe(there: Cleaning, corpus: Path) -> None:
     recipe.run.name = None
     cleaning, was_there = open_cleaning(recipe, "text")
     assert (cleaning.name, was_there) == ("text-1", False)
-    # Not finished: the same recipe without a name goes on with it.
+    # Not finished: the same recipe without a name goes on with it, on what is asked for now.
+    recipe.executor.workers, recipe.executor.memory_megabytes = 1, 99
     assert open_cleaning(recipe, "text") == (cleaning, True)
+    assert cleaning.recipe().executor.workers == 1 and cleaning.recipe().executor.memory_megabytes == 512
+
+
+def test_a_run_is_not_taken_for_a_cleaning(home: Path, tmp_path: Path) -> None:
+    Status(objective="clm").write(tmp_path / "status.json")
+    with pytest.raises(RunError, match="no cleaning called"):
+        find_cleaning(str(tmp_path))
 
 
 @pytest.mark.slow
 def test_a_command_cleans_and_a_dry_run_leaves_nothing(home: Path, tmp_path: Path, capsys: Capture) -> None:
     texts = [prose(random.Random(n)) for n in range(20)] + ["too short"]
     path = write_lines(tmp_path / "a.jsonl", [{"text": text} for text in texts])
-    found = said(capsys, "text", f"data.sources=[{path}]", "--dry-run", "21")
+    exam = write_lines(tmp_path / "exam.jsonl", [{"question": prose(random.Random(99))}])
+    sets = f"decontamination.eval_sources=[{exam}]"
+    found = said(capsys, "text", f"data.sources=[{path}]", sets, "--dry-run", "21")
     step = next(step for step in found["steps"] if step["step"] == "gopher_quality")
     assert step["dropped"] == 1 and step["rules"][0]["key"] == "gopher_quality.min_doc_words"
     assert "least 2" in step["rules"][0]["observed"]

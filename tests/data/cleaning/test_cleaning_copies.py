@@ -11,6 +11,7 @@ import pytest
 from tests.data.cleaning.conftest import make_cleaning, prose, rows_of, run_cleaning, write_lines
 from workbench.data.cleaning.copies import exact, near
 from workbench.data.cleaning.copies.near import agreeing, banded, bands_for
+from workbench.data.cleaning.items import Item
 from workbench.data.cleaning.words import jaccard, n_gram_hashes, plain_words, shingles, word_hashes
 from workbench.recipe.cleaning import load_cleaning
 from workbench.store.cleaning_log import StepLogReader
@@ -151,6 +152,14 @@ def test_little_memory_finds_the_same(tmp_path: Path) -> None:
             run_cleaning(cleaning)
         found.append([row["text"] for row in rows_of(cleaning)])
     assert found[0] == found[1] and len(found[0]) < len(texts) - 5
+
+
+def test_system_messages_do_not_make_copies() -> None:
+    talk = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": [{"text": "Hello"}]}]
+    assert Item({"messages": talk}, "conversation").compared == "Hello"
+    assert Item({"messages": talk[:1]}, "conversation").compared == "Be kind."
+    pair = {"prompt": talk, "completion": "Good day."}
+    assert Item(pair, "prompt_completion").compared == "Hello\n\nGood day."
 
 
 def test_percent_is_a_share() -> None:

@@ -130,6 +130,14 @@ def test_c4_counts_the_sentences_of_all_texts() -> None:
     assert C4(RECIPE.c4).judge(Item({"text": prose(rng, 3)}, "text")).reason == "too_few_sentences"
 
 
+def test_a_part_with_nothing_left_is_seen() -> None:
+    item = Item({"prompt": "Say it.", "completion": "No."}, "prompt_completion")
+    before = item.texts
+    assert not item.has_lost_a_part(before)
+    item.edit(lambda text: text.replace("No.", ""))
+    assert item.has_lost_a_part(before)
+
+
 def test_sentences_tile_the_text() -> None:
     for text in [*texts(), "One. Two! Three? e.g. this one; “Four.” 5. Yes", "", "一。二！三？"]:
         spans = TOKENIZER.span_tokenize(text)
@@ -157,6 +165,10 @@ def test_normalising_writes_characters_one_way() -> None:
     assert item.text == "été\nAred line\nend" and verdict.action == "changed"
     assert Normalise(NormaliseStep()).judge(item).action == "kept"
     assert Normalise(NormaliseStep()).judge(Item({"text": " \n"}, "text")).reason == "blank"
+    # A terminal sequence that never ends does not take the rest of the text with it.
+    item = Item({"text": "a\x1b]0;title\x07b \x1b]8;;and\nthe rest"}, "text")
+    Normalise(NormaliseStep()).judge(item)
+    assert item.text == "ab ]8;;and\nthe rest"
 
 
 SPOKEN = {

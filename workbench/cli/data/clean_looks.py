@@ -14,6 +14,7 @@ PAIRS = 12
 
 def show_list(args: argparse.Namespace) -> int:
     """The cleanings there are, and the presets."""
+    from workbench.errors import WorkbenchError
     from workbench.recipe import list_presets
     from workbench.recipe.cleaning import PRESETS
     from workbench.store.cleaning import list_cleanings
@@ -21,14 +22,19 @@ def show_list(args: argparse.Namespace) -> int:
 
     entries: list[dict[str, Any]] = []
     for cleaning in list_cleanings():
-        steps = StepReader(cleaning).read()
+        try:
+            steps, result = StepReader(cleaning).read(), str(cleaning.result_path())
+        except WorkbenchError as error:
+            # One that was damaged by hand does not hide the others.
+            render.talk(f"{literal(cleaning.name)}: {literal(error.message)}")
+            steps, result = [], ""
         entries.append(
             {
                 "name": cleaning.name,
                 "state": cleaning.status().seen_state(),
                 "in": steps[0].came if steps else 0,
                 "left": next((step.left for step in reversed(steps) if step.came), 0),
-                "result": str(cleaning.result_path()),
+                "result": result,
             }
         )
     presets = [{"name": preset.name, "description": preset.description} for preset in list_presets(PRESETS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from itertools import islice
 from typing import Any
 
 from workbench.cli import render
@@ -111,8 +112,9 @@ def changed_lines(before: str, after: str) -> list[str]:
     """The lines that differ, `-` before and `+` after."""
     old, new = before.split("\n"), after.split("\n")
     found = []
-    for line in difflib.unified_diff(old, new, n=0, lineterm=""):
-        if line.startswith(("---", "+++", "@@")):
+    # The first two name the files; later ones that begin so are lines of the text.
+    for line in islice(difflib.unified_diff(old, new, n=0, lineterm=""), 2, None):
+        if line.startswith("@@"):
             continue
         text = line[:1] + " " + literal(line[1 : SHOWN + 1])
         found.append(render.style(text, "red" if line[0] == "-" else "green"))

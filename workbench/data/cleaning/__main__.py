@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from workbench.data.cleaning.extras import needed
+from workbench.errors import MissingExtraError
 from workbench.store.cleaning import Cleaning
 from workbench.store.process import ProcessIdentity
 
@@ -13,6 +15,13 @@ if __name__ == "__main__":
     status.process = ProcessIdentity.current()
     status.write(cleaning.status_path)
 
-    from workbench.data.cleaning.driver import main
+    try:
+        with needed("datatrove"):
+            from workbench.data.cleaning.driver import main
+    except MissingExtraError as error:
+        print(error.render())
+        status.state, status.message, status.error = "failed", error.message, error.as_dict()
+        status.write(cleaning.status_path)
+        raise SystemExit(1) from None
 
     raise SystemExit(main(cleaning.path))

@@ -62,7 +62,9 @@ def _steps(cleaning: Cleaning, recipe: CleaningRecipe, layout: Layout) -> list[d
     for counts, name in zip(StepReader(cleaning).read(), recipe.steps(), strict=True):
         if not counts.came:
             break
-        rules = {} if name in GLOBAL else make_step(name, recipe, layout, 0).rules()
+        # These have no rules with bounds, and what they go by is gone with the work folder.
+        bare = name in GLOBAL or name == "decontamination"
+        rules = {} if bare else make_step(name, recipe, layout, 0).rules()
         log = StepLogReader(cleaning, name)
         lost = lost_items(layout.step(counts.number, name))
         observed = [

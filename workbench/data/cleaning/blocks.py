@@ -20,7 +20,7 @@ from workbench.data.cleaning.steps.language import Language
 from workbench.data.cleaning.steps.normalise import Normalise
 from workbench.data.cleaning.steps.quality import FineWeb, GopherQuality, GopherRepetition
 from workbench.data.cleaning.toxicity.step import Toxicity
-from workbench.data.cleaning.verdicts import Step
+from workbench.data.cleaning.verdicts import Step, dropped
 from workbench.recipe.cleaning import CleaningRecipe, StepName
 
 GLOBAL: tuple[StepName, ...] = ("boilerplate", "exact_duplicates", "near_duplicates")
@@ -81,6 +81,8 @@ class StepBlock(PipelineStep):
                 texts = item.texts
                 with self.track_time():
                     verdict = step.judge(item)
+                if verdict.action == "changed" and item.has_lost_a_part(texts):
+                    verdict = dropped("part_emptied", **verdict.detail)
                 self.stat_update(verdict.action)
                 other = ""
                 if isinstance(step, Copies) and verdict.action == "dropped" and told < Copies.TEXTS:

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from workbench.data.cleaning import live
 from workbench.data.cleaning.blocks import GLOBAL, make_step
 from workbench.data.cleaning.card import write_card
 from workbench.data.cleaning.executors import run_stage, workers_of
@@ -60,7 +59,6 @@ def _main(cleaning: Cleaning, status: Status) -> int:
     os.environ.update(
         OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_DATASETS_DISABLE_PROGRESS_BARS="1"
     )
-    os.environ[live.DRIVER] = str(os.getpid())
     status.process, status.session, status.error = ProcessIdentity.current(), os.getsid(0), None
     status.ended = None
     status.started = time.time()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -127,9 +128,15 @@ def _run_slurm(
     tell(f"Slurm job {executor.job_id}")
     logs = Path(str(executor.logging_dir.path))
     misses = 0
-    while done_tasks(logs) < executor.tasks and misses < MISSES:
-        misses = 0 if _is_queued(str(executor.job_id)) else misses + 1
-        time.sleep(section.poll_seconds)
+    try:
+        while done_tasks(logs) < executor.tasks and misses < MISSES:
+            misses = 0 if _is_queued(str(executor.job_id)) else misses + 1
+            time.sleep(section.poll_seconds)
+    except BaseException:
+        # Asked to stop: the job would go on, beside the one that the next start submits.
+        if (tool := shutil.which("scancel")) is not None:
+            subprocess.run([tool, str(executor.job_id)], capture_output=True, check=False)
+        raise
 
 
 def _is_queued(job: str) -> bool:
@@ -144,10 +151,14 @@ def _run_ray(section: ExecutorSection, blocks: Blocks, tasks: int, logs: Path) -
         from datatrove.executor.ray import RayPipelineExecutor
     if not ray.is_initialized():
         here: dict[str, Any] = {"num_cpus": workers_of(section), "include_dashboard": False}
+        handler = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(**({"address": section.address} if section.address else here), log_to_driver=False)
         except (ConnectionError, RuntimeError) as error:
             raise ClusterError(f"no Ray cluster answers: {error}", where=section.address) from None
+        finally:
+            # Ray puts its own in its place, and a stop would be seen as a process that is lost.
+            signal.signal(signal.SIGTERM, handler)
     RayPipelineExecutor(
         blocks,
         tasks=tasks,

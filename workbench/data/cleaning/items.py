@@ -63,6 +63,22 @@ class Item(Document):
             self._joined = joined(self.texts, " " if self.kind == "tagging" else BETWEEN)
         return self._joined
 
+    @property
+    def compared(self) -> str:
+        """The text that tells near copies: without system messages, for many conversations begin with one."""
+        if self.kind in ("text", "tagging"):
+            return self.text
+        own = [text for path, text in zip(self._paths, self.texts, strict=True) if not self._is_system(path)]
+        return joined(own or self.texts)
+
+    def _is_system(self, path: Path) -> bool:
+        value: Any = self.values
+        for key in path:
+            value = value[key]
+            if isinstance(value, dict) and value.get("role") == "system":
+                return True
+        return False
+
     def edit(self, change: Callable[[str], str]) -> bool:
         """Put each text through a function; whether any is another now."""
         changed = [change(text) for text in self.texts]
@@ -74,6 +90,12 @@ class Item(Document):
     def restore(self, texts: list[str]) -> None:
         """Take back what a step edited."""
         self.texts, self._joined = texts, None
+
+    def has_lost_a_part(self, before: list[str]) -> bool:
+        """Whether nothing is left of one of several texts that held something: of a prompt, answer, turn."""
+        return len(before) > 1 and any(
+            old.strip() and not new.strip() for old, new in zip(before, self.texts, strict=True)
+        )
 
     def cleaned(self) -> dict[str, Any]:
         """The record with the texts as they are now."""

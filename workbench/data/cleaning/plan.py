@@ -34,7 +34,7 @@ class Piece:
 
     `lines`: bytes `first` to `last` of a file of lines, of which the first is number `line` and the one
     behind the last `end_line`. `rows`: rows `first` to `last` of a Parquet file. `turns`: of blocks of
-    `BLOCK` records every `last`-th from number `first` on. `limit`: at most so many records.
+    `BLOCK` records every `last`-th from number `first` on.
     """
 
     source: int

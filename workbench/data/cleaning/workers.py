@@ -20,6 +20,7 @@ from typing import Any
 
 from datatrove.executor.local import LocalPipelineExecutor
 
+from workbench.data.cleaning import live
 from workbench.errors import WorkbenchError
 
 MODULE = "workbench.data.cleaning.workers"
@@ -75,7 +76,9 @@ class Workers:
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", MODULE, str(self.folder)]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        # Only these may ask whether the driver lives: a task on another node would not find its process.
+        environment = {**os.environ, live.DRIVER: str(os.getpid())}
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
     def _serve(
         self,

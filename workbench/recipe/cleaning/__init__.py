@@ -1,6 +1,8 @@
 """What a recipe of cleaning says: sources, steps in their order, output, and on what it runs.
 
->>> recipe = load_cleaning("web", ["near_duplicates.threshold=0.8"]) >>> recipe.near_duplicates.threshold 0.8
+>>> recipe = load_cleaning("web", ["near_duplicates.threshold=0.8"])
+>>> recipe.near_duplicates.threshold
+0.8
 """
 
 from workbench.recipe.cleaning.load import PRESETS, load_cleaning, validate_cleaning

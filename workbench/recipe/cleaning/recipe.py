@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from workbench.recipe.cleaning.content import (
     DecontaminationStep,
@@ -67,13 +68,21 @@ class ReportSection(Section):
     attribute_terms: dict[str, list[str]] = Field(
         default_factory=dict, description="Further attributes, as name: [words]."
     )
-    window: int = Field(10, ge=1, le=100, description="Words on each side that count as near, in a sentence.")
+    window: int = Field(10, ge=1, le=100, description="Words on each side that count as near.")
     min_count: int = Field(5, ge=1, description="Pairs seen more seldom are not told of.")
     keep_text: bool = Field(
         True,
         description="Keep the text of every dropped and changed record, before and after; off: of the "
         "first of each shard, and the place and reason of all.",
     )
+
+    @field_validator("identity_terms", "attribute_terms")
+    @classmethod
+    def _single_words(cls, groups: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name, words in groups.items():
+            if wrong := [word for word in words if len(re.findall(r"[^\W_]+", word)) != 1]:
+                raise ValueError(f"“{wrong[0]}” of {name} is not a single word, and only such are counted")
+        return groups
 
 
 class OutputSection(Section):

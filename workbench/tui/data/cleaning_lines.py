@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any
 
 from workbench.tui.text import meter, reveal_control
@@ -81,7 +82,7 @@ def difference(before: str, after: str) -> list[Line]:
     """Two texts line by line, words that differ in red and green; lines far from any change are left out."""
     old, new = before[:SHOWN].split("\n"), after[:SHOWN].split("\n")
     lines: list[Line] = []
-    for tag, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    for tag, a, b, c, d in _opcodes(old, new):
         if tag == "equal":
             kept = old[a:b]
             if len(kept) > 5:
@@ -103,7 +104,7 @@ def _words(one: str, other: str) -> list[Line]:
     old, new = _split(one), _split(other)
     first: list[Span] = [("- ", "bad")]
     second: list[Span] = [("+ ", "good")]
-    for tag, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    for tag, a, b, c, d in _opcodes(old, new):
         mark = "" if tag == "equal" else " strong"
         if a < b:
             first.append((reveal_control("".join(old[a:b])), f"bad{mark}" if mark else ""))
@@ -113,10 +114,12 @@ def _words(one: str, other: str) -> list[Line]:
 
 
 def _split(line: str) -> list[str]:
-    parts: list[str] = []
-    for word in line.split(" "):
-        parts += [word, " "]
-    return parts[:-1]
+    return re.findall(r"\S+|\s+", line)
+
+
+def _opcodes(old: list[str], new: list[str]) -> list[tuple[str, int, int, int, int]]:
+    # Of long lists what is frequent is no anchor: the time is the square of how often a word stands there.
+    return difflib.SequenceMatcher(None, old, new, autojunk=len(new) > 1000).get_opcodes()
 
 
 def trial_lines(found: dict[str, Any]) -> list[Line]:

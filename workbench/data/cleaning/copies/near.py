@@ -69,7 +69,7 @@ class SignatureWriter(PipelineStep):
         with whole(self.folder / f"{name}.shingles") as temporary, temporary.open("wb") as file:
             held: list[Hashes] = []
             for item in data:
-                held.append(shingles(item.text, s.n_grams))
+                held.append(shingles(item.compared, s.n_grams))
                 count += 1
                 if len(held) == BATCH:
                     sign(held)

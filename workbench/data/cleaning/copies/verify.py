@@ -84,7 +84,7 @@ class Verifier(PipelineStep):
         return jaccard(one, other) if large and small / large >= self.settings.threshold else 0.0
 
     def _mine(self, low: Any, high: Any) -> list[Any]:
-        """The pairs of this shard, each once, in slices that bound the memory."""
+        """The pairs of this shard, each once."""
         slices = []
         for path in sorted(self.pairs.glob("*.npy")):
             pairs: Any = read_array(path)

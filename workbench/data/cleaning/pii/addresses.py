@@ -8,15 +8,20 @@ from collections.abc import Iterator
 
 from workbench.data.cleaning.pii.finding import Find, Finder, says
 
-# Bounded repeats, so that a long run of letters without an @ costs no more than its length.
+# Bounded repeats, so that a long run of letters without an @ costs no more than its length. It begins with a
+# letter, digit or underscore: a quote or asterisk before it belongs to the text.
 EMAIL = re.compile(
-    r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w!#$%&'*+/=?^`{|}~-]{1,64}(?:\.[\w!#$%&'*+/=?^`{|}~-]{1,64}){0,8}"
+    r"(?<![\w.+-])\w[\w!#$%&'*+/=?^`{|}~-]{0,63}(?:\.[\w!#$%&'*+/=?^`{|}~-]{1,64}){0,8}"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![\w-])"
 )
 _V4 = re.compile(
     r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)"
 )
-_V6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:{1,2}){2,7}[0-9A-Fa-f]{1,4}(?![\w:])")
+# Short ones with `::` only where they can be routed (2000::/3), for a::b is code.
+_V6 = re.compile(
+    r"(?<![\w:.])(?:(?:[0-9A-Fa-f]{1,4}:{1,2}){2,7}[0-9A-Fa-f]{1,4}"
+    r"|[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{1,4}){0,6}::(?:[0-9A-Fa-f]{1,4})?)(?![\w:])"
+)
 _VERSION = re.compile(r"(?:\b(?:version|release|section|chapter|rev|v)\.?|[=<>]=)\s*$", re.IGNORECASE)
 
 

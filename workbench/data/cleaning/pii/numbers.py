@@ -29,6 +29,8 @@ _PHONE_WORD = re.compile(
     re.IGNORECASE,
 )
 _DATE = re.compile(r"^(?:\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{2,4})\b")
+_GAP = re.compile(r"[\s/]+")
+_JOINED = re.compile(r"[()\-\u2010-\u2015]")
 _ONE_LINE = re.compile(r"[ \t().\-/\u2010-\u2015]")
 
 
@@ -72,23 +74,43 @@ def phones(regions: Sequence[str]) -> Finder:
         )
     places = [region.upper() for region in regions]
 
+    def region_of(raw: str, said: bool, whole: bool) -> str:
+        """Where a number is valid, `international` with a +; nothing where it is none."""
+        international = raw.lstrip("(").startswith("+")
+        # A bare run of digits is anything; groups, or a word before it, make it a phone number. The
+        # beginning of a run of groups may be that of a row of a table, and needs more than blanks.
+        grouped = len(_ONE_LINE.findall(raw)) >= 2 and not re.fullmatch(r"[\d.]+", raw)
+        if not (international or said or (grouped and (whole or _JOINED.search(raw)))):
+            return ""
+        for region in [None] if international else places:
+            try:
+                number = phonenumbers.parse(raw, region)
+            except phonenumbers.NumberParseException:
+                continue
+            if phonenumbers.is_valid_number(number):
+                return region or "international"
+        return ""
+
     def find(text: str) -> Iterator[Find]:
-        for match in _PHONE.finditer(text):
-            raw = match[0]
-            if "\n" in raw or _DATE.match(raw):
+        place = 0
+        while match := _PHONE.search(text, place):
+            start, place = match.start(), match.end()
+            if "\n" in match[0] or _DATE.match(match[0]):
                 continue
-            international = raw.lstrip("(").startswith("+")
-            # A bare run of digits is anything; groups, or a word before it, make it a phone number.
-            grouped = len(_ONE_LINE.findall(raw)) >= 2 and not re.fullmatch(r"[\d.]+", raw)
-            if not international and not says(text, match.start(), _PHONE_WORD) and not grouped:
-                continue
-            for region in [None] if international else places:
-                try:
-                    number = phonenumbers.parse(raw, region)
-                except phonenumbers.NumberParseException:
-                    continue
-                if phonenumbers.is_valid_number(number):
-                    yield Find(match.start(), match.end(), "phone", raw, region or "international")
+            said = says(text, start, _PHONE_WORD)
+            for raw in _beginnings(match[0]):
+                if region := region_of(raw, said, raw == match[0]):
+                    place = start + len(raw)
+                    yield Find(start, place, "phone", raw, region)
                     break
 
     return find
+
+
+def _beginnings(run: str) -> Iterator[str]:
+    """A run of digits and separators, then what of it stands before a gap, the longest first: another number
+    may stand behind."""
+    yield run
+    for gap in reversed(list(_GAP.finditer(run))):
+        if run[: gap.start()][-1:].isdigit():
+            yield run[: gap.start()]

@@ -6,6 +6,8 @@ The Pile and C4 (Gao et al. 2020; Dodge et al. 2021), shortened; recipes add the
 
 from __future__ import annotations
 
+from workbench.data.cleaning.words import plain_words
+
 IDENTITIES: dict[str, str] = {
     "women": "she her hers herself woman women girl girls female females mother mothers daughter daughters "
     "wife wives sister sisters lady ladies",
@@ -53,5 +55,5 @@ ATTRIBUTES: dict[str, str] = {
 
 def vocabulary(base: dict[str, str], more: dict[str, list[str]]) -> dict[str, list[str]]:
     """The groups of a recipe: its own beside these, or in the place of one of the same name."""
-    own = {name: [word.lower() for word in words] for name, words in more.items()}
+    own = {name: [plain for word in words for plain in plain_words(word)] for name, words in more.items()}
     return {**{name: words.split() for name, words in base.items()}, **own}

@@ -11,7 +11,7 @@ from workbench.data.cleaning.verdicts import KEPT, Step, Verdict, changed, dropp
 from workbench.recipe.cleaning.quality import NormaliseStep
 
 _CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)"
     r"|[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe]"
 )
 """Terminal sequences; C0 and C1 but for tab, line feed, form feed, carriage return, next line; byte order

@@ -18,6 +18,11 @@ from workbench.data.cleaning.words import TOKENIZER
 from workbench.recipe.cleaning.quality import FineWebStep, GopherQualityStep, GopherRepetitionStep
 
 
+def _at_most(bound: float | None) -> float | None:
+    # To datatrove a bound of 0 is none at all; here it is what it says, and null is none.
+    return 1e-12 if bound == 0 else bound
+
+
 class Filtered(Step):
     """A filter of datatrove's over all texts of a record."""
 
@@ -47,9 +52,9 @@ class GopherQuality(Filtered):
             max_doc_words=s.max_doc_words,
             min_avg_word_length=s.min_avg_word_length,
             max_avg_word_length=s.max_avg_word_length,
-            max_symbol_word_ratio=s.max_symbol_word_ratio,
-            max_bullet_lines_ratio=s.max_bullet_lines_ratio,
-            max_ellipsis_lines_ratio=s.max_ellipsis_lines_ratio,
+            max_symbol_word_ratio=_at_most(s.max_symbol_word_ratio),
+            max_bullet_lines_ratio=_at_most(s.max_bullet_lines_ratio),
+            max_ellipsis_lines_ratio=_at_most(s.max_ellipsis_lines_ratio),
             max_non_alpha_words_ratio=s.min_alpha_words_ratio,
             min_stop_words=s.min_stop_words,
             stop_words=s.stop_words,

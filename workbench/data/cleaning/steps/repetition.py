@@ -30,9 +30,9 @@ class HashedRepetitionFilter(GopherRepetitionFilter):
         ):
             repeated, characters = find_duplicates(parts)
             most, most_characters = getattr(self, f"dup_{name}_frac"), getattr(self, f"dup_{name}_char_frac")
-            if most and repeated / len(parts) > most:
+            if most is not None and repeated / len(parts) > most:
                 return False, f"dup_{name}_frac"
-            if most_characters and characters / len(text) > most_characters:
+            if most_characters is not None and characters / len(text) > most_characters:
                 return False, f"dup_{name}_char_frac"
         words = split_into_words(text, self.language)
         hashes = word_hashes(words)

@@ -53,7 +53,8 @@ class Scorer:
             rest *= 1 - weight
         if not found:
             return CLEAN
-        return Score(round(1 - rest, 6), tuple(dict.fromkeys(why for weight, why in found if weight >= 0.05)))
+        why = dict.fromkeys(why for weight, why in found if weight >= 0.05) or {max(found)[1]: None}
+        return Score(round(1 - rest, 6), tuple(why))
 
     def _found(self, line: str) -> Iterator[tuple[float, str]]:
         for name, weight, pattern in lists.PATTERNS:
