@@ -136,7 +136,9 @@ def test_an_engine_is_not_started_with_an_extension_that_cannot_be(
         engine_options(" ".join(words))
 
 
-def test_options_of_an_extension_reach_the_engine() -> None:
+def test_options_of_an_extension_and_of_a_cache_reach_the_engine() -> None:
+    assert engine_options("--kv-dtype int8") == ("--kv-dtype", "int8")
+    assert engine_options("--kv-dtype auto") == ()
     words = ["--rope-scaling", "yarn", "--rope-factor", "4.0", "--rope-original-length", "256"]
     assert engine_options(" ".join(words)) == tuple(words)
     draft = EngineDraft(words)

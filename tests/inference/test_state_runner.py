@@ -293,5 +293,7 @@ def test_what_does_not_grow_is_promised_once() -> None:
     scheduler = Scheduler(limits, runner.room, runner.bytes_per_token, bytes_of=runner.bytes_of)
     scheduler.check(EngineRequest((1,) * 50, SamplingParams(max_tokens=200)))
     small = Scheduler(Limits(8, 100, 8), runner.room, runner.bytes_per_token, bytes_of=runner.bytes_of)
-    with pytest.raises(RequestRefused, match="one sample needs"):
+    with pytest.raises(RequestRefused, match="one sample needs") as refused:
         small.check(EngineRequest((1,) * 50, SamplingParams(max_tokens=200)))
+    # Fewer tokens would not help.
+    assert refused.value.hint == "start it with more --kv-memory"

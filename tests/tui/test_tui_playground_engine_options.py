@@ -35,6 +35,7 @@ def test_the_form_offers_what_serve_offers() -> None:
         (),
         ("--dtype", "float32"),
         ("--dtype", "bfloat16", "--max-length", "512", "--kv-memory", "1.5", "--max-sequences", "8"),
+        ("--kv-memory", "1.5", "--kv-dtype", "int4"),
         ("--device", "cuda:1", "--revision", "main", "--trust-remote-code"),
         ("--dtype", "float32", "--soft-prompt", "kind=/nowhere", "--soft-prompt", "run-1"),
     ],

@@ -146,7 +146,7 @@ def as_arguments(args: argparse.Namespace) -> list[str]:
     words = []
     for name in (
         *("name", "adapter", "dtype", "device", "revision", "max_length", "threads", "kv_memory"),
-        *("rope_scaling", "rope_factor", "rope_original_length"),
+        *("kv_dtype", "rope_scaling", "rope_factor", "rope_original_length"),
     ):
         value = getattr(args, name)
         if value not in (None, "auto"):

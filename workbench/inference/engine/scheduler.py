@@ -6,6 +6,7 @@ need is there, so that nothing that has begun is ever thrown out again.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -109,12 +110,14 @@ class Scheduler:
         needed = self._needed(request, prefix)
         there = self.limits.memory_bytes - sum(kept.bytes for kept in self.prefixes())
         if needed > there:
-            fixed = self.bytes_of(1) - self.bytes_per_token
-            most = max(0, there - fixed) // self.bytes_per_token
+            total = prompt + new
+            most = bisect_right(range(total + 1), there, key=self.bytes_of) - 1
+            is_even = self.bytes_of(total) == total * self.bytes_per_token
+            each = f" of {self.bytes_per_token:,} bytes" if is_even else ""
             raise RequestRefused(
-                f"one sample needs {needed / 2**20:,.0f} MiB of keys and values ({prompt + new:,} tokens of "
-                f"{self.bytes_per_token:,} bytes), and the engine has {there / 2**20:,.0f} MiB",
-                hint=f"at most {most:,} tokens fit; start it with more --kv-memory",
+                f"one sample needs {needed / 2**20:,.0f} MiB of keys and values ({total:,} tokens{each}), "
+                f"and the engine has {there / 2**20:,.0f} MiB",
+                hint=f"{f'at most {most:,} tokens fit; ' if most > 0 else ''}start it with more --kv-memory",
             )
         waiting = len(self.waiting) + on_the_way
         if waiting >= self.limits.max_queue:

@@ -73,7 +73,8 @@ class StateRunner:
         ]
         # A stride's keys lie so that only a whole prompt is read in less than the square of its length.
         whole = any(pattern is not None and pattern.stride for pattern in patterns)
-        self.chunk = self.max_length if whole else CHUNKS.get(self.device.type, CHUNK)
+        self.piece = CHUNKS.get(self.device.type, CHUNK)
+        self.chunk = self.max_length if whole else self.piece
         self.is_full = all(pattern is not None and pattern.is_full for pattern in patterns)
         """Whether each layer keeps and sees all tokens."""
         self.bytes_per_token = max(1, sum(cache.growing for cache in self.caches))
@@ -129,7 +130,8 @@ class StateRunner:
     def advance(self, prefill: _Prefill) -> Tensor | None:
         """See `Runner.advance`."""
         start = len(prefill.ids) - prefill.remaining
-        count = min(self.chunk, prefill.remaining)
+        # Behind what was read before there is a mask of pairs, whatever the pattern.
+        count = min(self.chunk if not start else min(self.chunk, self.piece), prefill.remaining)
         x = self.weights.embedding[torch.tensor(prefill.ids[start : start + count], device=self.device)]
         at = self._angles(torch.arange(start, start + count, device=self.device))
         for layer, cache in zip(self.weights.layers, self.caches, strict=True):
@@ -225,12 +227,14 @@ class StateRunner:
         """Room for so many slots and tokens: of both twice what there was where it does not do."""
         if slots <= self._slots and tokens <= self._tokens:
             return
-        if tokens > self._tokens:
-            self._tokens = min(self.max_length, max(tokens, 2 * self._tokens, FIRST_TOKENS))
+        room = self._tokens
+        if tokens > room:
+            room = min(self.max_length, max(tokens, 2 * room, FIRST_TOKENS))
         for cache in self.caches:
-            cache.resize(slots, self._tokens)
+            cache.resize(slots, room)
+        # Not before all have it: where memory runs out in between, the next one tries again.
         self._free += range(self._slots, slots)
-        self._slots = slots
+        self._slots, self._tokens = slots, room
 
     def _give(self, slot: int) -> None:
         self._free.append(slot)

@@ -143,8 +143,8 @@ def choose_runner(
                 where=loaded.name,
                 hint="leave out --kv-dtype",
             )
-        if own_type and config.is_linear:
-            raise ModelError(f"linear attention cannot be served here: {patterns}", where=loaded.name)
+        if own_type:
+            raise ModelError(f"its attention cannot be served here: {patterns}", where=loaded.name)
     elif kv_dtype != "auto" or (not prompted and any(p is None or not p.is_full for p in patterns)):
         if loaded.device.type == "cpu":
             weights = fused_weights.fuse(loaded.model, fused_length)
