@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 def lengths_of(text: str) -> list[int]:
     """Numbers of tokens. Raises `UsageError`."""
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() and 1 <= int(word) <= LONGEST for word in words):
+    if not all(word.isdecimal() and 1 <= int(word) <= LONGEST for word in words):
         raise UsageError(
             f"--lengths {text} is no list of numbers of tokens",
             hint=f"such as 256,1024,4096; at most {LONGEST:,}",

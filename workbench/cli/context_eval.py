@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cli import parser as grammar
+from workbench.cli.context_cost import LONGEST
 from workbench.errors import UsageError
 from workbench.rope_extension import METHODS
 
@@ -185,6 +186,8 @@ def lengths_of(text: str | None) -> list[int] | None:
     if text is None:
         return None
     parts = [part.strip().replace("_", "") for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdigit() and int(part) for part in parts):
-        raise UsageError(f"--lengths {text} are no lengths", hint="--lengths 256,512,1024")
+    if not parts or not all(part.isdecimal() and 1 <= int(part) <= LONGEST for part in parts):
+        raise UsageError(
+            f"--lengths {text} are no lengths", hint=f"--lengths 256,512,1024; at most {LONGEST:,}"
+        )
     return [int(part) for part in parts]

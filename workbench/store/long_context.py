@@ -92,8 +92,22 @@ def read(path: Path, number: int) -> Result | None:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    fits = isinstance(content, dict) and all(part in content for part in PARTS)
-    return Result(path, number, content) if fits else None
+    return Result(path, number, content) if _fits(content) else None
+
+
+def _fits(content: object) -> bool:
+    """Whether what a list of results and a search need of one is there."""
+    if not isinstance(content, dict) or not all(part in content for part in PARTS):
+        return False
+    lengths, variants = content["lengths"], content["variants"]
+    return (
+        isinstance(content["created"], int | float)
+        and isinstance(lengths, list)
+        and bool(lengths)
+        and all(isinstance(length, int) for length in lengths)
+        and isinstance(variants, list)
+        and all(isinstance(variant, dict) for variant in variants)
+    )
 
 
 def every() -> list[Result]:
@@ -117,7 +131,7 @@ def find(word: str) -> Result:
             raise RunError("this file holds no evaluation on long text", where=str(path))
         return result
     name, colon, number = word.rpartition(":")
-    name = name if colon and number.isdigit() else word
+    name = name if colon and number.isdecimal() else word
     found = [result for result in every() if result.of == name or str(result.path.parent.parent) == name]
     if not found:
         raise RunError(f"“{name}” was not evaluated on long text yet", hint=f"workbench context eval {name}")

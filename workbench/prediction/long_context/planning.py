@@ -12,6 +12,7 @@ from workbench.models.context import context_of_config
 from workbench.prediction.long_context.passkeys import MOST_DIGITS, StyleName
 from workbench.prediction.long_context.variants import config_of
 from workbench.rope_extension import extension_problem
+from workbench.training.starting_model import MAX_DEFAULT_LENGTH
 
 USUAL_FACTOR = 4.0
 """Where neither a factor nor lengths are named."""
@@ -104,11 +105,12 @@ def plan_of(request: Mapping[str, Any]) -> Plan:
 
 
 def _rows_of(recipe: Mapping[str, Any] | None) -> int | None:
-    """How long the rows were that a run of a new model learnt from; None where it began with another."""
+    """How long the rows were, at most, that a run of a new model learnt from; None where it began with
+    another, or with a context that was stretched."""
     if recipe is None or recipe["model"]["model_name_or_path"]:
         return None
     found: int | None = recipe["data"]["max_length"]
-    return found
+    return found or (None if recipe["model"]["rope_scaling"] else MAX_DEFAULT_LENGTH)
 
 
 def _whole(method: Mapping[str, Any], lengths: Sequence[int], trained: int, context: int) -> dict[str, Any]:

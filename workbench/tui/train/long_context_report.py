@@ -127,7 +127,7 @@ def difference_lines(columns: Sequence[Column]) -> list[Line]:
     lines: list[Line] = []
     for column in columns:
         found = column.variant.get("difference")
-        if found:
+        if found and found["nll"] is not None:
             first = chr(ord(column.letter) - column.result.variants.index(dict(column.variant)))
             role = "" if found["low"] is None else "good" if found["high"] < 0 else "bad"
             role = "" if role == "bad" and found["low"] <= 0 else role
@@ -180,7 +180,8 @@ def _row(name: str, cells: Sequence[str], width: int, role: str = "") -> Line:
 
 
 def _perplexity(found: Mapping[str, Any] | None) -> str:
-    if found is None:
+    # No number is what a model gives that has none any more.
+    if found is None or found["nll"] is None:
         return "      –"
     value = _exponential(found["nll"])
     text = f"{value:>7.2f}" if value < 1000 else f"{value:>7.3g}"
@@ -235,7 +236,9 @@ def heat_map(column: Column, measure: str, symbols: str) -> list[Line]:
 def share_of(cell: Mapping[str, Any], measure: str) -> float:
     """A cell as a share: of keys that were found, or the probability of a token of the key (the geometric
     mean)."""
-    return cell["exact"] / cell["trials"] if measure == "exact" else math.exp(min(0.0, cell["logprob"]))
+    if measure == "exact":
+        return float(cell["exact"] / cell["trials"])
+    return 0.0 if cell["logprob"] is None else math.exp(min(0.0, cell["logprob"]))
 
 
 def _cell(share: float, symbols: str) -> Span:

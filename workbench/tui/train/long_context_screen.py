@@ -129,7 +129,7 @@ class LongContextScreen(ModalScreen[None]):
         chart = self.query_one(Chart)
         chart.clear()
         for number, column in enumerate(columns_of(self.shown)):
-            places = column.variant.get("positions") or ()
+            places = [at for at in column.variant.get("positions") or () if at["nll"] is not None]
             if column.letter not in {shown.letter for shown in self.columns} or not places:
                 continue
             x = np.array([(place["start"] + place["end"]) / 2 for place in places])
