@@ -32,6 +32,7 @@ echo "node $SLURM_NODEID of $MASTER_ADDR:$MASTER_PORT: $*"
 [ "$SETUP_RAN" = yes ] || echo "no setup"
 [ "$FAKE_MODE" = fail ] && exit 3
 [ "$FAKE_MODE" = finish ] && exit 0
+[ "$FAKE_MODE" = die ] && kill -KILL $$
 while [ ! -e "$run/stop-requested" ]; do sleep 0.02; done
 sed -i 's/"state": "[a-z]*"/"state": "stopped"/' "$run/status.json"
 """
@@ -99,6 +100,7 @@ def test_the_script_asks_for_what_it_was_told(cluster: Path, capsys: pytest.Capt
     ("arguments", "words"),
     [
         (["--time", "soon"], "no time"),
+        (["--time", "5"], "no time to train"),
         (["--partition", "gpu\n#SBATCH --uid=0"], "no name"),
         (["--setup", "a\nb"], "line end"),
         (["--gpus-per-node", "2", "--processes-per-node", "4"], "do not share"),
@@ -176,7 +178,7 @@ def test_a_job_that_is_told_checkpoints_and_is_queued_again(
         assert "--main-process-ip 127.0.0.1 --main-process-port 24242" in line
 
 
-@pytest.mark.parametrize(("mode", "code"), [("finish", 0), ("fail", 3)])
+@pytest.mark.parametrize(("mode", "code"), [("finish", 0), ("fail", 3), ("die", 137)])
 def test_a_job_ends_as_its_worker_does(cluster: Path, mode: str, code: int) -> None:
     script = written("--python", str(cluster / "python"))
     assert job(script, FAKE_MODE=mode).wait(20) == code

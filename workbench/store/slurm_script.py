@@ -50,6 +50,13 @@ class Resources:
                 where="--time",
                 hint="minutes, hours:minutes:seconds or days-hours:minutes:seconds, such as 1-12:00:00",
             )
+        seconds = seconds_of(self.time) if self.time else 0
+        if self.requeue and 0 < seconds < 2 * self.warning:
+            raise UsageError(
+                f"told {self.warning} seconds before its end, a job of {self.time} has no time to train",
+                where="--warning",
+                hint=f"--warning {max(1, seconds // 10)}, or a longer --time",
+            )
         for option in ("partition", "account", "qos", "constraint", "memory", "container", "mounts"):
             value = getattr(self, option)
             if value is not None and not NAME.fullmatch(value):
@@ -78,6 +85,14 @@ class Resources:
         }
         lines = [f"--{name}={value}" for name, value in asked.items() if value is not None]
         return [*lines, "--requeue" if self.requeue else "--no-requeue", f"--signal=B:USR1@{self.warning}"]
+
+
+def seconds_of(time: str) -> int:
+    """A time as Slurm reads it: minutes, minutes:seconds, hours:minutes:seconds, or days-hours and so on."""
+    days, dash, rest = time.rpartition("-")
+    numbers = [int(number) for number in rest.split(":")]
+    units = (3600, 60, 1) if dash or len(numbers) == 3 else (60, 1)
+    return int(days or 0) * 86400 + sum(a * b for a, b in zip(numbers, units, strict=False))
 
 
 def script(run: Run, resources: Resources) -> str:
@@ -152,15 +167,16 @@ export -f on_node
 {srun} bash -c on_node >> "$run/train.log" 2>&1 &
 child=$!
 
-# A signal ends `wait` before the child has ended.
-code=255
-while [ "$code" -gt 128 ]; do
+# A signal to this shell ends `wait` before the child has ended, with a code that is not the child's.
+code=1
+while kill -0 "$child" 2> /dev/null; do
     wait "$child"
-    last=$?
-    # 127: it has been waited for already.
-    [ "$last" -eq 127 ] && break
-    code=$last
+    code=$?
 done
+wait "$child"
+last=$?
+# 127: the shell knows of it no more.
+[ "$last" -eq 127 ] || code=$last
 
 if [ -n "$told" ] && [ "$requeue" = yes ] && grep -Eq '"state": *"stopped"' "$run/status.json"; then
     echo "$(date '+%F %T') checkpoint written, the job is queued again"
