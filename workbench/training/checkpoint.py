@@ -68,6 +68,9 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
         sync_folder(target.parent)
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
+    except StorageError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise disk_error(error, target) from error

@@ -24,12 +24,14 @@ def resume(
     *,
     needs: str = "the data is",
     rank: int = 0,
+    seed_offset: int | None = None,
     layout: dict[str, int] | None = None,
     restore: Callable[[], None] | None = None,
 ) -> TrainState:
     """Put back what a checkpoint holds beside the model, and return its state.
 
-    `layout` is how the model is split now: in another one, processes have no random states to go on from.
+    `layout` is how the model is split now: in another one, processes have no random states to go on from,
+    and seed theirs with `seed_offset` (`Layout.seed_offset`), else with their rank.
     `restore` puts the optimiser's state back where that is not done by its file alone.
 
     `key` stands for what the run `needs` as it was when it began: with other data it would not go on
@@ -56,7 +58,7 @@ def resume(
     if own is not None:
         random_state.restore(own)
     else:
-        random_state.seed_everything(found.step * 1000 + rank)
+        random_state.seed_everything(found.step * 1000 + (rank if seed_offset is None else seed_offset))
     if reporter.enabled:
         print(f"resuming from {found.path.name}", flush=True)
     reporter.update(step=found.step)

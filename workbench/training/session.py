@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 from transformers.utils.logging import disable_progress_bar
 
 from workbench.errors import ModelError, TrainingError
@@ -96,6 +96,12 @@ def make_accelerator(recipe: Recipe, project_dir: Path | None = None) -> Acceler
             f"launch.device is {device}, but torch sees no such device here",
             hint="workbench doctor shows what this machine has; launch.device=auto takes what there is",
         )
+    several, gpus = recipe.launch.num_processes, torch.cuda.device_count()
+    if device in ("auto", "cuda") and there["cuda"] and several > gpus:
+        raise TrainingError(
+            f"launch.num_processes is {several}, but torch sees {gpus} GPU{'s' if gpus > 1 else ''} here",
+            hint=f"each process needs one of its own: launch.num_processes={gpus}; or launch.device=cpu",
+        )
     waits = InitProcessGroupKwargs(timeout=timedelta(seconds=recipe.launch.ddp_timeout))
     precision = "bf16" if recipe.training.bf16 else "fp16" if recipe.training.fp16 else "no"
     # Left to choose, Accelerate has processes on a machine without GPUs train each for itself.
@@ -122,7 +128,7 @@ def set_up(
         checkpoint.clean(run.path)
     layout = Layout.make(recipe.parallel.degrees(accelerator.num_processes), accelerator)
     reporter.update(now=True, state="preparing", device=describe_device(accelerator, layout))
-    found = checkpoint.newest(run.checkpoints(), warn=warn if rank0 else lambda text: None)
+    found = newest_checkpoint(run, accelerator)
 
     context = context_of(recipe.model)
     prepared = prepare_data(recipe, row_length(recipe, context), reporter, stop)
@@ -162,6 +168,7 @@ def set_up(
             prepared.key,
             reporter,
             rank=accelerator.process_index,
+            seed_offset=layout.seed_offset,
             layout=layout.as_dict(),
             restore=parts.restore_from(found, in_parts=in_parts),
         )
@@ -208,6 +215,17 @@ def set_up(
     trainer.begin_again = lambda: objective.begin(beginning_of(trainer, held_out, purpose, has_moved=True))
     reporter.update(progress=None)
     return trainer
+
+
+def newest_checkpoint(run: Run, accelerator: Accelerator) -> checkpoint.Checkpoint | None:
+    """What the main process goes on from, on all of them: other machines may see the folder as it was. Raises
+    `CheckpointError`."""
+    if not accelerator.is_main_process:
+        name = broadcast_object_list([None])[0]
+        return checkpoint.read(run.path / name) if name else None
+    found = checkpoint.newest(run.checkpoints(), warn)
+    broadcast_object_list([found.path.name if found else None])
+    return found
 
 
 def enable_checkpointing(model: Any) -> None:

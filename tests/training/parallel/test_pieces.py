@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM
+from torch.distributed.checkpoint.api import CheckpointException
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
-from workbench.errors import ModelError
+from workbench.errors import ModelError, StorageError, TrainingError
+from workbench.models.attention.attend import use_blocks
+from workbench.models.attention.configuration import WorkbenchLlamaConfig
+from workbench.models.attention.modeling import WorkbenchLlamaForCausalLM
 from workbench.objectives import Batch
-from workbench.recipe import Recipe
+from workbench.recipe import Recipe, load
 from workbench.recipe.parallel_section import Degrees
+from workbench.training import checkpoint
+from workbench.training.parallel import sharded_checkpoint, tensor
 from workbench.training.parallel.pipeline import cut, spans
 from workbench.training.parallel.split import check_model
 from workbench.training.parallel.widths import parts, widened
+from workbench.training.session import make_accelerator
 
 
 def small_llama(**changes: Any) -> LlamaForCausalLM:
@@ -93,3 +108,61 @@ def test_models_that_cannot_be_split_so(model: Any, degrees: Degrees, said: str)
         check_model(model(), layout, Recipe())
     error = caught.value
     assert said in f"{error.message} {error.hint}"
+
+
+def small_linear() -> WorkbenchLlamaForCausalLM:
+    torch.manual_seed(0)
+    shape = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False}
+    config = WorkbenchLlamaConfig(attention_kind="linear", qk_norm=True, **shape, **heads)
+    return WorkbenchLlamaForCausalLM(config).eval()
+
+
+@torch.no_grad()
+def test_stages_of_our_own_decoders() -> None:
+    ids, positions = torch.randint(0, 50, (2, 6)), torch.arange(6).expand(2, -1)
+    expected = small_linear()(input_ids=ids, position_ids=positions, use_cache=False).logits
+    given = ids
+    for index in range(2):
+        (stage,) = cut(small_linear(), range(index, index + 1), 2)
+        given = stage(given, tensors={"position_ids": positions})
+    assert torch.allclose(given, expected, atol=1e-6)
+
+
+def test_norms_of_heads_are_added_up_over_ranks() -> None:
+    model = small_linear()
+    plan = tensor.plan_of(model)
+    found = {name: plan[tensor._pattern(plan, name)] for name, _ in tensor._matching(model, plan)}
+    norms = [style for name, style in found.items() if name.endswith(("q_norm", "k_norm"))]
+    assert norms == [tensor.SUMMED] * 4
+
+
+def test_rows_of_models_with_windows_can_be_shared() -> None:
+    shape = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    config = MistralConfig(sliding_window=4, num_attention_heads=4, num_key_value_heads=2, **shape)
+    model = MistralForCausalLM(config)
+    assert use_blocks(model)
+    layout: Any = SimpleNamespace(degrees=Degrees(cp=2))
+    check_model(model, layout, Recipe())
+
+
+def test_a_full_disk_under_one_rank_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(state: Any, checkpoint_id: str) -> None:
+        raise CheckpointException("write", {1: (OSError(28, "No space left on device"), None)})  # type: ignore[dict-item]
+
+    monkeypatch.setattr(sharded_checkpoint, "write_parts", full)
+    stepper: Any = SimpleNamespace(weights={}, buffers=dict)
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    target = tmp_path / "checkpoint-1"
+    with pytest.raises(StorageError):
+        checkpoint.write_folder(
+            target, lambda folder: sharded_checkpoint.save(folder, stepper, optimizer, adapters=False)
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(TrainingError, match="2, but torch sees 1 GPU here"):
+        make_accelerator(load("nano", ["launch.num_processes=2"]))

@@ -28,6 +28,12 @@ class WorkbenchLlamaConfig(LlamaConfig):  # type: ignore[misc]
     """
 
     model_type = MODEL_TYPE
+    base_model_tp_plan = {  # noqa: RUF012
+        **LlamaConfig.base_model_tp_plan,
+        # Each rank has its own heads: the gradient of what is the same for all of them is the sum.
+        "layers.*.self_attn.q_norm": "replicated_with_grad_allreduce",
+        "layers.*.self_attn.k_norm": "replicated_with_grad_allreduce",
+    }
 
     attention_kind: str = "window_global"
     attention_window: int | None = 256

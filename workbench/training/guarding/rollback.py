@@ -46,6 +46,10 @@ def answer(trainer: Trainer, alarm: Alarm) -> None:
         again = f"It had been rolled back {guard.ledger.rollbacks} times (stability.max_rollbacks)."
         guard.record.ended(alarm, guard.ledger, f"The run was ended. {again}")
         raise _end(trainer, alarm, again)
+    if not alarm.skips and trainer.recipe.stability.rollback_lr_factor == 1:
+        same = "With stability.rollback_lr_factor 1 the same steps would be made again."
+        guard.record.ended(alarm, guard.ledger, f"The run was ended. {same}")
+        raise _end(trainer, alarm, same)
     target = trainer.agreed(_choose(trainer, alarm) if trainer.accelerator.is_main_process else None)
     ledger = guard.ledger
     ledger.alarm(alarm.step)
@@ -84,14 +88,15 @@ def answer(trainer: Trainer, alarm: Alarm) -> None:
 
 
 def protected(trainer: Trainer) -> set[Any]:
-    """Checkpoints that must not be rotated away: the newest good one, the newest that has proved good, and
-    the one that will prove so next."""
+    """Checkpoints that must not be rotated away: the newest good one, the newest that has proved good, the
+    one that will prove so next, and the best ones as of then: who goes back may end with them."""
     guard, run, step = trainer.guard, trainer.run, trainer.state.step
-    if not guard.goes_back:
+    if guard.section.guard not in ("rollback", "stop"):
         return set()
     good = [path for path in run.checkpoints() if is_good(path)]
     proved = [path for path in good if _step_of(path) <= step - REACH]
-    return {*proved[-1:], *good[len(proved) : len(proved) + 1], *good[-1:]}
+    kept = {*proved[-1:], *good[len(proved) : len(proved) + 1], *good[-1:]}
+    return kept | {best for best in map(_best_of, kept) if best.is_dir()}
 
 
 def is_good(path: Any) -> bool:
@@ -101,6 +106,12 @@ def is_good(path: Any) -> bool:
         return not state.get("guard", {}).get("suspicious", False)
     except (OSError, ValueError, KeyError, AttributeError):
         return False
+
+
+def _best_of(path: Any) -> Any:
+    """The checkpoint that was the best when a good one was written."""
+    state = json.loads((path / checkpoint.STATE_FILE).read_bytes())["state"]
+    return path.with_name(f"checkpoint-{state.get('best_step')}")
 
 
 def _step_of(path: Any) -> int:
@@ -159,7 +170,7 @@ def _restore(trainer: Trainer, found: checkpoint.Checkpoint | None, reached: Tra
     else:
         same = found.extra.get("layout", layout.as_dict()) == layout.as_dict()
         own = found.random_state(layout.rank) if same else None
-        random_state.seed_everything(found.step * 1000 + layout.rank)
+        random_state.seed_everything(found.step * 1000 + layout.seed_offset)
     if own is not None:
         random_state.restore(own)
     _restore_scaler(trainer, found)
@@ -250,8 +261,9 @@ def _done(trainer: Trainer, target: int, first: int, end: int, slower: bool) -> 
 
 
 def _end(trainer: Trainer, alarm: Alarm, reason: str) -> TrainingError:
-    good = [path.name for path in trainer.run.checkpoints() if is_good(path)]
-    kept = f"The last good checkpoint is {good[-1]}. " if good else "No checkpoint was written before. "
+    before = [path for path in trainer.run.checkpoints() if _step_of(path) < alarm.first_bad]
+    good = [path.name for path in before if is_good(path)]
+    kept = f"The last good checkpoint is {good[-1]}. " if good else "There is no checkpoint from before. "
     return TrainingError(
         f"stopped at step {alarm.step}. {words.happened(alarm)} {reason}",
         where=str(trainer.run.path),

@@ -172,6 +172,7 @@ def _shorten(model: Any, layers: range) -> None:
     config = model.config
     config.num_hidden_layers = len(layers)
     kinds = getattr(config, "layer_types", None)
-    if kinds is not None:
+    # Of some it follows from their number.
+    if kinds is not None and not isinstance(getattr(type(config), "layer_types", None), property):
         config.layer_types = [kinds[n] for n in layers]
     getattr(model, model.base_model_prefix).config = config

@@ -8,7 +8,7 @@ process too: `model.<weight>`, and `optimizer.<weight>.<state>`.
 from __future__ import annotations
 
 import contextlib
-import shutil
+import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as read_parts
 from torch.distributed.checkpoint.state_dict_saver import save as write_parts
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from workbench.errors import CheckpointError
+from workbench.errors import CheckpointError, StorageError, storage_error
 from workbench.training.checkpoint import save_model, write_folder
 from workbench.training.parallel.stepper import persistent_buffers
 
@@ -43,7 +43,10 @@ def is_sharded(checkpoint: Path) -> bool:
 
 
 def save(folder: Path, stepper: Stepper, optimizer: torch.optim.Optimizer, *, adapters: bool) -> None:
-    """Write this rank's part into `folder`; all ranks call it. Of a model with adapters only what learns."""
+    """Write this rank's part into `folder`; all ranks call it. Of a model with adapters only what learns.
+
+    Raises `StorageError` on all ranks where one of them cannot write.
+    """
     weights = stepper.weights
     state: dict[str, Any] = {}
     for name, weight in weights.items():
@@ -53,8 +56,20 @@ def save(folder: Path, stepper: Stepper, optimizer: torch.optim.Optimizer, *, ad
             state[f"{OPTIMIZER}{name}.{key}"] = value
     if not adapters:
         state |= {MODEL + name: tensor for name, tensor in stepper.buffers().items()}
-    with _quietly():
-        write_parts(state, checkpoint_id=str(folder))
+    try:
+        with _quietly():
+            write_parts(state, checkpoint_id=str(folder))
+    except CheckpointException as error:
+        # No `Exception` of Python's: it would pass by all who tell of errors.
+        raise _unwritten(error, folder) from None
+
+
+def _unwritten(error: CheckpointException, folder: Path) -> StorageError:
+    """What kept the first rank that failed from writing its part."""
+    rank, (cause, _) = min(error.failures.items(), key=lambda failure: failure[0])
+    if isinstance(cause, OSError):
+        return storage_error(cause, folder)
+    return StorageError(f"rank {rank} could not write its part: {cause}", where=str(folder))
 
 
 def load(
@@ -163,8 +178,11 @@ def write_whole(checkpoint: Path, target: Path, model: nn.Module, tokenizer: Pre
 
     def fill(folder: Path) -> None:
         save_model(folder, cast("PreTrainedModel", model), tokenizer)
-        # What followed from the weights as they were is in the checkpoint's own configuration.
+        # What followed from the weights as they were is in the checkpoint's own configuration, which knows
+        # nothing of the model's class and precision.
         if "config.json" in settings:
-            shutil.copyfile(settings["config.json"], folder / "config.json")
+            path = folder / "config.json"
+            both = json.loads(path.read_bytes()) | json.loads(settings["config.json"].read_bytes())
+            path.write_text(json.dumps(both, indent=2, sort_keys=True) + "\n")
 
     write_folder(target, fill)

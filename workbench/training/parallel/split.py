@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import nn
 
 from workbench.errors import ModelError
+from workbench.models.attention.attend import NAME as BLOCKS
 from workbench.models.rope_scaling import is_moving
 from workbench.recipe.parallel_section import check_shape
 from workbench.training.parallel import context, tensor
@@ -81,7 +82,9 @@ def check_model(model: Any, layout: Layout, recipe: Recipe) -> None:
         except ValueError as error:
             raise ModelError(str(error), where=name) from None
     if degrees.cp > 1:
-        if config._attn_implementation != "sdpa" or not getattr(model, "_supports_attention_backend", False):
+        # Windows by blocks are windows, which attention over ranks has too.
+        is_known = config._attn_implementation in ("sdpa", BLOCKS)
+        if not is_known or not getattr(model, "_supports_attention_backend", False):
             raise ModelError(
                 f"{name} has its own attention ({config._attn_implementation}), and no rank has all of a row",
                 where="parallel.cp",

@@ -121,6 +121,10 @@ class ShardedStepper(Stepper):
     def __init__(self, model: Any, objective: Objective, layout: Layout) -> None:
         super().__init__(objective, layout)
         self.model = model
+        if layout.degrees.dp_replicate * layout.degrees.shard_size > 1:
+            # What is generated on all ranks goes on until all have ended: they gather weights together.
+            base = model.get_base_model() if hasattr(model, "get_base_model") else model
+            base._is_fsdp_managed_module = True
         self._weights: dict[str, nn.Parameter] = dict(model.named_parameters())
 
     @property

@@ -68,12 +68,15 @@ def parallelize(model: Any, mesh: DeviceMesh) -> None:
         elif isinstance(module, nn.Linear):
             styles[name] = RowwiseParallel() if style == ROWS else ColwiseParallel()
     styles.update(_vocabulary(model, mesh.size()))
-    # All ranks hold the same weights already: nothing is sent.
-    parallelize_module(model, mesh, styles, src_data_rank=None)
+    for name, style in styles.items():
+        module = model.get_submodule(name)
+        # All ranks hold the same weights already: nothing is sent.
+        parallelize_module(module, mesh, style, src_data_rank=None)
+        # At once: a matrix that is cut is whole on the device before.
+        _let_go(module)
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     if is_tied(model) and type(embedding) is nn.Embedding and type(head) is nn.Linear:
         head.weight = embedding.weight
-    _let_go(model)
 
 
 def _vocabulary(model: Any, degree: int) -> dict[str, Any]:
