@@ -56,6 +56,7 @@ def test_damaged_files_are_left_out(tmp_path: Path) -> None:
     (folder / "rank-00002.json").write_bytes(orjson.dumps({"place": {"rank": 2, "colour": "red"}}))
     wrong = orjson.loads((folder / "rank-00000.json").read_bytes()) | {"memory": "much"}
     (folder / "rank-00003.json").write_bytes(orjson.dumps(wrong))
+    (folder / "rank-00004.json").write_bytes(orjson.dumps(wrong | {"memory": 1, "phase": "\x1b[2J"}))
     (folder / "notes.txt").write_text("mine")
     assert [rank.place.rank for rank in read_ranks(tmp_path)] == [0]
 

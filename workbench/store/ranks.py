@@ -269,12 +269,16 @@ def _read(path: str) -> Rank | None:
 
 
 def _check_numbers(place: Place, value: dict[str, Any], steps: dict[str, Any]) -> None:
-    """Raise `TypeError` where a number is something else: a person may have edited the file."""
+    """Raise `TypeError` where a number or a name is something else: a person may have edited the file."""
+    names = [*place.axes, *place.coordinates]
+    texts = all(isinstance(word, str) for word in (place.host, place.device, *names))
+    if not texts or value["phase"] not in PHASES or not all(name.isidentifier() for name in names):
+        raise TypeError("not a name")
     memory = [value[name] for name in ("memory", "peak_memory", "memory_limit")]
     numbers = [place.rank, place.world_size, place.local_rank, place.pid, *place.axes.values()]
     numbers += [*place.coordinates.values(), *steps["step"], *steps["seconds"], *steps["tokens"]]
     numbers += [number for number in (*memory, *steps["busy"]) if number is not None]
-    if not all(isinstance(number, int | float) for number in numbers):
+    if not all(isinstance(number, int | float) and number >= 0 for number in numbers):
         raise TypeError("not a number")
 
 

@@ -29,6 +29,8 @@ LOST_SIGNS = (
     *("nccl", "distnetworkerror", "distbackenderror", "the client socket has", "failed to recv"),
 )
 """What gloo, NCCL and torch's store say when another process is gone."""
+OWN_SIGNS = ("ncclinvalid", "duplicate gpu", "unhandled cuda error", "out of memory")
+"""What NCCL says of a process's own trouble."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Failure:
 def is_lost(error: BaseException) -> bool:
     """Whether an error only says that another process is gone or does not answer."""
     text = f"{type(error).__name__}: {error}".lower()
-    return isinstance(error, RuntimeError | OSError) and any(sign in text for sign in LOST_SIGNS)
+    if not isinstance(error, RuntimeError | OSError) or any(sign in text for sign in OWN_SIGNS):
+        return False
+    return any(sign in text for sign in LOST_SIGNS)
 
 
 def lost(run: Run) -> TrainingError:

@@ -8,6 +8,7 @@ several machines one launcher runs on each, with `--machine-rank`; they meet at 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -55,6 +56,7 @@ def main(arguments: list[str]) -> int:
 def launch(words: list[str], run: Run) -> int:
     """`accelerate launch` with such arguments, and a look at what it leaves."""
     from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     began = time.time()
@@ -64,10 +66,16 @@ def launch(words: list[str], run: Run) -> int:
         print(error, file=sys.stderr)
         explain(run, ended_by_signal(error), began)
         return 1
+    except SignalException as error:
+        name = signal.Signals(error.sigval).name
+        hint = "by a person, or by a batch system at the end of the job's time"
+        explain(run, [], began, otherwise=(f"what started the processes was ended by {name}", hint))
+        return 1
     except Exception as error:
         # The machines did not meet: there were no processes to fail.
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        explain(run, [], began, otherwise=f"the machines did not meet: {error}")
+        hint = "is launch.main_process_ip the first machine's address?"
+        explain(run, [], began, otherwise=(f"the machines did not meet: {error}", hint))
         return 1
     return 0
 
@@ -81,8 +89,11 @@ def ended_by_signal(error: Any) -> list[failures.Failure]:
     ]
 
 
-def explain(run: Run, ended: list[failures.Failure], began: float, otherwise: str = "") -> None:
-    """Say in the run's status which process was the first to fail, unless it has said so itself."""
+def explain(
+    run: Run, ended: list[failures.Failure], began: float, otherwise: tuple[str, str] | None = None
+) -> None:
+    """Say in the run's status which process was the first to fail, unless it has said so itself; `otherwise`
+    is what to say, and advise, where none did."""
     status = wait_for_last_word(run)
     if status is None:
         return
@@ -96,13 +107,11 @@ def explain(run: Run, ended: list[failures.Failure], began: float, otherwise: st
         time.sleep(0.5)
         spoken = failures.words_of(run, began)
         found = failures.first(spoken, ended)
-    if any(word.rank == 0 and not word.is_lost for word in spoken) or (found is None and not otherwise):
+    if any(word.rank == 0 and not word.is_lost for word in spoken) or (found is None and otherwise is None):
         return
     if found is None:
-        message, hint = (
-            otherwise.splitlines()[0][:300],
-            "is launch.main_process_ip the first machine's address?",
-        )
+        assert otherwise is not None
+        message, hint = otherwise[0].splitlines()[0][:300], otherwise[1]
     elif found.is_lost:
         silent = [rank.place for rank in read_ranks(run.path) if rank.phase not in OVER]
         who = ", ".join(f"rank {place.rank} on {place.host}" for place in silent) or "another process"

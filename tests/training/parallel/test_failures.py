@@ -39,6 +39,7 @@ def test_who_was_told_to_end_is_not_the_first() -> None:
     [
         (RuntimeError("[…/pair.cc:561] Connection closed by peer [127.0.0.1]:2746"), True),
         (RuntimeError("NCCL error: remote process exited"), True),
+        (RuntimeError("NCCL error in: init.cc, ncclInvalidUsage: Duplicate GPU detected"), False),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (ValueError("connection closed by peer"), False),
     ],
