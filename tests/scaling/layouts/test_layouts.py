@@ -193,6 +193,7 @@ def test_a_written_recipe_is_the_planned_layout(tmp_path: Path) -> None:
         assert rows * degrees.data_size == 64
         if each.layout.pp > 1:
             assert read.parallel.microbatches(rows) == each.layout.microbatches
+            assert read.training.per_device_eval_batch_size == each.layout.rows
         made += 1
     assert made == 8
     selective = plan(asked, Layout(dp_shard=16, rows=4, recompute="selective"))

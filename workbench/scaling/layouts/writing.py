@@ -29,6 +29,9 @@ def overrides(plan: Plan, *, main_process_ip: str = IP) -> dict[str, dict[str, A
         "per_device_train_batch_size": layout.rows * (layout.microbatches if layout.pp > 1 else 1),
         "gradient_accumulation_steps": 1 if layout.pp > 1 else layout.microbatches,
     }
+    if layout.pp > 1:
+        # An evaluation sends its batches through whole.
+        training["per_device_eval_batch_size"] = layout.rows
     if not setting.cluster.device.is_cpu:
         training["bf16"] = setting.precision.half
     parallel: dict[str, Any] = {
