@@ -46,3 +46,12 @@ def test_a_token_that_spans_question_and_answer_is_refused(ask: Ask, tmp_path: P
     items = [{"prompt": "the re", "answer": "d"}]
     with pytest.raises(ModelError, match="joins the end of a question"):
         ask("sums", models=[{"name": "tiny", "folder": str(tmp_path)}], items=items)
+
+
+def test_solved_sums_go_where_the_context_has_no_room_for_them(ask: Ask, tmp_path: Path) -> None:
+    save(tmp_path, "Llama")
+    question = {"prompt": "3+4=", "answer": "7"}
+    long = {"prompt": "1+2=3\n" * 300 + question["prompt"], "answer": "7"}
+    models = [{"name": "tiny", "folder": str(tmp_path)}]
+    (told,) = [event for event in ask("sums", models=models, items=[long]) if event["event"] == "model"]
+    assert told["items"][0]["tokens"] == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scaling_studies import LAW, finished_study
+from scaling_studies import LAW, TINY, finished_study, spec_of
 
 from workbench.cli import main
 from workbench.cli.scale_chart import still
@@ -17,7 +17,10 @@ from workbench.scaling import fit_file
 from workbench.scaling.figures import emergence_figures, isoflop_figure, loss_figure, residual_figure
 from workbench.scaling.fitting.points import Point
 from workbench.scaling.fitting.report import report_on
-from workbench.scaling.predicting import curve_of, predict
+from workbench.scaling.plan import make_plan
+from workbench.scaling.predicting import curve_of, learning_shape, predict
+from workbench.scaling.results import OTHERS, results_of
+from workbench.scaling.study_files import save_plan
 from workbench.store.runs import Run, create_run
 from workbench.store.scaling_prediction import (
     FILE,
@@ -119,6 +122,30 @@ def test_from_a_finished_study_to_a_prediction(study: Study, capsys: pytest.Capt
     assert recipe["step"] == 500 and any("tokenizer" in note for note in recipe["notes"])
     shown = told(capsys, "show", study.name)
     assert shown["counts"]["waiting"] == len(shown["runs"]) and told(capsys, "list")[0]["name"] == study.name
+
+
+def test_what_a_fit_left_out_stays_out_of_predictions(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = str(study.plan()["runs"][0]["name"])
+    fit = told(capsys, "fit", study.name, "--bootstrap", "20", "--leave-out", name, "--level", "0.8")
+    larger = told(capsys, "predict", study.name, "--compute", "8x")
+    assert study.fit() == fit and larger["level"] == 0.8
+    assert any(f"leaves out {name}" in note for note in larger["notes"])
+    study.fit_path.write_text('{"version": 1}')
+    assert told(capsys, "fit", study.name, "--bootstrap", "20")["left_out"] == {}
+
+
+def test_runs_of_an_older_study_of_the_same_name_are_not_fitted(study: Study) -> None:
+    spec = spec_of(rules={**TINY["rules"], "learning_rate": 1e-2})
+    save_plan(study, spec, make_plan(spec, study.name, where=study.name))
+    results = results_of(study, "total")
+    assert not results.points and set(results.left_out.values()) == {OTHERS}
+
+
+def test_the_curve_begins_where_something_was_measured(study: Study) -> None:
+    shape = learning_shape(results_of(study, "total").points, LAW.E)
+    assert shape[0] == pytest.approx((0.25, 2.0), rel=0.02)
 
 
 def test_a_prediction_is_kept_with_a_run_that_there_is(

@@ -43,7 +43,9 @@ def finished_study(name: str = "tiny") -> Study:
     """One whose runs ended at the losses of `LAW`, having fallen with the root of their steps; fitted."""
     study = make_study(name)
     for planned in study.plan()["runs"]:
-        run = create_run(load("nano", [f"run.name={planned['name']}"]))
+        recipe = load("nano", [f"run.name={planned['name']}"])
+        recipe.run.description = planned["description"]
+        run = create_run(recipe)
         status = run.status()
         status.state, status.step = "finished", planned["steps"]
         status.num_parameters, status.num_tokens = planned["parameters"], planned["tokens"]

@@ -28,7 +28,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         "answer, and the log-likelihood of the right one, by size and number of steps. Side by side\n"
         "they tell a jump of ability from one of the metric (Schaeffer et al. 2023).\n"
         "The study's text needs sums in it: its arithmetic section.",
-        example="workbench scale emergence tiny-sums\nworkbench scale emergence tiny-sums --all --json",
+        example="workbench scale emergence tiny-decoders\nworkbench scale emergence mine --all --json",
     )
     parser.add_argument("study", metavar="STUDY", help="a study with an arithmetic section")
     parser.add_argument(

@@ -69,17 +69,18 @@ def fit(args: argparse.Namespace) -> dict[str, Any]:
     """The fit of a study, which is kept with it, or of a table."""
     from pathlib import Path
 
-    from workbench.errors import UsageError
     from workbench.scaling import fit_file
     from workbench.scaling.fitting.points import read_points
     from workbench.scaling.fitting.report import report_on
-    from workbench.scaling.results import results_of
+    from workbench.scaling.results import ASKED, results_of
     from workbench.scaling.study_files import fit_study
     from workbench.store.scaling_studies import find_study
 
     path = Path(args.study).expanduser()
     if path.suffix.lower() in (".csv", ".tsv"):
-        points = [run for run in read_points(path) if run.name not in args.leave_out]
+        runs = read_points(path)
+        _require_known(args.leave_out, {run.name for run in runs}, "table")
+        points = [run for run in runs if run.name not in args.leave_out]
         report = report_on(
             points,
             args.count or "total",
@@ -88,16 +89,10 @@ def fit(args: argparse.Namespace) -> dict[str, Any]:
             level=args.level,
             progress=_progress,
         )
-        return fit_file.as_dict(report, dict.fromkeys(args.leave_out, "left out, as asked"))
+        return fit_file.as_dict(report, dict.fromkeys(args.leave_out, ASKED))
     study = find_study(args.study)
     known = {*(results := results_of(study, "total")).left_out, *(run.name for run in results.points)}
-    for name in args.leave_out:
-        if name not in known:
-            raise UsageError(
-                f"the study has no run “{name}”",
-                where="--leave-out",
-                hint=grammar.suggestion(name, sorted(known)),
-            )
+    _require_known(args.leave_out, known, "study")
     return fit_study(
         study,
         count=args.count,
@@ -106,6 +101,16 @@ def fit(args: argparse.Namespace) -> dict[str, Any]:
         level=args.level,
         progress=_progress,
     )
+
+
+def _require_known(names: list[str], known: set[str], of: str) -> None:
+    """Raise `UsageError` for a run to leave out that there is not."""
+    from workbench.errors import UsageError
+
+    for name in names:
+        if name not in known:
+            hint = grammar.suggestion(name, sorted(known))
+            raise UsageError(f"the {of} has no run “{name}”", where="--leave-out", hint=hint)
 
 
 def _progress(done: int, total: int) -> None:

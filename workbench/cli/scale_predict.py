@@ -176,7 +176,11 @@ def _flops(compute: tuple[float, bool] | None, fitted: Fitted) -> float | None:
 
 
 def _notes(found: dict[str, Any], prediction: Prediction, unique: float | None) -> list[str]:
+    from workbench.scaling.results import ASKED
+
     told = []
+    if asked := [name for name, why in found["left_out"].items() if why == ASKED]:
+        told.append(f"the law leaves out {', '.join(asked)}, as its fit was asked to")
     left = found["leave_largest_out"]
     if prediction.factor is not None and prediction.factor > 1:
         words = f"it takes {prediction.factor:.3g}× the compute of the largest run that was fitted"

@@ -64,12 +64,19 @@ def _answers(opened: Opened, items: Sequence[dict[str, Any]], device: torch.devi
 
 
 def _encoded(opened: Opened, prompt: str, answer: str) -> tuple[list[int], list[int]]:
-    """Prompt and answer as the model reads them in one text. Raises `ModelError` where one token spans the
-    boundary, for then there is no asking the one without a part of the other."""
+    """Prompt and answer as the model reads them in one text, with as many solved sums before the question as
+    its context has room for: of positions that it never saw it can say nothing.
+
+    Raises `ModelError` where one token spans the boundary, for then there is no asking the one without a part
+    of the other.
+    """
     encode = opened.tokenizer
     # As texts begin in training.
     beginning = frame_for("clm", opened.tokenizer).prefix
     whole = encode(prompt + answer, add_special_tokens=False)["input_ids"]
+    while len(beginning) + len(whole) + ROOM > opened.max_length and END in prompt:
+        prompt = prompt.partition(END)[2]
+        whole = encode(prompt + answer, add_special_tokens=False)["input_ids"]
     first = encode(prompt, add_special_tokens=False)["input_ids"]
     if whole[: len(first)] != first or len(whole) == len(first):
         raise ModelError(

@@ -77,8 +77,9 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
         return "all sizes answer more than half: the sums are too easy to tell"
     trend = smoothness(ordered)
     jumps = min(exact) < FEW and max(exact) > MANY
-    smooth = f"grows {'smoothly' if trend >= SMOOTH else 'unevenly'} with log N (R² {trend:.2f})"
-    if jumps and trend >= SMOOTH:
+    way = "grows" if ordered[-1]["per_token"] >= ordered[0]["per_token"] else "falls"
+    smooth = f"{way} {'smoothly' if trend >= SMOOTH else 'unevenly'} with log N (R² {trend:.2f})"
+    if jumps and trend >= SMOOTH and way == "grows":
         return (
             f"exact match jumps, but the likelihood of the right answer {smooth}: an artefact of the metric"
         )

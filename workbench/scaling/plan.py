@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from workbench.errors import UsageError
+from workbench.errors import RunError, UsageError
+from workbench.recipe import Recipe
 from workbench.scaling import machine as machines
 from workbench.scaling.fitting.points import LEAST_RUNS, LEAST_SIZES, distinct
 from workbench.scaling.grid import Cell, cells_of, is_explicit
@@ -74,12 +77,18 @@ class Plan:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Plan:
-        """What `as_dict` gave. Raises `KeyError` or `TypeError` where it was damaged."""
+        """What `as_dict` gave. Raises `RunError` where it was damaged."""
         known = {field.name for field in fields(PlannedRun)}
-        runs = tuple(
-            PlannedRun(**{key: item for key, item in run.items() if key in known}) for run in value["runs"]
-        )
-        return cls(runs, tuple(value["notes"]), str(value["machine"]), value["epoch_tokens"])
+        try:
+            runs = tuple(
+                PlannedRun(**{key: item for key, item in run.items() if key in known})
+                for run in value["runs"]
+            )
+            return cls(runs, tuple(value["notes"]), str(value["machine"]), value["epoch_tokens"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"the study's plan is damaged: {error}", where="plan.json", hint="workbench scale plan"
+            ) from None
 
 
 def make_plan(spec: StudySpec, name: str, *, where: str, epoch_tokens: int | None = None) -> Plan:
@@ -96,6 +105,7 @@ class _Planner:
         self.spec, self.name, self.where, self.epoch_tokens = spec, name, where, epoch_tokens
         base = base_recipe(spec, where)
         rows_in_a_micro_batch(base, spec.rules)
+        self.digest = _digest(base, spec)
         self.family = Family(base, spec.shapes, where)
         self.law: AnyLaw = find_law(spec.law).law
         half = base.training.bf16 or base.training.fp16
@@ -167,7 +177,8 @@ class _Planner:
             found.append(
                 PlannedRun(
                     name=name,
-                    description=f"scaling study {self.name}: {shape.total:,} parameters, {tokens:,} tokens",
+                    description=f"scaling study {self.name} ({self.digest}): {shape.total:,} parameters, "
+                    f"{tokens:,} tokens",
                     level=cell.level,
                     shape=shape.changes(),
                     parameters=shape.total,
@@ -262,6 +273,17 @@ class _Planner:
                 "parameters, which the grid does not span"
             )
         return found
+
+
+def _digest(base: Recipe, spec: StudySpec) -> str:
+    """Stands for what all runs share, so that those of an older study of the same name are told from them."""
+    sums = spec.arithmetic.model_dump(mode="json") if spec.arithmetic else None
+    shared = [
+        base.model_dump(mode="json", exclude={"run", "launch"}),
+        spec.rules.model_dump(mode="json"),
+        sums,
+    ]
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _short(value: float) -> str:

@@ -87,8 +87,7 @@ def learning_shape(runs: Sequence[Point], floor: float) -> list[tuple[float, flo
     from workbench.store.metrics import read_metrics
 
     largest = max((run.flops for run in runs), default=0.0)
-    places = np.linspace(0.05, 1.0, 20)
-    found = []
+    ways = []
     for run in runs:
         if run.flops < LIKE * largest or run.loss <= floor:
             continue
@@ -96,10 +95,12 @@ def learning_shape(runs: Sequence[Point], floor: float) -> list[tuple[float, flo
         good = np.isfinite(losses) & (losses > floor)
         if good.sum() >= 4:
             share = steps[good] / steps[good][-1]
-            found.append(np.interp(places, share, np.log((losses[good] - floor) / (run.loss - floor))))
-    if not found:
+            ways.append((share, np.log((losses[good] - floor) / (run.loss - floor))))
+    if not ways:
         return []
-    mean = np.exp(np.mean(found, axis=0))
+    # Before the first evaluation nothing is known: the curve begins where all of them have one.
+    places = np.linspace(max(float(share[0]) for share, _ in ways), 1.0, 20)
+    mean = np.exp(np.mean([np.interp(places, share, excess) for share, excess in ways], axis=0))
     return [(float(place), float(value)) for place, value in zip(places, mean, strict=True)]
 
 

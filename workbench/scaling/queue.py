@@ -7,6 +7,7 @@ meets the interface only in `queue.json`.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -18,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from workbench import paths
-from workbench.errors import RunError, WorkbenchError
+from workbench.errors import RecipeError, RunError, WorkbenchError
 from workbench.scaling.plan import Plan, PlannedRun
 from workbench.scaling.recipes import base_recipe, recipe_of
 from workbench.scaling.spec import read_spec
@@ -147,7 +148,7 @@ class Queue:
                     entry["tries"] += 1
                     launch.start(run)
                 self._mark(planned, RUNNING, "", "goes on" if status.is_active or status.step else "started")
-            except RunError as error:
+            except (RunError, RecipeError) as error:
                 self._mark(planned, FAILED, error.message, error.message)
 
     def _run_of(self, planned: PlannedRun) -> Run:
@@ -161,7 +162,9 @@ class Queue:
             return create_run(recipe)
         if run.recipe().run.description != planned.description:
             raise RunError(
-                f"there is a run called “{planned.name}” that is not of this study", where=str(run.path)
+                f"there is a run called “{planned.name}” that is not of this study",
+                where=str(run.path),
+                hint=f"workbench runs rm {planned.name}, or plan the study under another --name",
             )
         return run
 
@@ -171,7 +174,8 @@ class Queue:
         self._say("stopping")
         running = [(planned, Run(paths.runs_dir() / planned.name)) for planned in self._of(RUNNING)]
         for _, run in running:
-            if run.status().is_active:
+            # One that ends just now needs no stopping, and must not keep the others from it.
+            with contextlib.suppress(RunError):
                 launch.request_stop(run)
         self._keep(now=True)
         deadline = time.monotonic() + STOPPING_SECONDS

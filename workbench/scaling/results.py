@@ -14,6 +14,8 @@ from workbench.store.runs import Run
 from workbench.store.scaling_studies import Study
 from workbench.store.status import Status
 
+ASKED, OTHERS = "left out, as asked", "a run of the same name that is not of this study"
+
 
 @dataclass(frozen=True)
 class Results:
@@ -28,15 +30,18 @@ def results_of(study: Study, count: Count, leave_out: Collection[str] = ()) -> R
     plan = Plan.from_dict(study.plan())
     points, missing = [], {}
     for planned in plan.runs:
-        status = Run(paths.runs_dir() / planned.name).status()
+        run = Run(paths.runs_dir() / planned.name)
+        status = run.status()
         if planned.name in leave_out:
-            missing[planned.name] = "left out, as asked"
+            missing[planned.name] = ASKED
         elif status.state == "unknown":
             missing[planned.name] = "not begun"
         elif status.state != "finished":
             missing[planned.name] = f"not finished: {status.seen_state()}"
         elif status.eval_loss is None or not math.isfinite(status.eval_loss):
             missing[planned.name] = "no held-out loss, or none that is finite"
+        elif run.recipe().run.description != planned.description:
+            missing[planned.name] = OTHERS
         else:
             points.append(_point(planned, status, count))
     return Results(tuple(points), missing)

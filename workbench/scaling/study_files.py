@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import paths
-from workbench.errors import RecipeError, UsageError
+from workbench.errors import RecipeError, RunError, UsageError
 from workbench.recipe import Recipe, load_mapping, yaml_file
 from workbench.recipe.load import apply_override
 from workbench.scaling import fit_file
@@ -19,7 +19,7 @@ from workbench.scaling.fitting.report import report_on
 from workbench.scaling.laws import Count
 from workbench.scaling.plan import Plan
 from workbench.scaling.recipes import base_recipe
-from workbench.scaling.results import results_of
+from workbench.scaling.results import ASKED, results_of
 from workbench.scaling.spec import StudySpec, known_keys, read_spec
 from workbench.store.scaling_studies import Study
 
@@ -165,6 +165,18 @@ def count_of(study: Study) -> Count:
     return read_spec(study.spec(), str(study.spec_path)).shapes.count
 
 
+def _kept(study: Study) -> dict[str, Any] | None:
+    """The last fit; None before there was one, and where it cannot be read, since it can be made anew."""
+    try:
+        found = study.fit()
+        if found is not None and found["version"] == fit_file.VERSION:
+            fit_file.from_dict(found)
+            return found
+    except (RunError, KeyError, TypeError, ValueError):
+        pass
+    return None
+
+
 def fit_study(
     study: Study,
     *,
@@ -176,10 +188,14 @@ def fit_study(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Fit the runs that have finished, and keep the result; without `anew` the one that is kept will do where
-    it is of the same runs. Raises `DataError` where there are too few."""
+    it is of the same runs, and what it was asked for (the count, the level, runs left out) holds on. Raises
+    `DataError` where there are too few."""
+    known = None if anew else _kept(study)
+    if known is not None:
+        count, level = count or known["count"], float(known["level"])
+        leave_out = [*leave_out, *(name for name, why in known["left_out"].items() if why == ASKED)]
     counted = count or count_of(study)
     results = results_of(study, counted, leave_out)
-    known = None if anew else study.fit()
     if known is not None and fit_file.is_of(known, results.points, counted):
         return known
     report = report_on(

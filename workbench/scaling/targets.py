@@ -12,7 +12,7 @@ from workbench.recipe.load import apply_override
 from workbench.scaling.fit_file import Fitted
 from workbench.scaling.laws import Count
 from workbench.scaling.plan import Plan, PlannedRun
-from workbench.scaling.recipes import base_recipe, learning_rate, recipe_of
+from workbench.scaling.recipes import base_recipe, learning_rate, recipe_of, row_length
 from workbench.scaling.shapes import Family
 from workbench.scaling.spec import read_spec
 from workbench.store.scaling_studies import Study
@@ -63,6 +63,16 @@ def _differences(recipe: Recipe, study: Study) -> tuple[str, ...]:
     found = []
     if recipe.data.sources != base.data.sources or spec.arithmetic is not None:
         found.append("its sources are not the study's: the law speaks of the study's text")
+    if recipe.objective.name != base.objective.name:
+        found.append(
+            f"it is trained for {recipe.objective.name}, the study's runs for {base.objective.name}: "
+            "their losses do not compare"
+        )
+    if row_length(recipe) != row_length(base):
+        found.append(
+            f"its rows have {row_length(recipe):,} tokens, the study's {row_length(base):,}: what comes "
+            "before a token tells of it"
+        )
     same = ("vocab_size", "tokenizer_name_or_path")
     if any(getattr(recipe.model, key) != getattr(base.model, key) for key in same):
         found.append("its tokenizer is not the study's: losses a token do not compare")
@@ -96,7 +106,8 @@ def of_family(
     if parameters is None:
         assert compute is not None
         parameters = compute / per / tokens if tokens else float(fitted.law.optimal_parameters(compute, per))
-    shape = Family(base, spec.shapes, str(study.spec_path)).nearest(parameters)
+    counted = spec.shapes.model_copy(update={"count": fitted.law.count})
+    shape = Family(base, counted, str(study.spec_path)).nearest(parameters)
     if tokens is None:
         assert compute is not None
         tokens = compute / shape.flops_per_token

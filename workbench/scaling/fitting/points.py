@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,7 +134,7 @@ def read_points(path: Path) -> list[Point]:
             hint="the first line names the columns: N,D,loss and, if known, flops",
         )
     found = []
-    for number, row in enumerate(reader, 2):
+    for number, row in enumerate(_rows(reader, path), 2):
         values = {
             key: _number(row.get(column), f"{path}:{number}", column)
             for key, column in columns.items()
@@ -156,6 +156,13 @@ def read_points(path: Path) -> list[Point]:
             )
         )
     return found
+
+
+def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(f"it is no table: {error}", where=f"{path}:{reader.line_num}") from None
 
 
 def _column(names: Sequence[str], known: Sequence[str]) -> str | None:

@@ -54,7 +54,7 @@ class Reader:
         if own is None:
             self._last = Reading()
             return self._last
-        stamp = (_stamp(own.fit_path), _stamp(own.emergence_path))
+        stamp: tuple[int, ...] = (_stamp(own.fit_path), _stamp(own.emergence_path))
         last = self._last
         fit, sums, problem, view = last.fit, last.emergence, "", None
         try:
@@ -62,7 +62,8 @@ class Reader:
             if (own.name, stamp) != (last.name, last.stamp):
                 fit, sums = own.fit(), own.emergence()
         except (WorkbenchError, KeyError, TypeError, ValueError) as error:
-            fit, sums, problem = None, None, f"the study cannot be read: {error}"
+            # The next reading reads all of it, for it may have been mended by then.
+            fit, sums, problem, stamp = None, None, f"the study cannot be read: {error}", ()
         self._last = Reading(tuple(rows), own.name, view, fit, sums, problem, stamp)
         return self._last
 
