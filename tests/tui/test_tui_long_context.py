@@ -39,7 +39,7 @@ def test_the_newest_result_stands_beside_the_baselines(make_run: Any) -> None:
     assert "A  as it is  before:1" in text and "C  YaRN ×4  after:1" in text
     assert "some ␛[31mtext" in text and "\x1b" not in text
     (after.path / "context" / "2.json").write_text(
-        '{"model": 1, "lengths": 1, "variants": [{}], "created": 2}'
+        '{"model": 1, "lengths": [1], "variants": [{}], "created": 2}'
     )
     assert "cannot be read" in text_in(source.poll())
 
