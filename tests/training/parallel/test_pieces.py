@@ -115,7 +115,8 @@ def small_linear() -> WorkbenchLlamaForCausalLM:
     shape = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False}
     config = WorkbenchLlamaConfig(attention_kind="linear", qk_norm=True, **shape, **heads)
-    return WorkbenchLlamaForCausalLM(config).eval()
+    model: WorkbenchLlamaForCausalLM = WorkbenchLlamaForCausalLM(config).eval()
+    return model
 
 
 @torch.no_grad()
