@@ -76,6 +76,7 @@ def test_misuse_is_told(there: Cleaning, capsys: Capture) -> None:
         (["web", "pii.kindes=[email]"], "did you mean pii.kinds?"),
         (["b", "--report"], "no cleaning called “b”"),
         (["a", "--examples", "c4"], "this cleaning has no step “c4”"),
+        (["a", "--report", "executor.workers=1"], "takes the name of a cleaning and no keys"),
         (["a", "--stop"], "is not running here (it is finished)"),
         (["web", "executor=slurm"], "needs executor.partition"),
     ):

@@ -68,6 +68,21 @@ PAIRS: list[tuple[Step, Any]] = [
 ]
 
 
+def repeats_nothing(text: str, reason: str | None) -> bool:
+    """Whether datatrove drops a text for an n-gram that occurs once; we do not."""
+    if not (reason or "").startswith("top_"):
+        return False
+    words = TOKENIZER.word_tokenize(text)
+    grams = list(zip(*(words[begin:] for begin in range(int(str(reason)[4]))), strict=False))
+    return len(set(grams)) == len(grams)
+
+
+def test_a_text_that_repeats_nothing_is_kept_however_short() -> None:
+    text = "The quick brown fox jumps over a lazy dog near the old stone bridge today."
+    assert repeats_nothing(text, get_filter_result(PAIRS[1][1].filter(Document(text=text, id="")))[1])
+    assert PAIRS[1][0].judge(Item({"text": text}, "text")).action == "kept"
+
+
 @pytest.mark.parametrize(("step", "reference"), PAIRS, ids=[step.name for step, _ in PAIRS])
 def test_a_rule_says_what_datatrove_says(step: Step, reference: Any) -> None:
     reasons = set()
@@ -75,6 +90,8 @@ def test_a_rule_says_what_datatrove_says(step: Step, reference: Any) -> None:
         document, item = Document(text=text, id=""), Item({"text": text}, "text")
         passes, reason = get_filter_result(reference.filter(document))
         verdict = step.judge(item)
+        if repeats_nothing(text, reason):
+            continue
         assert (verdict.action != "dropped") == passes, (text[:60], verdict, reason)
         if passes:
             assert item.text == document.text
@@ -93,6 +110,8 @@ def test_repetition_is_what_datatrove_finds_in_texts_that_repeat() -> None:
         chosen = [rng.choice(parts) for _ in range(rng.randint(3, 40))]
         text = rng.choice([" ", "\n", "\n\n"]).join(chosen)
         passes, reason = get_filter_result(theirs.filter(Document(text=text, id="")))
+        if repeats_nothing(text, reason):
+            continue
         verdict = ours.judge(Item({"text": text}, "text"))
         assert (verdict.action != "dropped") == passes and (passes or verdict.reason == reason)
         reasons.add(reason)

@@ -63,6 +63,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Handle `workbench data clean`."""
     from workbench.cli.data import clean_looks
+    from workbench.errors import UsageError
 
     if args.list:
         return clean_looks.show_list(args)
@@ -71,6 +72,12 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     for name, handler in clean_looks.HANDLERS.items():
         if getattr(args, name):
+            if args.overrides:
+                raise UsageError(
+                    f"--{name} takes the name of a cleaning and no keys",
+                    where=args.overrides[0],
+                    hint="to go on with other workers: the command that began it, with executor.workers=N",
+                )
             return handler(args)
     return _clean(args)
 

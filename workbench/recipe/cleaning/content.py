@@ -109,11 +109,9 @@ class ExactDuplicatesStep(StepSection):
 
 
 def _share(value: Any) -> Any:
-    return (
-        value / 100
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 1
-        else value
-    )
+    # 70 is a percentage; 1.5 is a slip, and would become a threshold that everything reaches.
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value / 100 if number and value >= 2 else value
 
 
 class NearDuplicatesStep(StepSection):

@@ -70,11 +70,11 @@ class GopherRepetitionStep(StepSection):
     dup_para_char_frac: float | None = Field(0.2, ge=0, le=1, description="The same, in characters.")
     top_n_grams: dict[int, float] = Field(
         default_factory=lambda: {2: 0.2, 3: 0.18, 4: 0.16},
-        description="For n words, the most characters that the commonest n-gram may make up.",
+        description="For n words, the most characters that the commonest n-gram may make up; 1: any.",
     )
     dup_n_grams: dict[int, float] = Field(
         default_factory=lambda: {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10},
-        description="For n words, the most characters that repeated n-grams may make up.",
+        description="For n words, the most characters that repeated n-grams may make up; 1: any.",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def _pieces(text: str, size: int = 1000) -> Iterator[tuple[int, str]]:
         begin = end
 
 
+@cache
 def _pipeline(folder: str) -> Any:
     from transformers import pipeline
 

@@ -138,6 +138,3 @@ class Decontamination(Step):
                         kept[begin:end] = [False] * (end - begin)
                     break
         return "".join(text[a:b] for (a, b), keep in zip(spans, kept, strict=True) if keep)
-
-
-__all__ = ["Decontamination", "build_index"]

@@ -49,11 +49,14 @@ class HashedRepetitionFilter(GopherRepetitionFilter):
 def commonest_characters(hashes: Hashes, ends: Any, n: int) -> int:
     """Characters of all occurrences of the commonest n-gram, blanks between its words included.
 
-    Of several it is the first. `ends` are the places at which the words would end, one behind the other, with
-    0 before.
+    Of several it is the first; none of one that occurs once, which datatrove counts, so that to it every text
+    of twenty words repeats itself. `ends` are the places at which the words would end, one behind the other,
+    with 0 before.
     """
     _, first, counts = np.unique(n_gram_hashes(hashes, n), return_index=True, return_counts=True)
     most = counts.max()
+    if most == 1:
+        return 0
     place = int(first[counts == most].min())
     return int(ends[place + n] - ends[place] + n - 1) * int(most)
 

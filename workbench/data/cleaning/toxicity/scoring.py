@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,6 +131,7 @@ def classifier(folder: str, label: str) -> Callable[[str], float]:
     return score
 
 
+@cache
 def _pipeline(path: Path, label: str) -> Any:
     from transformers import pipeline
 
