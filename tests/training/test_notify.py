@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -90,6 +91,24 @@ def test_what_fails_or_hangs_is_a_line_in_the_log(
         send_now(StabilitySection(notify_webhook=hook, notify_timeout=2), of_event(run, EVENT))
         said = capfd.readouterr().err
         assert words in said and "secret" not in said
+    # Something that is no web server.
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        def greet() -> None:
+            with listening.accept()[0] as caller:
+                caller.recv(1 << 16)
+                caller.sendall(b"SSH-2.0-x\r\n")
+
+        answer = threading.Thread(target=greet)
+        answer.start()
+        send_now(
+            StabilitySection(notify_webhook=f"http://127.0.0.1:{port}/secret", notify_timeout=2),
+            of_event(run, EVENT),
+        )
+        answer.join()
+    said = capfd.readouterr().err
+    assert "127.0.0.1 " in said and "secret" not in said and "Traceback" not in said
     # Sending never waits: not even for many that hang.
     notifier = Notifier(StabilitySection(notify_command="sleep 60", notify_timeout=0.05), run)
     began = time.monotonic()
@@ -125,6 +144,7 @@ def test_the_end_of_a_run_is_told(
         ({"notify_command": "  "}, "notify_command is empty"),
         ({"notify_webhook": "ftp://example.org"}, "is an address such as"),
         ({"notify_webhook": "http://[::1"}, "is an address such as"),
+        ({"notify_webhook": "https://example.org/a b"}, "is an address such as"),
         ({"guard_window": 4}, "guard_window"),
         ({"guard": "panic"}, "guard"),
     ],

@@ -23,10 +23,11 @@ class StabilitySection(Section):
     guard: Literal["rollback", "stop", "warn", "off"] = Field(
         "rollback",
         description="What an alarm does. rollback: back to the last good checkpoint, and on without the rows "
-        "that went wrong; stop: the run ends; warn: it is written down, and the run goes on.",
+        "that went wrong; stop: the run ends; warn: it is written down, and the run goes on, unless a "
+        "loss or gradient is no number.",
     )
     guard_window: int = Field(
-        128, ge=LEAST_HISTORY, description="Steps whose losses say what is usual, and how far they scatter."
+        256, ge=LEAST_HISTORY, description="Steps whose losses say what is usual, and how far they scatter."
     )
     guard_threshold: float = Field(
         6.0,
@@ -38,7 +39,8 @@ class StabilitySection(Section):
         3,
         ge=1,
         le=5,
-        description="High losses within five steps that are an alarm; one alone is a bad batch.",
+        description="High losses in a row that are an alarm, or one more within five steps; one alone is a "
+        "bad batch.",
     )
     max_rollbacks: int = Field(
         10, ge=1, description="Rollbacks in a run; at the next alarm it ends and says why."
@@ -48,7 +50,7 @@ class StabilitySection(Section):
         gt=0,
         le=1,
         description="The learning rate is multiplied by it where leaving rows out did not help, or where "
-        "the loss rises slowly. 1: never.",
+        "the loss rises slowly. 1: never, and a slow rise ends the run.",
     )
     layer_metrics: bool = Field(
         True,
@@ -92,6 +94,7 @@ class StabilitySection(Section):
             try:
                 parts = urlsplit(self.notify_webhook)
                 fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+                fits &= self.notify_webhook.isprintable() and " " not in self.notify_webhook
             except ValueError:
                 fits = False
             if not fits:

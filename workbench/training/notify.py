@@ -4,6 +4,7 @@ it."""
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import queue
 import shlex
@@ -69,7 +70,11 @@ class Notifier:
 
     def _work(self) -> None:
         while (message := self._waiting.get()) is not None and not self._ended:
-            send_now(self.section, message)
+            try:
+                send_now(self.section, message)
+            except Exception as error:
+                # Whatever it is, the next one may get through.
+                _say(f"a notification could not be sent: {type(error).__name__}")
 
 
 def of_event(run: Run, event: RunEvent) -> dict[str, Any]:
@@ -206,6 +211,9 @@ def _post(address: str, body: bytes, timeout: float) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         _say(f"stability.notify_webhook: {host} could not be reached: {reason}")
+    except http.client.HTTPException as error:
+        # Its words may hold the whole address.
+        _say(f"stability.notify_webhook: {host} does not answer as HTTP: {type(error).__name__}")
 
 
 def _say(text: str) -> None:

@@ -7,6 +7,7 @@ embedding's.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -146,9 +147,14 @@ class LayerMonitor:
 
 
 def _sample(weight: torch.Tensor) -> torch.Tensor:
-    """Evenly spaced elements of this rank's part of a weight."""
-    flat = local(weight.detach()).reshape(-1)
-    return flat[:: max(1, flat.numel() // SAMPLE)]
+    """Evenly spaced elements of this rank's part of a weight, from all of its columns."""
+    part = local(weight.detach())
+    flat, width = part.reshape(-1), part.shape[-1] if part.dim() else 1
+    stride = max(1, -(-flat.numel() // SAMPLE))
+    # A stride that shares a factor with the width would meet the same few columns in every row.
+    while math.gcd(stride, width) > 1:
+        stride += 1
+    return flat[::stride]
 
 
 def _norms_of(tensors: Sequence[torch.Tensor | None]) -> torch.Tensor:

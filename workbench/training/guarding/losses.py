@@ -2,12 +2,12 @@
 
 A loss is high where it lies above the median of the steps before by more robust standard deviations than
 allowed, by more than all residuals of the window but one, and by a tenth; it is raised where it does so by
-half as many and a twentieth. A single high loss is a batch; three of five that are high, or five of five that
-are raised, are a model that was damaged. The deviation is that of differences from step to step, 1.4826 / √2
-times their median size (Hampel 1974; von Neumann 1941), for a loss that falls makes residuals drift. The rule
-of ranks is what keeps heavy tails quiet: whatever the distribution of independent residuals is, three of the
-last five are among the four largest of 128 + 5 with a chance of C(5, 3) · 128 / C(133, 4) = 10⁻⁴, and all
-else must be met too.
+half as many and a twentieth. A single high loss is a batch; three in a row that are high, or four of five, or
+five of five that are raised, are a model that was damaged. The deviation is that of differences from step to
+step, 1.4826 / √2 times their median size (Hampel 1974; von Neumann 1941), for a loss that falls makes
+residuals drift. The rule of ranks is what keeps heavy tails quiet: whatever the distribution of independent
+residuals is, the last three are among the four largest of 256 + 3 with a chance of 256 / C(259, 4) = 1.4 ·
+10⁻⁶, and all else must be met too. With a history of n steps that is 24 / n³, which is why it is long.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import nlargest
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
@@ -168,10 +168,12 @@ class LossWatch:
         return limit, limit
 
     def _spike(self) -> Finding | None:
-        """Enough high losses in the last five steps, this one among them, or five that are raised."""
+        """Enough high losses in a row up to this one, or one more among the last five; or five that are
+        raised."""
         last = list(self.pending)[-PENDING:]
-        high = [seen for seen in last if seen.is_high]
-        if not high or not last[-1].is_high or len(high) < self.patience:
+        high = [seen for seen in last if seen.is_high] if last[-1].is_high else []
+        in_a_row = len(list(takewhile(lambda seen: seen.is_high, reversed(last))))
+        if in_a_row < self.patience and len(high) <= self.patience:
             high = last if len(last) == PENDING and all(seen.is_raised for seen in last) else []
         if not high:
             return None

@@ -96,7 +96,9 @@ def protected(trainer: Trainer) -> set[Any]:
     good = [path for path in run.checkpoints() if is_good(path)]
     proved = [path for path in good if _step_of(path) <= step - REACH]
     kept = {*proved[-1:], *good[len(proved) : len(proved) + 1], *good[-1:]}
-    return kept | {best for best in map(_best_of, kept) if best.is_dir()}
+    if trainer.recipe.training.load_best_model_at_end:
+        kept |= {best for best in map(_best_of, kept) if best.is_dir()}
+    return kept
 
 
 def is_good(path: Any) -> bool:
