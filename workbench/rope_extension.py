@@ -152,8 +152,9 @@ def config_problem(config: Mapping[str, Any]) -> str | None:
         if isinstance(part, Mapping)
     }
     done = sorted(types - {"default"})
-    if config.get("rope_extension") or done:
-        how = (config.get("rope_extension") or {}).get("method") or ", ".join(done)
+    made = config.get("rope_extension")
+    if isinstance(made, Mapping) or done:
+        how = str((made.get("method") if isinstance(made, Mapping) else None) or ", ".join(done))
         return f"its positions are stretched already ({TITLES.get(how, how)}); leave rope_scaling out"
     return None
 

@@ -26,7 +26,7 @@ from workbench.inference.server.opening import choose_runner
 from workbench.models.context import context_of, context_of_config
 from workbench.models.fused_layers import fuse_layers
 from workbench.models.load import load_model
-from workbench.models.rope_scaling import extend, extension_of, hold_still, in_words, parameters_of
+from workbench.models.rope_scaling import extend, extension_of, hold_still, in_words, parameters_of, recorded
 from workbench.models.rope_scaling_dynamic import use_exact_dynamic
 from workbench.models.shared_prompt.support import share_prompts
 from workbench.prediction.opening import open_model
@@ -140,6 +140,19 @@ def test_what_cannot_be_stretched_is_refused_with_what_is_there_instead() -> Non
     narrow = decoder(num_attention_heads=32, num_key_value_heads=2).config
     with pytest.raises(ModelError, match="turn only 2 numbers"):
         extend(narrow, RopeExtension("ntk", 2.0))
+    proportional = {"rope_type": "proportional", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
+    with pytest.raises(ModelError, match="a kind of their own .proportional"):
+        extend(decoder(rope_parameters=proportional).config, yarn)
+    # A window of what is known sees no distance that is new; one that is longer does.
+    windows = {"max_position_embeddings": 64, "sliding_window": 32}
+    for config in (transformers.MistralConfig(**windows), transformers.MinistralConfig(**windows)):
+        with pytest.raises(ModelError, match="sees a window only"):
+            extend(config, yarn)
+    extend(transformers.MistralConfig(**{**windows, "sliding_window": 128}), yarn)
+    # What stands there of something else is no record of an extension.
+    config = decoder().config
+    config.rope_extension = {"method": "yarn"}
+    assert extension_of(config) is None and recorded(config) is None
     for method in METHODS:
         done = decoder().config
         extend(done, RopeExtension(method, FACTOR))

@@ -49,6 +49,7 @@ def test_the_mapping_of_transformers_means_the_same_as_keys_of_ones_own() -> Non
             "must be more than rope_beta_slow",
         ),
         ({"rope_scaling": {"rope_type": "yarn", "factr": 2}}, "knows no key “factr”"),
+        ({"rope_scaling": "yarn", "rope_factor": 2, "attention": "sliding_window"}, "no distance among them"),
         ({"rope_scaling": "linear", "rope_factor": 2, "family": "bert"}, "BERT has a learned table"),
         ({"rope_scaling": "linear", "rope_factor": 2, "family": "t5"}, "T5 has biases by distance"),
     ],

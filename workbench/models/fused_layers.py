@@ -126,7 +126,7 @@ class _Packed:
     def read_positions(self, position_ids: Tensor | None, batch: int, length: int) -> None:
         """Put into `documents` those that begin where positions do not go on."""
         if position_ids is None:
-            self.documents = None
+            self.documents = self.positions = None
         elif self.positions is None or self.positions() is not position_ids:
             numbers = documents_of(None, position_ids, batch, length)
             self.documents = None if numbers is None else _spans(_begins(position_ids, batch, length))

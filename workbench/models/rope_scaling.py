@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import ModelError
 from workbench.rope_extension import (
+    METHODS,
     TITLES,
     YARN_KEYS,
     RopeExtension,
@@ -39,7 +40,7 @@ def extend(config: Any, extension: RopeExtension, where: str = "") -> None:
     """
     text = config.get_text_config()
     original = _original(text, extension, where)
-    _check(text, extension, where)
+    _check(text, extension, original, where)
     if extension.factor == 1:
         return
     size = rotary_size(text)
@@ -73,7 +74,7 @@ def _original(text: Any, extension: RopeExtension, where: str) -> int:
     return context
 
 
-def _check(text: Any, extension: RopeExtension, where: str) -> None:
+def _check(text: Any, extension: RopeExtension, original: int, where: str) -> None:
     if problem := extension_problem(extension.method, extension.factor, {}):
         raise ModelError(problem, where=where)
     kind = str(getattr(text, "model_type", ""))
@@ -93,7 +94,14 @@ def _check(text: Any, extension: RopeExtension, where: str) -> None:
             where=where,
             hint="leave rope_scaling out, or start from the model that was extended",
         )
-    if not _stretched(text):
+    stretched = _stretched(text)
+    if other := sorted({str(rope.get("rope_type", "default")) for rope in stretched} - {"default"}):
+        raise ModelError(
+            f"its rotary positions are of a kind of their own ({other[0]}), which no method here stretches",
+            where=where,
+            hint="leave rope_scaling out",
+        )
+    if not stretched or _sees_windows_only(text, original):
         raise ModelError(
             "every layer of it sees a window only, and no distance in it is new",
             where=where,
@@ -129,6 +137,16 @@ def _stretched(text: Any) -> list[dict[str, Any]]:
     return found
 
 
+def _sees_windows_only(text: Any, original: int) -> bool:
+    """Whether all layers have a window that is no longer than the trained length."""
+    window, kinds = getattr(text, "sliding_window", None), getattr(text, "layer_types", None)
+    if not window or window > original:
+        return False
+    if not kinds:
+        return bool(text.model_type == "mistral")
+    return all(any(word in kind for word in WINDOWED) for kind in kinds)
+
+
 def rotary_size(config: Any) -> int:
     """How many numbers of a head are turned."""
     text = config.get_text_config()
@@ -142,9 +160,8 @@ def extension_of(config: Any) -> dict[str, Any] | None:
     """By what a configuration's positions are stretched: `method`, `factor` and, where it is known,
     `original_max_position_embeddings`; None where they are as the model was built."""
     text = config.get_text_config()
-    recorded = getattr(text, RECORD, None)
-    if isinstance(recorded, Mapping):
-        return dict(recorded)
+    if (made := _record(text)) is not None:
+        return made
     for rope in parameters_of(text):
         kind = str(rope.get("rope_type", rope.get("type", "default")))
         if kind not in ("default", "proportional", "axial"):
@@ -153,12 +170,21 @@ def extension_of(config: Any) -> dict[str, Any] | None:
     return None
 
 
+def _record(text: Any) -> dict[str, Any] | None:
+    """What `extend` wrote into a configuration; None where there is nothing, or nothing of the kind."""
+    found = getattr(text, RECORD, None)
+    if not isinstance(found, Mapping) or found.get("method") not in METHODS:
+        return None
+    numbers = (found.get(name) for name in ("factor", "original_max_position_embeddings"))
+    return dict(found) if all(isinstance(number, int | float) for number in numbers) else None
+
+
 def recorded(config: Any) -> RopeExtension | None:
     """The extension that was made here and saved with a configuration, to be made again of that of the
     model that adapters are for, which knows nothing of it."""
     text = config.get_text_config()
-    found = getattr(text, RECORD, None)
-    if not isinstance(found, Mapping):
+    found = _record(text)
+    if found is None:
         return None
     rope = next((part for part in parameters_of(text) if part.get("rope_type") == "yarn"), {})
     return RopeExtension(

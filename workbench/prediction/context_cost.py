@@ -63,7 +63,8 @@ def context_cost(request: dict[str, Any], events: Events) -> None:
         raise ModelError("only a decoder writes token by token", where=request["model"])
     trained = loaded.max_length
     # Rotary positions go on beyond the trained length: what they say there is not asked here.
-    runner = choose_runner(replace(loaded, max_length=max(lengths) + STEPS), None, request["kv_dtype"])
+    longest = max(lengths) + STEPS
+    runner = choose_runner(replace(loaded, max_length=longest), longest, request["kv_dtype"])
     most = runner.max_length - STEPS
     if most < lengths[0]:
         raise ModelError(
@@ -90,9 +91,10 @@ def context_cost(request: dict[str, Any], events: Events) -> None:
         plain = StateRunner(runner.weights, [Pattern()] * len(runner.caches), request["kv_dtype"])
         result["full"] = costs_of(plain, fitting, _teller(events, "with full attention"))
     if request["train"]:
+        device = loaded.device
         del runner, loaded
-        section = ModelSection(model_name_or_path=request["model"])
-        result["training"] = steps_of(load_model(section), fitting, _teller(events, "training steps"))
+        model = load_model(ModelSection(model_name_or_path=request["model"])).to(device)
+        result["training"] = steps_of(model, fitting, _teller(events, "training steps"))
     events.send("result", **result)
 
 
@@ -117,7 +119,7 @@ def costs_of(runner: Any, lengths: Sequence[int], told: Callable[[int, int], Non
 
 
 def _measure(runner: Any, ids: list[int]) -> Cost:
-    with _peak() as peak:
+    with _peak(runner.embeddings.device) as peak:
         start = time.perf_counter()
         prefill = runner.begin(ids, exact=True)
         while prefill.remaining:
@@ -164,7 +166,7 @@ def steps_of(model: Any, lengths: Sequence[int], told: Callable[[int, int], None
         ids = ids.to(model.device)
         model.zero_grad()
         gc.collect()
-        with _peak() as peak:
+        with _peak(model.device) as peak:
             start = time.perf_counter()
             # Without the head, which is the same for all kinds of attention, and in small models most of it.
             body = getattr(model, model.base_model_prefix)
@@ -179,15 +181,15 @@ def steps_of(model: Any, lengths: Sequence[int], told: Callable[[int, int], None
 
 
 @contextmanager
-def _peak() -> Iterator[list[int]]:
-    """The most memory within, beside what was there: of the GPU where there is one, else of this process, as
-    seen every few milliseconds."""
+def _peak(device: torch.device) -> Iterator[list[int]]:
+    """The most memory within, beside what was there: of the GPU where the model is on one, else of this
+    process, as seen every few milliseconds."""
     found = [0]
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
         yield found
-        found[0] = torch.cuda.max_memory_allocated() - before
+        found[0] = torch.cuda.max_memory_allocated(device) - before
         return
     # What the C library keeps of what was freed would be taken for the next one's.
     gc.collect()

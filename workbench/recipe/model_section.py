@@ -168,6 +168,13 @@ class ModelSection(Section):
     def _attention_fits(self) -> ModelSection:
         if problem := attention_problem(self, self.model_fields_set):
             raise ValueError(problem)
+        window = self.attention_shape.window or 0
+        is_narrow = self.attention == "sliding_window" and window <= self.max_position_embeddings
+        if self.rope_extension and self.context > self.max_position_embeddings and is_narrow:
+            raise ValueError(
+                f"rope_scaling helps nobody here: each token sees the last {window:,}, and no distance among "
+                "them is new; leave it out, and take a longer max_position_embeddings"
+            )
         return self
 
     @model_validator(mode="after")
