@@ -50,6 +50,9 @@ def test_what_is_written_is_read_and_what_is_repeated_is_read_once(tmp_path: Pat
     assert tail.poll() == [] and tail.events == []
     assert line_of(spike) == "step 12: loss spike, rolled back to step 8. It rose."
     assert line_of(note) == "step 12: loss scale"
+    # No calendar has a date for it.
+    damaged = RunEvent.from_dict({"step": 1, "kind": "x", "time": 1e30})
+    assert damaged is not None and damaged.time == 0.0
 
 
 def test_steps_that_were_rolled_back_are_kept_and_no_longer_in_force(tmp_path: Path) -> None:

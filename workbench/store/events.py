@@ -22,6 +22,9 @@ from workbench.store.json_lines import LinesWriter, parsed
 ALARM, NOTE = "alarm", "note"
 """How grave an event is: something was done, or should be; something is worth knowing."""
 
+LATEST = 2**35
+"""Seconds since the epoch, in about a thousand years: later ones are damage."""
+
 TITLES = {
     "loss_spike": "loss spike",
     "divergence": "divergence",
@@ -102,7 +105,7 @@ class RunEvent:
             to_step=_whole(record.get("to_step")),
             rollbacks=_whole(record.get("rollbacks")) or 0,
             num_tokens=_whole(record.get("num_tokens")) or 0,
-            time=float(_number(record.get("time")) or 0.0),
+            time=_moment(record.get("time")),
         )
 
 
@@ -209,6 +212,12 @@ def _text(value: Any) -> str:
 
 def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _moment(value: Any) -> float:
+    """Seconds since the epoch that a calendar has a date for; 0 for others."""
+    number = _number(value)
+    return float(number) if number is not None and 0 <= number < LATEST else 0.0
 
 
 def _whole(value: Any) -> int | None:

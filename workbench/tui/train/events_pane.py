@@ -64,6 +64,12 @@ def _rows(event: RunEvent) -> list[Line]:
         head = f"  row {row.get('row', '?')}  "
         begins = str(row.get("begins", ""))
         lines.append(((head, "dim"), (reveal_control(source), "key"), (f"  {reveal_control(begins)}", "")))
-    if len(rows) > ROWS_SHOWN:
-        lines.append(plain(f"  … and {len(rows) - ROWS_SHOWN} more; workbench runs events lists them", "dim"))
+    shown, told = min(len(rows), ROWS_SHOWN), event.rows or {}
+    first, end = told.get("first"), told.get("end")
+    total = end - first if isinstance(first, int) and isinstance(end, int) else len(rows)
+    if total > shown and rows:
+        more = f"  … and {total - shown:,} more; workbench runs events RUN --rows lists the first"
+        lines.append(plain(more, "dim"))
+    if told.get("unreadable"):
+        lines.append(plain(reveal_control(f"  they could not be read: {told['unreadable']}"), "dim"))
     return lines

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from workbench.store.runs import Run
 
 MOST = 200
-"""Marks of a run; of more, the newest."""
+"""Marks of a run; of more, the alarms first and of either the newest."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,10 @@ class MarksReader:
         self._tails = tails
         for name, tail in tails.items():
             tail.poll()
-            events = tail.events[-MOST:]
+            events = tail.events
+            if len(events) > MOST:
+                # Alarms behind the notes, so that these are the first to go.
+                events = sorted(events, key=lambda event: event.is_alarm)[-MOST:]
             begin = begins(name) if events and axis == "time" else None
             alone = len(runs) == 1
             for event in events:
