@@ -105,14 +105,14 @@ def choose(setting: Setting, wanted: str | None) -> tuple[Plan, Found]:
     Raises `UsageError` for a layout that cannot be, with the nearest that can, and where there is none.
     """
     from workbench.errors import UsageError
-    from workbench.scaling.layouts import completed, explain, parse, plan, search
+    from workbench.scaling.layouts import completed, explain, nearest_words, parse, plan, search
 
     found = search(setting)
     if wanted is not None:
         layout = completed(parse(wanted), setting)
         wrong, other = explain(layout, setting, found)
         if wrong:
-            hint = f"the nearest that can be and fits: --layout {other.layout.words()}" if other else ""
+            hint = nearest_words(other, "--layout ")
             raise UsageError("; ".join(wrong), where=f"--layout {wanted}", hint=hint)
         return plan(setting, layout), found
     if not found.fitting and not found.too_large:

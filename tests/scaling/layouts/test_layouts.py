@@ -20,6 +20,7 @@ from workbench.scaling.layouts import (
     completed,
     devices_needed,
     explain,
+    nearest_words,
     parse,
     plan,
     problems,
@@ -155,6 +156,9 @@ def test_what_fits_nowhere_fits_on_more_devices() -> None:
     asked = setting("models/llama3-405b", 8, global_batch=512)
     found = search(asked)
     assert found.fitting == []
+    wrong, other = explain(Layout(tp=3), asked, found)
+    assert wrong and other is not None and not other.fits and problems(other.layout, asked) == []
+    assert nearest_words(other, "--layout ").startswith("none fits; the nearest that can be: --layout ")
     larger = devices_needed(asked)
     assert larger is not None and larger.fits and larger.setting.cluster.gpus >= 128
     # 16 bytes a weight have to go somewhere.

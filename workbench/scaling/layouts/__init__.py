@@ -5,7 +5,7 @@
 'dp_shard=8,rows=1,microbatches=8'
 """
 
-from workbench.scaling.layouts.advice import devices_needed, explain, too_large_words
+from workbench.scaling.layouts.advice import devices_needed, explain, nearest_words, too_large_words
 from workbench.scaling.layouts.cluster import INTERCONNECTS, Cluster, Device, cluster
 from workbench.scaling.layouts.drawing import draw_devices, draw_schedule
 from workbench.scaling.layouts.feasible import completed, parse, problems
@@ -35,6 +35,7 @@ __all__ = [
     "draw_schedule",
     "explain",
     "nearest",
+    "nearest_words",
     "overrides",
     "parse",
     "plan",

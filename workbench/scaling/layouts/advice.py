@@ -13,9 +13,20 @@ MOST_DEVICES = 1 << 15
 
 
 def explain(layout: Layout, setting: Setting, found: Found) -> tuple[list[str], Plan | None]:
-    """Why a layout cannot be, none where it can, and the layout most like it that can and fits."""
+    """Why a layout cannot be, none where it can, and the layout most like it that can and fits; where none
+    fits, that only can."""
     wrong = problems(layout, setting)
-    return wrong, nearest(setting, layout, found) if wrong else None
+    known = found if found.fitting else Found(found.too_large, [])
+    return wrong, nearest(setting, layout, known) if wrong else None
+
+
+def nearest_words(other: Plan | None, option: str = "") -> str:
+    """What to try instead of a layout that cannot be, behind the `option` that takes it; empty where there is
+    nothing."""
+    if other is None:
+        return ""
+    what = "the nearest that can be and fits" if other.fits else "none fits; the nearest that can be"
+    return f"{what}: {option}{other.layout.words()}"
 
 
 def too_large_words(found: Plan) -> str:

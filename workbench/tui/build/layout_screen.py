@@ -249,15 +249,14 @@ class LayoutScreen(ModalScreen[None]):
     def _look_at(self, text: str) -> None:
         """Put a typed layout at the top of the list. Raises `UsageError`, with the nearest that can be."""
         from workbench.errors import UsageError
-        from workbench.scaling.layouts import completed, explain, parse, plan
+        from workbench.scaling.layouts import completed, explain, nearest_words, parse, plan
 
         if self._setting is None or self._found is None:
             return
         layout = completed(parse(text), self._setting)
         wrong, other = explain(layout, self._setting, self._found)
         if wrong:
-            hint = f"the nearest that can be and fits: {other.layout.words()}" if other else ""
-            raise UsageError("; ".join(wrong), where=text, hint=hint)
+            raise UsageError("; ".join(wrong), where=text, hint=nearest_words(other))
         own = plan(self._setting, layout)
         self._wanted = layout
         self._show([own, *self._found.fitting, *self._found.too_large])
