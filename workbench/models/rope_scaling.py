@@ -35,8 +35,9 @@ def extend(config: Any, extension: RopeExtension, where: str = "") -> None:
     """Stretch the rotary positions of a configuration of transformers, in place; a factor of 1 leaves it.
 
     `max_position_embeddings` becomes the new context, but for dynamic NTK, where transformers reads from it
-    from which length on to stretch. Layers with a window keep their angles. Raises `ModelError` for a model
-    that has no rotary positions, or stretched ones already, and for heads that are too small.
+    from which length on to stretch. Layers with a window keep their angles where they have parameters of
+    their own. Raises `ModelError` for a model that has no rotary positions, stretched ones already, or
+    windows alone, and for heads that are too small.
     """
     text = config.get_text_config()
     original = _original(text, extension, where)
