@@ -36,7 +36,7 @@ def test_every_command_has_help_with_an_example(
     assert main([*words, "--help"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    examples = out[out.index("example") :].splitlines()[1:]
+    examples = out[out.index("\nexample") + 1 :].splitlines()[1:]
     assert examples and all(line.startswith("  workbench") for line in examples)
     if words:
         assert f"workbench {' '.join(words)}" in out

@@ -56,7 +56,7 @@ def loss_of(model: Any, recipe: Recipe, load: Load, labels: int = 2) -> Loss:
         objective.recipe = recipe
         return lambda: objective.loss(model, tensors, _batch(load)).sums.sum() / load.places
     if name == "plm":
-        return _permuted(model, ids, groups, load)
+        return _permuted(model, recipe, ids, groups, load)
     if name == "denoise":
         return _denoising(model, recipe, ids, groups, load)
     return _task(model, ids, load, name, labels)
@@ -66,7 +66,7 @@ def _batch(load: Load) -> Batch:
     return Batch({}, (load.rows * load.length,), load.rows * load.length)
 
 
-def _permuted(model: Any, ids: torch.Tensor, groups: torch.Tensor, load: Load) -> Loss:
+def _permuted(model: Any, recipe: Recipe, ids: torch.Tensor, groups: torch.Tensor, load: Load) -> Loss:
     rows, length = ids.shape
     count = load.places // rows
     places = torch.rand(rows, length).argsort(-1)[:, :count]
@@ -80,6 +80,7 @@ def _permuted(model: Any, ids: torch.Tensor, groups: torch.Tensor, load: Load) -
         "targets": ids.gather(1, places),
     }
     objective = object.__new__(PermutationLanguageModeling)
+    objective.recipe = recipe
     return lambda: objective.loss(model, tensors, _batch(load)).sums.sum() / load.places
 
 
