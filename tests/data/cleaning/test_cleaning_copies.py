@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,6 +161,19 @@ def test_system_messages_do_not_make_copies() -> None:
     assert Item({"messages": talk[:1]}, "conversation").compared == "Be kind."
     pair = {"prompt": talk, "completion": "Good day."}
     assert Item(pair, "prompt_completion").compared == "Hello\n\nGood day."
+
+
+def test_questions_about_one_context_are_compared_by_themselves() -> None:
+    rng = random.Random(3)
+    context = prose(rng)
+    asked, other = prose(rng, 1), prose(rng, 1)
+
+    def of(question: str, text: str) -> Any:
+        return near.compared(Item({"question": question, "context": text}, "span_extraction"), 5)
+
+    assert jaccard(of(asked, context), of(asked.upper(), context + " ")) == 1
+    assert jaccard(of(asked, context), of(other, context)) == 0
+    assert jaccard(of(asked, context), of(asked, other)) == 0
 
 
 def test_percent_is_a_share() -> None:

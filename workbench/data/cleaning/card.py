@@ -58,7 +58,9 @@ def _title(recipe: CleaningRecipe) -> str:
 
 def _front(recipe: CleaningRecipe, report: dict[str, Any]) -> dict[str, Any]:
     total = int(report["mixture"]["total"]["records"])
-    languages = [code for code in report["mixture"]["languages"] if code != "und"]
+    counts = report["mixture"]["languages"]
+    # Among many short records some are always taken for languages that nobody wrote.
+    languages = [code for code, count in counts.items() if code != "und" and count * 100 >= total]
     front: dict[str, Any] = {"pretty_name": recipe.output.title or recipe.run.name or "cleaned"}
     if recipe.output.licence:
         front["license"] = recipe.output.licence

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
 from workbench.data.cleaning.copies.places import Places, write_count
 from workbench.data.cleaning.extras import needed
+from workbench.data.cleaning.items import Item
 from workbench.data.cleaning.layout import read_array, shard_name, whole, write_array
-from workbench.data.cleaning.words import Hashes, mixed, shingles
+from workbench.data.cleaning.words import Hashes, mixed, plain_words, shingles
 from workbench.recipe.cleaning.content import NearDuplicatesStep
 
 BATCH = 256
@@ -69,7 +71,7 @@ class SignatureWriter(PipelineStep):
         with whole(self.folder / f"{name}.shingles") as temporary, temporary.open("wb") as file:
             held: list[Hashes] = []
             for item in data:
-                held.append(shingles(item.compared, s.n_grams))
+                held.append(compared(item, s.n_grams))
                 count += 1
                 if len(held) == BATCH:
                     sign(held)
@@ -81,6 +83,19 @@ class SignatureWriter(PipelineStep):
         write_array(self.folder / f"{name}.bands.npy", every)
         write_array(self.folder / f"{name}.ends.npy", np.concatenate(ends))
         write_count(self.folder, rank, count)
+
+
+def compared(item: Item, n: int) -> Hashes:
+    """The hashes that tell whether a record is a near copy: its shingles.
+
+    Many questions share a context: of a question they are those of the question, other ones for each context.
+    """
+    if item.kind != "span_extraction" or len(item.texts) != 2:
+        return shingles(item.compared, n)
+    question, context = item.texts
+    salt = np.uint64(xxhash.xxh3_64_intdigest(" ".join(plain_words(context)).encode()))
+    with np.errstate(over="ignore"):
+        return np.unique(mixed(shingles(question, n) + salt))
 
 
 def banded(signatures: Hashes, bands: int, rows: int) -> Any:
