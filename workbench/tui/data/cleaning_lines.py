@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.tui.text import meter, reveal_control
@@ -117,7 +118,7 @@ def _split(line: str) -> list[str]:
     return re.findall(r"\S+|\s+", line)
 
 
-def _opcodes(old: list[str], new: list[str]) -> list[tuple[str, int, int, int, int]]:
+def _opcodes(old: list[str], new: list[str]) -> Sequence[tuple[str, int, int, int, int]]:
     # Of long lists what is frequent is no anchor: the time is the square of how often a word stands there.
     return difflib.SequenceMatcher(None, old, new, autojunk=len(new) > 1000).get_opcodes()
 
