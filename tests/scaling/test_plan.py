@@ -151,6 +151,7 @@ def test_overrides_reach_the_study_and_its_recipe() -> None:
     assert recipe.data.sources[0].limit == 9
     with pytest.raises(RecipeError) as caught:
         load_spec("tiny-decoders", ["isoflop.level=5"])
+    assert load_spec("tiny-decoders", ["arithmetic=null"]).arithmetic is None
     assert caught.value.hint == "did you mean isoflop.levels?"
     assert load_spec("nano").base == "nano"
     with pytest.raises(RecipeError, match="no preset called"):

@@ -88,7 +88,8 @@ def _override(mapping: dict[str, Any], override: str) -> None:
     keys, known = dotted.strip().split("."), known_keys()
     if not equals:
         raise RecipeError(f"“{override}” is not an override", hint="write key=value, for example grid=ratio")
-    if dotted.strip() not in known and keys[0] != "changes":
+    # Whole sections too: arithmetic=null leaves the sums out.
+    if dotted.strip() not in {*known, *StudySpec.model_fields} and keys[0] != "changes":
         names = [*known, *Recipe.model_fields]
         near = difflib.get_close_matches(dotted.strip(), names, n=1, cutoff=0.5)
         raise RecipeError(
