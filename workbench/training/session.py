@@ -126,7 +126,8 @@ def set_up(
     rank0 = accelerator.is_main_process
     if rank0:
         checkpoint.clean(run.path)
-    layout = Layout.make(recipe.parallel.degrees(accelerator.num_processes), accelerator)
+    degrees, patience = recipe.parallel.degrees(accelerator.num_processes), recipe.launch.ddp_timeout
+    layout = Layout.make(degrees, accelerator, timedelta(seconds=patience))
     reporter.update(now=True, state="preparing", device=describe_device(accelerator, layout))
     found = newest_checkpoint(run, accelerator)
 

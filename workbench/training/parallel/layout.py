@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,13 +35,18 @@ class Layout:
         return cls(accelerator, Degrees(dp_replicate=accelerator.num_processes))
 
     @classmethod
-    def make(cls, degrees: Degrees, accelerator: Accelerator) -> Layout:
-        """The mesh and groups of all processes; every one of them calls this."""
+    def make(cls, degrees: Degrees, accelerator: Accelerator, patience: timedelta) -> Layout:
+        """The mesh and groups of all processes; every one of them calls this. `patience` is how long one
+        waits for another in an exchange."""
         if degrees.is_plain:
             return cls(accelerator, degrees)
         shape = (degrees.pp, degrees.dp_replicate, degrees.shard_size, degrees.tp)
         mesh = init_device_mesh(accelerator.device.type, shape, mesh_dim_names=AXES)
-        return cls(accelerator, degrees, mesh, _cp_group(degrees, mesh))
+        layout = cls(accelerator, degrees, mesh, _cp_group(degrees, mesh))
+        groups = [mesh.get_group(axis) for axis in AXES]
+        for group in (*groups, *([layout.cp_group] if layout.cp_group else [])):
+            set_patience(group, patience)
+        return layout
 
     @property
     def device(self) -> torch.device:
@@ -117,6 +123,12 @@ class Layout:
     def as_dict(self) -> dict[str, Any]:
         """The sizes, as checkpoints keep them."""
         return self.degrees.as_dict()
+
+
+def set_patience(group: dist.ProcessGroup, patience: timedelta) -> None:
+    """How long exchanges in a group wait: a new one begins with its backend's own time."""
+    setter: Any = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout
+    setter(patience, group)
 
 
 def _cp_group(degrees: Degrees, mesh: DeviceMesh) -> dist.ProcessGroup | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,7 +58,7 @@ def split(model: Any, objective: Objective, layout: Layout, recipe: Recipe, leng
         hidden_size=hidden_size,
         wire=torch.bfloat16 if bf16 and is_sharded else torch.float32,
         most=length,
-        tied=_tied(stages, layout, is_tied=tensor.is_tied(model)),
+        tied=_tied(stages, layout, recipe, is_tied=tensor.is_tied(model)),
     )
 
 
@@ -115,7 +116,7 @@ def _stages(model: Any, layout: Layout, recipe: Recipe) -> list[Stage]:
 
 
 def _tied(
-    stages: list[Stage], layout: Layout, *, is_tied: bool
+    stages: list[Stage], layout: Layout, recipe: Recipe, *, is_tied: bool
 ) -> tuple[dist.ProcessGroup, nn.Parameter] | None:
     """The weight that the first stage's embedding and the last stage's head are copies of, and who has
     them."""
@@ -124,7 +125,8 @@ def _tied(
     assert layout.mesh is not None
     ranks = layout.mesh.mesh
     pairs = torch.stack([ranks[0].flatten(), ranks[-1].flatten()], dim=1)
-    group: Any = dist.new_subgroups_by_enumeration(pairs.tolist())[0]
+    patience = timedelta(seconds=recipe.launch.ddp_timeout)
+    group: Any = dist.new_subgroups_by_enumeration(pairs.tolist(), timeout=patience)[0]
     if stages[0].is_first:
         return group, stages[0].model.get_input_embeddings().weight
     if stages[-1].is_last:
