@@ -69,6 +69,12 @@ def write_script(run: Run, text: str) -> Path:
 def submit(run: Run, script: Path) -> Job:
     """Hand the script to sbatch. Raises `RunError` with what sbatch said."""
     answer = _ask(["sbatch", "--parsable", str(script)], seconds=60.0)
+    if answer is None and shutil.which("sbatch"):
+        raise RunError(
+            "sbatch has not answered for a minute",
+            where=str(script),
+            hint="squeue --me says whether the job is in the queue all the same",
+        )
     if answer is None:
         raise RunError(
             "sbatch is not on this machine",

@@ -26,12 +26,14 @@ from workbench.models.attention.modeling import WorkbenchLlamaForCausalLM
 from workbench.objectives import Batch
 from workbench.recipe import Recipe, load
 from workbench.recipe.parallel_section import Degrees
-from workbench.training import checkpoint
+from workbench.training import checkpoint, random_state
 from workbench.training.parallel import sharded_checkpoint, tensor
 from workbench.training.parallel.pipeline import cut, spans
 from workbench.training.parallel.split import check_model
 from workbench.training.parallel.widths import parts, widened
+from workbench.training.resume import resume
 from workbench.training.session import make_accelerator
+from workbench.training.state import TrainState
 
 
 def small_llama(**changes: Any) -> LlamaForCausalLM:
@@ -167,3 +169,18 @@ def test_processes_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(TrainingError, match="2, but torch sees 1 GPU here"):
         make_accelerator(load("nano", ["launch.num_processes=2"]))
+
+
+def test_ranks_of_tp_draw_the_same_in_another_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = TrainState(step=5, data_key="same")
+    found = checkpoint.Checkpoint(Path("checkpoint-5"), state, {"layout": {"tp": 1}})
+    reporter: Any = SimpleNamespace(enabled=False, update=lambda **_: None)
+    optimizer: Any = None
+    seeds: list[int] = []
+    monkeypatch.setattr(random_state, "seed_everything", seeds.append)
+    for rank in range(2):
+        layout = {"tp": 2}
+        resume(
+            found, optimizer, "same", reporter, rank=rank, seed_offset=0, layout=layout, restore=lambda: None
+        )
+    assert seeds == [5000, 5000]
