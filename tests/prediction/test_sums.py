@@ -50,8 +50,8 @@ def test_a_token_that_spans_question_and_answer_is_refused(ask: Ask, tmp_path: P
 
 def test_solved_sums_go_where_the_context_has_no_room_for_them(ask: Ask, tmp_path: Path) -> None:
     save(tmp_path, "Llama")
-    question = {"prompt": "3+4=", "answer": "7"}
-    long = {"prompt": "1+2=3\n" * 300 + question["prompt"], "answer": "7"}
+    items = [{"prompt": "1+2=3\n" * shots + "3+4=", "answer": "7"} for shots in (300, 400)]
     models = [{"name": "tiny", "folder": str(tmp_path)}]
-    (told,) = [event for event in ask("sums", models=models, items=[long]) if event["event"] == "model"]
-    assert told["items"][0]["tokens"] == 2
+    (told,) = [event for event in ask("sums", models=models, items=items) if event["event"] == "model"]
+    fewer, more = (item["log_likelihood"] for item in told["items"])
+    assert fewer == pytest.approx(more, rel=1e-5)
