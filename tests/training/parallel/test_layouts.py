@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -95,14 +96,22 @@ def train(runs: list[tuple[str, int, str | None]], folder: Path) -> None:
     """Train runs in processes that do them all."""
     jobs = folder / "jobs.json"
     jobs.write_text(json.dumps(runs))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = min(probe.getsockname()[1], 65000)
+    port = free_ports(len(runs) + 1)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "4"]
     command += ["--master_port", str(port), str(SCRIPT), str(jobs)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+def free_ports(count: int) -> int:
+    """The first of so many neighbouring ports that are free, below those that the system gives to anyone."""
+    for first in range(20000 + os.getpid() % 400 * 25, 32000, 25):
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                held.enter_context(socket.socket()).bind(("", port))
+            return first
+    raise AssertionError("no ports are free")
 
 
 def assert_same_curve(run: Run, reference: Run) -> None:
