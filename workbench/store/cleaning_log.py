@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from array import array
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,32 @@ class _Group:
     rows: int
 
 
+# A log is looked at again whenever a shard more is done; those that were done then stay as they are.
+
+
+@lru_cache(maxsize=1 << 14)
+def _rows_of_groups(path: Path, changed: int) -> tuple[int, ...]:
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(path)
+    return tuple(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
+
+
+@lru_cache(maxsize=1 << 12)
+def _matching(path: Path, changed: int, reason: str, action: str) -> array[int]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=["reason", "action"], partitioning=None).to_pylist()
+    return array(
+        "Q",
+        (
+            place
+            for place, row in enumerate(table)
+            if reason in ("", row["reason"]) and action in ("", row["action"])
+        ),
+    )
+
+
 class StepLogReader:
     """The log of one step over all shards that are done, in the order of the corpus.
 
@@ -29,8 +57,6 @@ class StepLogReader:
 
     def __init__(self, cleaning: Cleaning, step: str, *, reason: str = "", action: str = "") -> None:
         """Raises `RunError` where the recipe takes no such step."""
-        import pyarrow.parquet as pq
-
         steps = list(cleaning.recipe().steps())
         names = [str(name) for name in steps]
         if step not in names:
@@ -45,18 +71,12 @@ class StepLogReader:
         self._rows: list[dict[str, Any]] = []
         self._chosen: list[int] | None = [] if reason or action else None
         for path in sorted(folder.glob("[0-9]*.parquet")):
-            with pq.ParquetFile(path) as file:
-                for number in range(file.num_row_groups):
-                    rows = file.metadata.row_group(number).num_rows
-                    if self._chosen is not None:
-                        table = file.read_row_group(number, columns=["reason", "action"]).to_pylist()
-                        self._chosen += [
-                            self.count + place
-                            for place, row in enumerate(table)
-                            if reason in ("", row["reason"]) and action in ("", row["action"])
-                        ]
-                    self._groups.append(_Group(path, number, self.count, rows))
-                    self.count += rows
+            changed = path.stat().st_mtime_ns
+            if self._chosen is not None:
+                self._chosen += [self.count + row for row in _matching(path, changed, reason, action)]
+            for number, rows in enumerate(_rows_of_groups(path, changed)):
+                self._groups.append(_Group(path, number, self.count, rows))
+                self.count += rows
 
     def __len__(self) -> int:
         return self.count if self._chosen is None else len(self._chosen)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from workbench.store.cleaning import Cleaning, find_cleaning, open_cleaning
 from workbench.store.cleaning_launch import start, wait
 from workbench.store.status import Status
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.data.cleaning_draft import Draft
 from workbench.tui.data.cleaning_lines import difference
 from workbench.tui.data.cleaning_pane import CleaningPane
 from workbench.tui.tabs.data import DataTab
@@ -199,6 +203,26 @@ async def test_the_view_starts_a_cleaning(home: Path, corpus: Path) -> None:
         assert pane.draft.counts("near_duplicates") is not None
         with pytest.raises(WorkbenchError, match="is finished"):
             start(cleaning)
+
+
+def test_what_is_changed_of_a_cleaning_keeps_its_sources(there: Cleaning, corpus: Path) -> None:
+    draft = Draft()
+    draft.use([{"path": "elsewhere.jsonl"}])
+    draft.open("a")
+    draft.set("pii.enabled=false")
+    assert draft.cleaning is None and [spec.path for spec in draft.recipe().data.sources] == [str(corpus)]
+    draft.open("text")
+    assert [spec.path for spec in draft.recipe().data.sources] == ["elsewhere.jsonl"]
+
+
+def test_a_second_driver_leaves_the_status_alone(there: Cleaning) -> None:
+    before = there.status_path.read_bytes()
+    with there.lock_path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        command = [sys.executable, "-m", "workbench.data.cleaning", str(there.path)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1 and "is running already" in ended.stdout
+    assert there.status_path.read_bytes() == before
 
 
 def test_a_difference_marks_words_and_leaves_out_what_is_alike() -> None:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from tests.data.cleaning.conftest import make_cleaning, prose, rows_of, run_cleaning, write_lines
-from workbench.data.cleaning.copies import exact, near
+from workbench.data.cleaning import stages
+from workbench.data.cleaning.copies import exact, near, runs
 from workbench.data.cleaning.copies.near import agreeing, banded, bands_for
 from workbench.data.cleaning.items import Item
 from workbench.data.cleaning.words import jaccard, n_gram_hashes, plain_words, shingles, word_hashes
+from workbench.errors import RecipeError
 from workbench.recipe.cleaning import load_cleaning
 from workbench.store.cleaning_log import StepLogReader
 
@@ -120,11 +122,42 @@ def test_bands_are_equal_when_their_rows_are() -> None:
     assert same == [True, False, True, True]
 
 
-def test_all_pairs_of_a_bucket_and_of_a_large_one_those_with_its_first() -> None:
-    hashes = np.array([7, 7, 7, 1, 2, 7], np.uint64)
-    numbers = np.array([0, 1, 2, 3, 4, 5], np.uint64)
-    assert sorted(agreeing(hashes, numbers, 100).tolist()) == [(1, 0), (2, 0), (2, 1), (5, 0), (5, 1), (5, 2)]
-    assert agreeing(hashes, numbers, 1).tolist() == [(1, 0), (2, 0), (5, 0)]
+@pytest.mark.parametrize("at_once", [1, 2, 100])
+def test_all_pairs_of_a_bucket_and_of_a_large_one_those_with_its_first(at_once: int) -> None:
+    hashes = np.array([7, 7, 7, 1, 2, 7, 2], np.uint64)
+    numbers = np.array([0, 1, 2, 3, 4, 5, 6], np.uint64)
+
+    def pairs(most: int) -> list[Any]:
+        parts = list(agreeing(hashes, numbers, most, at_once))
+        assert all(len(part) <= at_once for part in parts)
+        return sorted(pair for part in parts for pair in part.tolist())
+
+    assert pairs(100) == [(1, 0), (2, 0), (2, 1), (5, 0), (5, 1), (5, 2), (6, 4)]
+    assert pairs(1) == [(1, 0), (2, 0), (5, 0), (6, 4)]
+    assert not list(agreeing(hashes[:0], numbers[:0], 100, at_once))
+
+
+def test_runs_of_pairs_come_back_in_order_and_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    wanted = set()
+    for rank in range(3):
+        writer = runs.Runs(tmp_path, rank, most=50)
+        for _ in range(20):
+            pairs = np.empty(17, runs.PAIR)
+            # Beyond 2^53, where a float would not tell neighbours apart.
+            pairs["later"] = rng.integers(0, 60, 17).astype(np.uint64) + np.uint64(2**60)
+            pairs["earlier"] = rng.integers(0, 9, 17)
+            wanted |= set(pairs.tolist())
+            writer.add(pairs)
+        writer.close()
+    paths = sorted(tmp_path.glob("*.npy"))
+    assert len(paths) > 9 and all(len(np.load(path)) <= 50 + 17 for path in paths)
+    found = list(runs.slices(paths, 2**60 + 10, 2**60 + 40, most=40))
+    assert [pair for part in found for pair in part.tolist()] == sorted(
+        pair for pair in wanted if 2**60 + 10 <= pair[0] < 2**60 + 40
+    )
+    # Duplicates between the files are counted before they go; one record is never torn apart.
+    assert len(found) > 5 and all(len(part) <= 40 or len(set(part["later"])) == 1 for part in found)
 
 
 def test_little_memory_finds_the_same(tmp_path: Path) -> None:
@@ -148,6 +181,7 @@ def test_little_memory_finds_the_same(tmp_path: Path) -> None:
                 patch.setattr(near, "parts_for", lambda records, memory: 5)
                 patch.setattr(exact, "parts_for", lambda records, memory: 3)
                 patch.setattr(near, "SORTED", 100)
+                patch.setattr(stages, "most_pairs", lambda memory: 7)
                 run_cleaning(cleaning)
         else:
             run_cleaning(cleaning)
@@ -176,5 +210,68 @@ def test_questions_about_one_context_are_compared_by_themselves() -> None:
     assert jaccard(of(asked, context), of(asked, other)) == 0
 
 
+def test_a_recall_out_of_reach_is_said() -> None:
+    with pytest.raises(
+        RecipeError, match="128 hash functions find at most 92% of the pairs at threshold 0.02"
+    ):
+        load_cleaning("text", ["near_duplicates.threshold=0.02"])
+
+
 def test_percent_is_a_share() -> None:
     assert load_cleaning("text", ["near_duplicates.threshold=85"]).near_duplicates.threshold == 0.85
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "labels"),
+    [
+        ("classification", "label", ("good", "bad")),
+        ("regression", "label", (0.5, 0.75)),
+        ("binary_feedback", "label", (True, False)),
+        ("ranking", "ranks", ([1, 2], [2, 1])),
+        ("tagging", "tags", ([0, 1], [1, 0])),
+        ("span_extraction", "answers", ({"text": ["a"]}, {"text": ["b"]})),
+    ],
+)
+def test_another_label_makes_another_record(kind: str, column: str, labels: tuple[Any, Any]) -> None:
+    text = prose(random.Random(6))
+    values: dict[str, Any] = dict.fromkeys(("text", "prompt", "completion", "question", "context"), text)
+    values |= {"completions": [text, text], "tokens": text.split()}
+    one, same, other = (Item({**values, column: label}, kind) for label in (labels[0], *labels))
+    assert jaccard(near.compared(one, 5), near.compared(same, 5)) == 1
+    assert jaccard(near.compared(one, 5), near.compared(other, 5)) == 0
+    hashes = [exact.text_hash(item.text, True, item.label) for item in (one, same, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.parametrize(("other", "left"), [("keep", [0, 1, 4]), ("drop", [0, 4])])
+def test_contradictory_labels_stay_or_are_told(tmp_path: Path, other: str, left: list[int]) -> None:
+    text, another = prose(random.Random(1)), prose(random.Random(2))
+    records = [(text, "good"), (text, "bad"), (text, "good"), (text.upper(), "bad"), (another, "good")]
+    path = write_lines(
+        tmp_path / "a.jsonl",
+        [{"text": text, "label": label, "n": n} for n, (text, label) in enumerate(records)],
+    )
+    cleaning = make_cleaning(
+        tmp_path / "c",
+        "text",
+        f"data.sources=[{path}]",
+        "order=[exact_duplicates, near_duplicates]",
+        f"exact_duplicates.other_label={other}",
+        "executor.workers=1",
+        "report.bias=false",
+    )
+    assert [row["n"] for row in rows_of(run_cleaning(cleaning))] == left
+    reasons = [row["reason"] for row in StepLogReader(cleaning, "exact_duplicates").page(0, 9)]
+    told = "contradictory" if other == "drop" else "duplicate"
+    assert reasons == (["contradictory"] if other == "drop" else []) + ["duplicate", told]
+
+
+def test_a_preference_turned_round_is_no_copy() -> None:
+    rng = random.Random(7)
+    prompt, good, bad = prose(rng, 1), prose(rng), prose(rng)
+    one, turned = (
+        Item({"prompt": prompt, "chosen": a, "rejected": b}, "preference")
+        for a, b in ((good, bad), (bad, good))
+    )
+    assert jaccard(near.compared(one, 5), near.compared(one, 5)) == 1
+    assert jaccard(near.compared(one, 5), near.compared(turned, 5)) < 0.2

@@ -146,3 +146,55 @@ def test_a_token_classifier_finds_names(tmp_path: Path) -> None:
     item = Item({"text": "met Ada there, and Ada left"}, "text")
     assert finder.judge(item).detail["found"] == {"name": 2}
     assert item.text == "met [NAME] there, and [NAME] left"
+
+
+def talk(arguments: object) -> Item:
+    call = {"type": "function", "function": {"name": "send", "arguments": arguments}}
+    messages = [
+        {"role": "user", "content": "Send it.", "name": "ann@x.org"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+    ]
+    return Item({"messages": messages, "author": "bob@x.org", "id": 7, "stars": None}, "conversation")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "scrubbed"),
+    [
+        ({"to": ["eve@x.org"], "n": 3}, {"to": ["[EMAIL_2]"], "n": 3}),
+        ('{"to":  "eve@x.org"}', '{"to": "[EMAIL_2]"}'),
+        ('{"card": 4111111111111111}', '{"card": "[CARD_1]"}'),
+        ({"card": 4111111111111111}, {"card": None}),
+        ('{"n":  1}', '{"n":  1}'),
+        ("to eve@x.org", "to [EMAIL_2]"),
+    ],
+)
+def test_tool_calls_and_names_are_looked_at(arguments: object, scrubbed: object) -> None:
+    item = talk(arguments)
+    verdict = PII(PIIStep(replacement="numbered")).judge(item)
+    assert verdict.action == "changed" and verdict.detail["beside"] == ["messages"]
+    user, assistant = item.cleaned()["messages"]
+    assert user["name"] == "[EMAIL_1]" and assistant["tool_calls"][0]["function"]["arguments"] == scrubbed
+    assert item.values["author"] == "bob@x.org"
+
+
+def test_other_columns_are_looked_at_when_named() -> None:
+    for columns in (["author"], ["*"]):
+        item = talk("{}")
+        verdict = PII(PIIStep(columns=columns)).judge(item)
+        assert verdict.detail["beside"] == ["messages", "author"] and item.values["author"] == "[EMAIL]"
+        assert (item.values["id"], item.values["stars"]) == (7, None)
+    item = talk("{}")
+    assert PII(PIIStep(columns=["author"], action="drop")).judge(item).detail["found"] == {"email": 2}
+    assert item.values["author"] == "bob@x.org"
+
+
+@pytest.mark.parametrize("text", ["y = W@x.float()", "(A@B.shape)", "A@B.mT", "f(W@x.data.sum(1))"])
+def test_products_of_matrices_are_no_addresses(text: str) -> None:
+    assert not EVERY.find(text)
+
+
+def test_an_address_may_stand_before_a_bracket() -> None:
+    assert [find.value for find in EVERY.find("ann@x.org (at work), bob@uni.edu.mt")] == [
+        "ann@x.org",
+        "bob@uni.edu.mt",
+    ]

@@ -206,6 +206,10 @@ def test_languages_are_told_apart_without_a_network() -> None:
     step = Language(LanguageStep(keep=["en"]))
     assert step.judge(Item({"text": SPOKEN["en"]}, "text")).action == "kept"
     assert step.judge(Item({"text": SPOKEN["de"]}, "text")).reason == "another_language"
+    sure, unsure = (Language(LanguageStep(min_score=score)) for score in (0.1, 1.0))
+    item = Item({"text": SPOKEN["de"] + " and some words of English"}, "text")
+    assert sure.judge(item).action == "kept" and item.language == "de"
+    assert unsure.judge(item).action == "kept" and item.language == "und"
     with pytest.raises(RecipeError, match="no code of a language"):
         Language(LanguageStep(keep=["english"]))
 

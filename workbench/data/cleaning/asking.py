@@ -16,11 +16,11 @@ from typing import Any
 
 from workbench.data.cleaning.blocks import GLOBAL, make_step
 from workbench.data.cleaning.driver import Driver
-from workbench.data.cleaning.executors import slurm_script
 from workbench.data.cleaning.layout import Layout
 from workbench.data.cleaning.lost import lost_items
 from workbench.data.cleaning.plan import make_plan
 from workbench.data.cleaning.sample import SHARDS, distribution
+from workbench.data.cleaning.slurm import slurm_script
 from workbench.data.cleaning.stages import stages_of
 from workbench.errors import DataError, WorkbenchError
 from workbench.recipe.cleaning import CleaningRecipe, validate_cleaning

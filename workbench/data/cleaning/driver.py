@@ -19,7 +19,7 @@ from types import FrameType
 from workbench.data.cleaning.blocks import GLOBAL, make_step
 from workbench.data.cleaning.card import write_card
 from workbench.data.cleaning.executors import run_stage, workers_of
-from workbench.data.cleaning.layout import Layout, write_json
+from workbench.data.cleaning.layout import Layout, clear_temporaries, link, write_json
 from workbench.data.cleaning.lost import lost_items
 from workbench.data.cleaning.plan import Plan, make_plan, signature_of, sources_of
 from workbench.data.cleaning.reports.report import make_report
@@ -27,7 +27,7 @@ from workbench.data.cleaning.sample import check_sample, drops_everything
 from workbench.data.cleaning.stages import Stage, stages_of
 from workbench.data.cleaning.steps.decontamination import build_index
 from workbench.data.cleaning.workers import Workers
-from workbench.errors import DataError, RunError, WorkbenchError, storage_error
+from workbench.errors import DataError, RunError, StorageError, WorkbenchError, storage_error
 from workbench.recipe.cleaning import CleaningRecipe
 from workbench.store.cleaning import Cleaning
 from workbench.store.cleaning_steps import StepCounts, StepReader
@@ -52,6 +52,8 @@ def main(folder: Path) -> int:
     except RunError as error:
         print(error.render())
         return 1
+    except StorageError as error:
+        return Driver(cleaning, status).end("failed", error=error)
 
 
 def _main(cleaning: Cleaning, status: Status) -> int:
@@ -84,13 +86,19 @@ def _main(cleaning: Cleaning, status: Status) -> int:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    # Once: a second one would cut short what is said of the first.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Stopped
 
 
 @contextmanager
 def _alone(cleaning: Cleaning) -> Iterator[None]:
     """Only one driver is at a cleaning; the system lets go of the lock however it ends."""
-    with cleaning.lock_path.open("w") as file:
+    try:
+        file = cleaning.lock_path.open("w")
+    except OSError as error:
+        raise storage_error(error, cleaning.lock_path) from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -226,6 +234,8 @@ class Driver:
         blocks, tasks = stage.make()
         run_stage(recipe, stage.name, blocks, tasks, self.layout.logs(stage.name), self._tell, workers)
         self._check_left(recipe, stage)
+        for name in stage.steps:
+            clear_temporaries(self.layout.step(recipe.steps().index(name) + 1, name))
         mark.touch()
         stage.clear()
 
@@ -261,7 +271,7 @@ class Driver:
             )
         for number, path in enumerate(files):
             name = f"train-{number:05d}-of-{len(files):05d}{path.suffix}"
-            _link(path, made / "data" / name)
+            link(path, made / "data" / name)
         write_card(made / "README.md", recipe, report, len(files))
         write_json(self.cleaning.report_path, report)
         sync_folder(made / "data")
@@ -282,10 +292,3 @@ class Driver:
 
 def _names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-
-
-def _link(path: Path, target: Path) -> None:
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copyfile(path, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,6 +29,16 @@ TEXT_COLUMNS: dict[str, tuple[str, ...]] = {
 
 FIXED = ("span_extraction", "tagging")
 """Kinds whose labels count characters or words, so that their texts cannot be changed."""
+
+LABELS: dict[str, str] = {
+    "classification": "label",
+    "regression": "label",
+    "binary_feedback": "label",
+    "ranking": "ranks",
+    "span_extraction": "answers",
+    "tagging": "tags",
+}
+"""The column that says something of the texts: the same texts with another are another record."""
 
 BETWEEN = "\n\n"
 
@@ -68,8 +79,28 @@ class Item(Document):
         """The text that tells near copies: without system messages, for many conversations begin with one."""
         if self.kind in ("text", "tagging"):
             return self.text
-        own = [text for path, text in zip(self._paths, self.texts, strict=True) if not self._is_system(path)]
-        return joined(own or self.texts)
+        return self.compared_of() or joined(self.texts)
+
+    def compared_of(self, *columns: str) -> str:
+        """The texts of some columns, or all, without system messages."""
+        return joined(
+            [
+                text
+                for path, text in zip(self._paths, self.texts, strict=True)
+                if (not columns or path[0] in columns) and not self._is_system(path)
+            ]
+        )
+
+    @property
+    def label(self) -> str:
+        """What is said of the texts, as JSON; nothing where the kind has no labels."""
+        column = LABELS.get(self.kind)
+        if column is None or self.values.get(column) is None:
+            return ""
+        value = self.values[column]
+        if self.kind == "span_extraction" and isinstance(value, dict):
+            value = value.get("text")  # where it begins follows from the context, whose blanks may differ
+        return json.dumps(value, sort_keys=True, default=str)
 
     def _is_system(self, path: Path) -> bool:
         value: Any = self.values

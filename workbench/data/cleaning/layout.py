@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,6 +77,12 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def clear_temporaries(folder: Path) -> None:
+    """Remove what tasks that were killed left half written. None may be at work there."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a value as JSON, whole or not at all."""
     with whole(path) as temporary:
@@ -92,3 +99,11 @@ def read_array(path: Path) -> AnyArray:
     """An array of a file, mapped into memory and not read before it is used."""
     array: AnyArray = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
+
+
+def link(path: Path, target: Path) -> None:
+    """The same file under another name, or a copy where there are no links."""
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)

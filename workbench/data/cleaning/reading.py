@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -33,11 +34,21 @@ class SourceReader(PipelineStep):
         self.folder, self.stage = folder, stage
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        layout = Layout(self.folder)
-        plan = Plan.from_json(layout.plan.read_bytes())
-        sources = sources_of(layout.cleaning.recipe())
+        plan = _plan(self.folder)
+        sources = _sources(self.folder)
         with live.task(self.folder, self.stage, rank):
             yield from items_of(plan, plan.shards[rank], sources)
+
+
+@lru_cache(maxsize=1)
+def _plan(folder: Path) -> Plan:
+    return Plan.from_json(Layout(folder).plan.read_bytes())
+
+
+@lru_cache(maxsize=1)
+def _sources(folder: Path) -> list[RecordSource]:
+    """Found once a process, which has many tasks: there may be as many files as shards."""
+    return sources_of(Layout(folder).cleaning.recipe())
 
 
 def items_of(plan: Plan, shard: list[Piece], sources: list[RecordSource]) -> Iterator[Item]:

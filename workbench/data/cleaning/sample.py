@@ -9,6 +9,7 @@ from itertools import islice
 
 import numpy as np
 
+from workbench.data.cleaning.beside import ALL
 from workbench.data.cleaning.blocks import GLOBAL, make_step
 from workbench.data.cleaning.items import Item
 from workbench.data.cleaning.layout import Layout
@@ -103,10 +104,25 @@ def check_sample(plan: Plan, recipe: CleaningRecipe, layout: Layout) -> None:
         raise DataError(
             "the sources hold no records", where=", ".join(spec.path for spec in recipe.data.sources)
         )
+    _check_columns(items, recipe)
     for trial in try_steps(items, recipe, layout):
         if trial.all_gone and (trial.came >= ENOUGH or whole):
             rest = "" if whole else f" of a sample of {len(items):,}"
             raise drops_everything(trial.name, trial.came, trial.dropped, rest, trial.step, trial.lost)
+
+
+def _check_columns(items: list[Item], recipe: CleaningRecipe) -> None:
+    """Raise `DataError` where a column in which personal data is looked for is in no record."""
+    if "pii" not in recipe.steps():
+        return
+    known = {column for item in items for column in item.values}
+    for column in recipe.pii.columns:
+        if column != ALL and column not in known:
+            raise DataError(
+                f"no record of a sample of {len(items):,} has the column “{column}”",
+                where="pii.columns",
+                hint=f"they have {', '.join(sorted(known))}",
+            )
 
 
 def drops_everything(
@@ -117,7 +133,7 @@ def drops_everything(
     every = f"all {came:,} records{rest}" if not rest else f"all {came:,} records that reach it,{rest}"
     message = f"the step {name} drops {every}: {count:,} by its rule {reason}"
     rule = step.rules().get(reason) if step is not None else None
-    if rule is None:
+    if rule is None or not lost:
         return DataError(message, where=f"{name}, {reason}", hint=f"{name}.enabled=false leaves the step out")
     told = distribution(rule, lost)
     return DataError(

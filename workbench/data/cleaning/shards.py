@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +19,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from workbench.data.cleaning import live
 from workbench.data.cleaning.items import Item, joined
-from workbench.data.cleaning.layout import Layout, shard_name, whole
+from workbench.data.cleaning.layout import Layout, read_array, shard_name, whole, write_array
 from workbench.data.cleaning.plan import Plan
 from workbench.errors import DataError
 
@@ -77,18 +80,50 @@ class ShardWriter(PipelineStep):
         path = Layout(self.folder).work(self.work, f"{shard_name(rank)}.parquet")
         rows: list[dict[str, Any]] = []
         size = 0
-        with whole(path) as temporary, pq.ParquetWriter(str(temporary), SCHEMA, compression="zstd") as writer:
+        with (
+            Wheres(path) as wheres,
+            whole(path) as temporary,
+            pq.ParquetWriter(str(temporary), SCHEMA, compression="zstd") as writer,
+        ):
             for item in data:
                 record = packed(item)
                 rows.append(
                     {"where": item.where, "source": item.source, "language": item.language, "record": record}
                 )
+                wheres.add(item.where)
                 size += len(record)
                 if len(rows) >= GROUP_ROWS or size >= GROUP_BYTES:
                     writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
                     rows, size = [], 0
                 yield item
             writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+
+
+class Wheres:
+    """Writes where the records of a shard came from beside it, so that one is found without the records."""
+
+    def __init__(self, shard: Path) -> None:
+        self._path = shard
+        self._ends = array("Q", [0])
+
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        with ExitStack() as stack:
+            temporary = stack.enter_context(whole(self._path.with_suffix(".where")))
+            self._file = stack.enter_context(temporary.open("wb"))
+            self._stack = stack.pop_all()
+        return self
+
+    def add(self, where: str) -> None:
+        """The next record's."""
+        data = where.encode("utf-8", "replace")
+        self._file.write(data)
+        self._ends.append(self._ends[-1] + len(data))
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+        if error[0] is None:
+            write_array(self._path.with_suffix(".ends.npy"), np.frombuffer(self._ends, np.uint64))
 
 
 class ShardReader(PipelineStep):
@@ -131,11 +166,17 @@ class Lookup:
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.folder, self.kind = folder, kind
-        self.where = lru_cache(maxsize=4096)(self._where)
+        self._wheres = lru_cache(maxsize=64)(self._open)
         self._group = lru_cache(maxsize=4)(self._read)
 
-    def _where(self, rank: int, row: int) -> str:
-        return str(self._row(rank, row)["where"])
+    def where(self, rank: int, row: int) -> str:
+        """File and line of a record."""
+        ends, data = self._wheres(rank)
+        return bytes(data[int(ends[row]) : int(ends[row + 1])]).decode("utf-8")
+
+    def _open(self, rank: int) -> tuple[Any, Any]:
+        path = self.folder / shard_name(rank)
+        return read_array(path.with_suffix(".ends.npy")), np.memmap(path.with_suffix(".where"), np.uint8, "r")
 
     def text(self, rank: int, row: int) -> str:
         """The text of a record, without any edit that came later."""
@@ -154,5 +195,5 @@ class Lookup:
 
     def _read(self, rank: int, group: int) -> list[dict[str, Any]]:
         with pq.ParquetFile(self.folder / f"{shard_name(rank)}.parquet") as file:
-            rows: list[dict[str, Any]] = file.read_row_group(group, columns=["where", "record"]).to_pylist()
+            rows: list[dict[str, Any]] = file.read_row_group(group, columns=["record"]).to_pylist()
             return rows

@@ -15,6 +15,7 @@ from workbench.data.cleaning.copies.dropping import ExactDecider, NearDecider
 from workbench.data.cleaning.copies.exact import HashSorter, HashWriter
 from workbench.data.cleaning.copies.near import CandidateFinder, SignatureWriter, bands_for
 from workbench.data.cleaning.copies.places import Places
+from workbench.data.cleaning.copies.runs import most_pairs
 from workbench.data.cleaning.copies.verify import Verifier
 from workbench.data.cleaning.layout import Layout
 from workbench.data.cleaning.plan import Plan
@@ -22,10 +23,10 @@ from workbench.data.cleaning.reading import SourceReader
 from workbench.data.cleaning.reports.collecting import ReportCollector
 from workbench.data.cleaning.results import ResultWriter, SchemaCollector
 from workbench.data.cleaning.shards import ShardReader, ShardWriter
+from workbench.data.cleaning.slurm import Blocks
 from workbench.data.cleaning.steps.boilerplate import LineCounter, LineGatherer
 from workbench.recipe.cleaning import CleaningRecipe, StepName
 
-Blocks = list[PipelineStep]
 LAST = "cleaned"
 """The folder of the shards behind the last step."""
 
@@ -111,10 +112,12 @@ def _finders(step: StepName, recipe: CleaningRecipe, layout: Layout, shards: int
         parts = near.parts_for(records(), memory)
         bands = bands_for(s.threshold, s.num_perm, s.recall)[0]
         tasks = near.tasks_for(records(), bands, parts)
-        return [CandidateFinder(collected, pairs, s, shards, parts)], tasks
+        return [CandidateFinder(collected, pairs, s, shards, parts, most_pairs(memory))], tasks
 
     def copies() -> tuple[Blocks, int]:
-        return [HashSorter(collected, pairs, shards)], exact.parts_for(records(), memory)
+        return [HashSorter(collected, pairs, recipe.exact_duplicates, shards)], exact.parts_for(
+            records(), memory
+        )
 
     def lines() -> tuple[Blocks, int]:
         size = sum(path.stat().st_size for path in collected.glob("*.npy"))
@@ -129,10 +132,10 @@ def _finders(step: StepName, recipe: CleaningRecipe, layout: Layout, shards: int
             ("decide", lambda: ([ExactDecider(collected, pairs, drops, shards)], 1)),
         ]
     else:
-        near_settings = recipe.near_duplicates
+        near_settings, most = recipe.near_duplicates, most_pairs(memory)
         makers = [
             ("candidates", candidates),
-            ("verify", lambda: ([Verifier(collected, pairs, edges, near_settings, shards)], shards)),
+            ("verify", lambda: ([Verifier(collected, pairs, edges, near_settings, shards, most)], shards)),
             ("decide", lambda: ([NearDecider(collected, edges, drops, shards)], 1)),
         ]
     return [Stage(f"{number + n:02d}-{step}-{name}", make) for n, (name, make) in enumerate(makers)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import orjson
 import pyarrow as pa
@@ -21,6 +21,9 @@ GROUP_ROWS, GROUP_BYTES = 200, 8 << 20
 
 ALWAYS_KEPT = 100
 """Records of a shard whose text is kept even where the recipe keeps no texts."""
+
+QUOTES = ("line", "text")
+"""What of a verdict's details quotes the record."""
 
 SCHEMA = pa.schema(
     [
@@ -41,7 +44,7 @@ class StepLog:
     """Collects what one step does in one task; both files appear when the task has gone through all
     records."""
 
-    def __init__(self, folder: Path, rank: int, *, keep_text: bool) -> None:
+    def __init__(self, folder: Path, rank: int, *, keep_text: bool | Literal["none"]) -> None:
         self.folder, self.rank, self.keep_text = folder, rank, keep_text
         self.counts: dict[str, Any] = {
             **dict.fromkeys(("in", "kept", "changed", "dropped", "characters_in", "characters_out"), 0),
@@ -81,7 +84,7 @@ class StepLog:
             live.tell(self.folder.name, counts)
 
     def _tell(self, item: Item, verdict: Verdict, before: list[str], other: str) -> None:
-        keeps = self.keep_text or self._told < ALWAYS_KEPT
+        keeps = self.keep_text != "none" and (self.keep_text or self._told < ALWAYS_KEPT)
         self._told += 1
         changed = verdict.action == "changed"
         row = {
@@ -90,7 +93,7 @@ class StepLog:
             "source": item.source,
             "action": verdict.action,
             "reason": verdict.reason,
-            "detail": orjson.dumps(dict(verdict.detail)).decode(),
+            "detail": orjson.dumps(self._detail(verdict)).decode(),
             "before": joined(before, BETWEEN) if keeps else None,
             "after": item.text if keeps and changed else None,
             "other": other if keeps and other else None,
@@ -99,6 +102,11 @@ class StepLog:
         self._bytes += sum(len(row[name] or "") for name in ("before", "after", "other"))
         if len(self._rows) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
+
+    def _detail(self, verdict: Verdict) -> dict[str, Any]:
+        """The figures; without the lines and texts in it where none are kept."""
+        hidden = QUOTES if self.keep_text == "none" else ()
+        return {key: value for key, value in verdict.detail.items() if key not in hidden}
 
     def _flush(self) -> None:
         assert self._writer is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.recipe.cleaning.quality import StepSection
 from workbench.recipe.data_section import Sources
@@ -34,6 +34,11 @@ class PIIStep(StepSection):
     national_countries: list[str] = Field(
         default_factory=list,
         description="ISO codes of the countries whose national numbers count. Empty: all that are known.",
+    )
+    columns: list[str] = Field(
+        default_factory=list,
+        description="Further columns that are looked at, as [author, url]; ['*']: all but texts and labels. "
+        "Arguments of tool calls and names of speakers always are.",
     )
     keep_private_ips: bool = Field(True, description="Leave addresses alone that lead to nobody: 10.0.0.1.")
     allow: list[str] = Field(
@@ -106,6 +111,11 @@ class ExactDuplicatesStep(StepSection):
     ignore_case_and_spaces: bool = Field(
         True, description="Compare in lower case, with runs of blanks and line breaks as one blank."
     )
+    other_label: Literal["keep", "drop"] = Field(
+        "keep",
+        description="The same text with another label (ranks, tags, answers) than the first: keep both, or "
+        "drop it as `contradictory`.",
+    )
 
 
 def _share(value: Any) -> Any:
@@ -134,3 +144,14 @@ class NearDuplicatesStep(StepSection):
         ge=2,
         description="In a bucket of more records than this, each is compared with so many of the first.",
     )
+
+    @model_validator(mode="after")
+    def _can_be_found(self) -> NearDuplicatesStep:
+        # Bands of one value each find the most: 1 - (1 - threshold)^num_perm.
+        best = 1 - (1 - self.threshold) ** self.num_perm
+        if best < self.recall:
+            raise ValueError(
+                f"{self.num_perm} hash functions find at most {best:.0%} of the pairs at threshold "
+                f"{self.threshold:g}, less than recall {self.recall:g}; more num_perm, or a higher threshold"
+            )
+        return self

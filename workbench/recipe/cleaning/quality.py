@@ -35,7 +35,11 @@ class LanguageStep(StepSection):
         description="ISO 639-1 codes of the languages that stay, as [en, de]. Empty: all, counted.",
     )
     min_score: float = Field(
-        0.65, ge=0, le=1, description="The model's probability from which on a language is believed."
+        0.65,
+        ge=0,
+        le=1,
+        description="The model's probability from which on a language is believed; below it, it "
+        "counts as `und`, and goes where `keep` is set.",
     )
 
 

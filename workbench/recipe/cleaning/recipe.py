@@ -70,10 +70,10 @@ class ReportSection(Section):
     )
     window: int = Field(10, ge=1, le=100, description="Words on each side that count as near.")
     min_count: int = Field(5, ge=1, description="Pairs seen more seldom are not told of.")
-    keep_text: bool = Field(
+    keep_text: bool | Literal["none"] = Field(
         True,
-        description="Keep the text of every dropped and changed record, before and after; off: of the "
-        "first of each shard, and the place and reason of all.",
+        description="Keep the text of every dropped and changed record, before and after; false: of the "
+        "first hundred of each shard; none: of no record. The place and reason of all are kept.",
     )
 
     @field_validator("identity_terms", "attribute_terms")

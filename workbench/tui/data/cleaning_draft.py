@@ -22,6 +22,8 @@ class Draft:
         self.preset = FIRST_PRESET
         self.overrides: list[str] = []
         self.sources: list[dict[str, Any]] = []
+        self.own_sources = False
+        """Whether the recipe is that of a cleaning which was there: its sources, not the tab's."""
         self.cleaning: Cleaning | None = None
         self._reader: StepReader | None = None
         self._counts: list[StepCounts] = []
@@ -42,7 +44,7 @@ class Draft:
         from workbench.recipe.cleaning import validate_cleaning
 
         recipe = load_cleaning(self.preset, overrides)
-        if self.sources:
+        if self.sources and not self.own_sources:
             mapping = recipe.model_dump(mode="json")
             mapping["data"]["sources"] = self.sources
             recipe = validate_cleaning(mapping, self.preset)
@@ -69,6 +71,7 @@ class Draft:
         """A recipe that was started stays as it is; what is changed is another."""
         assert self.cleaning is not None
         self.preset, self.overrides = str(self.cleaning.recipe_path), ["run.name=null"]
+        self.own_sources = True
         self.cleaning = self._reader = self._recipe = self._log = None
         self._counts = []
 
@@ -79,12 +82,13 @@ class Draft:
         if name in known:
             self._show(find_cleaning(name))
             return
-        before = self.preset, self.overrides, self.cleaning, self._reader
+        before = self.preset, self.overrides, self.cleaning, self._reader, self.own_sources
         self.preset, self.overrides, self.cleaning, self._reader, self._counts = name, [], None, None, []
+        self.own_sources = False
         try:
             self.recipe()
         except RecipeError as error:
-            self.preset, self.overrides, self.cleaning, self._reader = before
+            self.preset, self.overrides, self.cleaning, self._reader, self.own_sources = before
             if known and not error.hint.startswith("did you mean"):
                 error.hint = f"presets: web, text, conversations, code; cleanings: {', '.join(known[:5])}"
             raise

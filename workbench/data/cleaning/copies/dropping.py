@@ -11,6 +11,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from workbench.data.cleaning.copies.exact import PAIRS
 from workbench.data.cleaning.copies.places import Places, write_drops
+from workbench.data.cleaning.copies.runs import within
 from workbench.data.cleaning.copies.verify import survivors
 from workbench.data.cleaning.items import Item
 from workbench.data.cleaning.layout import read_array, shard_name
@@ -28,10 +29,14 @@ class ExactDecider(PipelineStep):
         self.folder, self.pairs, self.output, self.shards = folder, pairs, output, shards
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        parts: list[Any] = [read_array(path) for path in sorted(self.pairs.glob("*.npy"))]
-        every = np.sort(np.concatenate(parts), order="gone") if parts else np.zeros(0, PAIRS)
         places = Places.of(self.folder, self.shards)
-        write_drops(self.output, places, every["gone"], every["kept"], np.ones(len(every)))
+        paths = sorted(self.pairs.glob("*.npy"))
+        for shard in range(self.shards):
+            low, high = int(places.first[shard]), int(places.first[shard + 1])
+            parts = [np.array(within(path, "gone", low, high)) for path in paths]
+            every = np.concatenate([np.zeros(0, PAIRS), *parts])
+            every = every[np.argsort(every["gone"])]
+            write_drops(self.output, places, shard, every["gone"], every["kept"], every["agrees"])
         yield from ()
 
 
@@ -46,7 +51,8 @@ class NearDecider(PipelineStep):
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         places = Places.of(self.folder, self.shards)
-        write_drops(self.output, places, *survivors(self.edges, places))
+        for shard, found in enumerate(survivors(self.edges, places)):
+            write_drops(self.output, places, shard, *found)
         yield from ()
 
 
@@ -73,6 +79,8 @@ class Copies(Step):
             return KEPT
         shard, row = int(drop["shard"]), int(drop["kept_row"])
         detail: dict[str, Any] = {"of": self.lookup.where(shard, row)}
+        if not self.wants and not drop["similarity"]:
+            return dropped("contradictory", **detail)
         if self.wants:
             detail |= {"value": round(float(drop["similarity"]), 4), "wants": self.wants}
         return dropped(self.reason, **detail)

@@ -14,15 +14,18 @@ from workbench.data.cleaning.copies.places import Places, write_count
 from workbench.data.cleaning.layout import read_array, shard_name, write_array
 from workbench.recipe.cleaning.content import ExactDuplicatesStep
 
-HASH = np.dtype([("high", "<u8"), ("low", "<u8")])
-PAIRS = np.dtype([("gone", "<u8"), ("kept", "<u8")])
+HASH = np.dtype([("high", "<u8"), ("low", "<u8"), ("label", "<u8")])
+PAIRS = np.dtype([("gone", "<u8"), ("kept", "<u8"), ("agrees", "?")])
+"""Copies, and whether they have the label of what stays."""
 
 
-def text_hash(text: str, loosely: bool) -> tuple[int, int]:
-    """The hash of a text; `loosely`: of its lower-case words with one blank between."""
+def text_hash(text: str, loosely: bool, label: str = "") -> tuple[int, int, int]:
+    """The hash of a text, in two halves, and that of its label; `loosely`: of its lower-case words with one
+    blank between."""
     compared = " ".join(text.lower().split()) if loosely else text
     digest = xxhash.xxh3_128_digest(compared.encode())
-    return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
+    label_hash = xxhash.xxh3_64_intdigest(label.encode())
+    return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big"), label_hash
 
 
 class HashWriter(PipelineStep):
@@ -36,9 +39,9 @@ class HashWriter(PipelineStep):
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         hashes: list[Any] = []
-        held: list[tuple[int, int]] = []
+        held: list[tuple[int, int, int]] = []
         for item in data:
-            held.append(text_hash(item.text, self.loosely))
+            held.append(text_hash(item.text, self.loosely, item.label))
             if len(held) >= 1 << 16:
                 hashes.append(np.array(held, HASH))
                 held = []
@@ -53,9 +56,10 @@ class HashSorter(PipelineStep):
 
     type, name = "find", "copies"
 
-    def __init__(self, folder: Path, output: Path, shards: int) -> None:
+    def __init__(self, folder: Path, output: Path, settings: ExactDuplicatesStep, shards: int) -> None:
         super().__init__()
         self.folder, self.output, self.shards = folder, output, shards
+        self.drops_others = settings.other_label == "drop"
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         places = Places.of(self.folder, self.shards)
@@ -66,18 +70,33 @@ class HashSorter(PipelineStep):
             hashes.append(np.asarray(every[rows]))
             numbers.append(rows.astype(np.uint64) + places.first[shard])
         found, number = np.concatenate(hashes), np.concatenate(numbers)
-        order = np.lexsort((number, found["low"], found["high"]))
-        found, number = found[order], number[order]
-        new = np.ones(len(found), bool)
-        new[1:] = found[1:] != found[:-1]
-        first = number[np.flatnonzero(new)][np.cumsum(new) - 1] if len(found) else number
-        pairs = np.empty(int((~new).sum()), PAIRS)
-        pairs["gone"], pairs["kept"] = number[~new], first[~new]
-        write_array(self.output / f"{shard_name(rank)}.npy", np.sort(pairs, order="gone"))
+        write_array(self.output / f"{shard_name(rank)}.npy", copies_of(found, number, self.drops_others))
         yield from ()
 
 
+def copies_of(hashes: Any, numbers: Any, drops_others: bool) -> Any:
+    """`PAIRS` by what goes: all but the first of the same text and label, or, `drops_others`, of the same
+    text."""
+    order = np.lexsort((numbers, hashes["label"], hashes["low"], hashes["high"]))
+    found, number = hashes[order], numbers[order]
+    text, label = found[["high", "low"]], found["label"]
+    new = np.ones(len(found), bool)
+    new[1:] = text[1:] != text[:-1]
+    if not drops_others:
+        new[1:] |= label[1:] != label[:-1]
+    starts = np.flatnonzero(new)
+    if not len(starts):
+        return np.zeros(0, PAIRS)
+    group = np.cumsum(new) - 1
+    first = np.minimum.reduceat(number, starts)[group]
+    stays = number == first
+    pairs = np.empty(int((~stays).sum()), PAIRS)
+    pairs["gone"], pairs["kept"] = number[~stays], first[~stays]
+    pairs["agrees"] = (label == label[stays][group])[~stays]
+    return pairs[np.argsort(pairs["gone"])]
+
+
 def parts_for(records: int, memory: int) -> int:
-    """Into how many parts the hashes are cut, so that one fits into so many bytes: 24 each, sorted with as
-    much."""
-    return max(1, -(-records * 80 // memory))
+    """Into how many parts the hashes are cut, so that one fits into so many bytes: 32 each with its number,
+    sorted, and as much for the copies."""
+    return max(1, -(-records * 128 // memory))

@@ -6,6 +6,7 @@ with 1 − (1 − s^r)^b. What agrees in a band is a candidate and no more: exac
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
 from workbench.data.cleaning.copies.places import Places, write_count
+from workbench.data.cleaning.copies.runs import PAIR, Runs
 from workbench.data.cleaning.extras import needed
 from workbench.data.cleaning.items import Item
 from workbench.data.cleaning.layout import read_array, shard_name, whole, write_array
@@ -24,7 +26,6 @@ from workbench.recipe.cleaning.content import NearDuplicatesStep
 BATCH = 256
 SORTED = 1_000_000
 """Hashes that are worth a task of their own to sort."""
-PAIR = np.dtype([("later", "<u8"), ("earlier", "<u8")])
 
 
 def bands_for(threshold: float, num_perm: int, recall: float) -> tuple[int, int]:
@@ -89,13 +90,24 @@ def compared(item: Item, n: int) -> Hashes:
     """The hashes that tell whether a record is a near copy: its shingles.
 
     Many questions share a context: of a question they are those of the question, other ones for each context.
+    A refused answer has others than a chosen one, and the same text other ones for each label.
     """
-    if item.kind != "span_extraction" or len(item.texts) != 2:
-        return shingles(item.compared, n)
-    question, context = item.texts
-    salt = np.uint64(xxhash.xxh3_64_intdigest(" ".join(plain_words(context)).encode()))
+    if item.kind == "preference":
+        chosen, rejected = item.compared_of("prompt", "chosen"), item.compared_of("rejected")
+        return np.union1d(shingles(chosen, n), _salted(shingles(rejected, n), "rejected"))
+    salt = item.label
+    if item.kind == "span_extraction" and len(item.texts) == 2:
+        question, context = item.texts
+        return _salted(shingles(question, n), " ".join(plain_words(context)) + salt)
+    found = shingles(item.compared, n)
+    return _salted(found, salt) if salt else found
+
+
+def _salted(hashes: Hashes, by: str) -> Hashes:
+    """Other hashes for each salt, sorted."""
+    salt = np.uint64(xxhash.xxh3_64_intdigest(by.encode()))
     with np.errstate(over="ignore"):
-        return np.unique(mixed(shingles(question, n) + salt))
+        return np.unique(mixed(hashes + salt))
 
 
 def banded(signatures: Hashes, bands: int, rows: int) -> Any:
@@ -114,61 +126,63 @@ class CandidateFinder(PipelineStep):
     type, name = "find", "candidates"
 
     def __init__(
-        self, folder: Path, output: Path, settings: NearDuplicatesStep, shards: int, parts: int
+        self, folder: Path, output: Path, settings: NearDuplicatesStep, shards: int, parts: int, most: int
     ) -> None:
         super().__init__()
-        self.folder, self.output, self.settings, self.shards, self.parts = (
-            folder,
-            output,
-            settings,
-            shards,
-            parts,
-        )
+        self.folder, self.output, self.settings = folder, output, settings
+        self.shards, self.parts, self.most = shards, parts, most
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         places = Places.of(self.folder, self.shards)
         bands = bands_for(self.settings.threshold, self.settings.num_perm, self.settings.recall)[0]
-        found = [
-            self._pairs(places, *divmod(unit, self.parts))
-            for unit in range(rank, bands * self.parts, world_size)
-        ]
-        write_array(self.output / f"{shard_name(rank)}.npy", np.unique(np.concatenate(found)))
+        runs = Runs(self.output, rank, self.most)
+        for unit in range(rank, bands * self.parts, world_size):
+            for pairs in self._pairs(places, *divmod(unit, self.parts)):
+                runs.add(pairs)
+        runs.close()
         yield from ()
 
-    def _pairs(self, places: Places, band: int, part: int) -> Any:
+    def _pairs(self, places: Places, band: int, part: int) -> Iterator[Any]:
         hashes, numbers = [], []
         for shard in range(self.shards):
             every: Any = read_array(self.folder / f"{shard_name(shard)}.bands.npy")[band]
             rows = np.flatnonzero(every % np.uint64(self.parts) == np.uint64(part))
             hashes.append(np.asarray(every[rows]))
             numbers.append(rows.astype(np.uint64) + places.first[shard])
-        return agreeing(np.concatenate(hashes), np.concatenate(numbers), self.settings.max_bucket)
+        found, number = np.concatenate(hashes), np.concatenate(numbers)
+        del hashes, numbers
+        yield from agreeing(found, number, self.settings.max_bucket, self.most)
 
 
-def agreeing(hashes: Hashes, numbers: Any, most: int) -> Any:
-    """All pairs of numbers with the same hash, sorted; in a large bucket, each with the first `most` of
-    it."""
+def agreeing(hashes: Hashes, numbers: Any, most: int, at_once: int) -> Iterator[Any]:
+    """All pairs of numbers with the same hash, at most `at_once` at a time; in a large bucket, each with the
+    first `most` of it."""
     order = np.lexsort((numbers, hashes))
     hashes, numbers = hashes[order], numbers[order]
+    del order
     edges = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1], [True]]))
-    found: list[Any] = []
-    several = np.flatnonzero(np.diff(edges) > 1)
-    for begin, end in zip(edges[several].tolist(), edges[several + 1].tolist(), strict=True):
-        size = end - begin
-        for offset in range(min(most, size - 1)):
-            later = numbers[begin + offset + 1 : end]
-            pairs = np.empty(len(later), PAIR)
-            pairs["later"], pairs["earlier"] = later, numbers[begin + offset]
-            found.append(pairs)
-    if not found:
-        return np.zeros(0, PAIR)
-    return np.unique(np.concatenate(found))
+    begins, sizes = edges[:-1], np.diff(edges)
+    for offset in range(most):
+        # The pairs with the record at this place of each bucket that has one behind it.
+        alive = sizes > offset + 1
+        begins, sizes = begins[alive], sizes[alive]
+        if not len(begins):
+            return
+        ends = np.cumsum(sizes - offset - 1)
+        for low in range(0, int(ends[-1]), at_once):
+            places = np.arange(low, min(low + at_once, int(ends[-1])))
+            bucket = np.searchsorted(ends, places, side="right")
+            pairs = np.empty(len(places), PAIR)
+            pairs["earlier"] = numbers[begins[bucket] + offset]
+            # Counted from the end of its bucket.
+            pairs["later"] = numbers[begins[bucket] + sizes[bucket] - (ends[bucket] - places)]
+            yield pairs
 
 
 def parts_for(records: int, memory: int) -> int:
-    """Into how many parts a band is cut, so that sorting one fits into so many bytes: 16 each, and the
-    order."""
-    return max(1, -(-records * 56 // memory))
+    """Into how many parts a band is cut, so that sorting one fits into half of so many bytes: 16 each, and
+    the order. The other half is for the pairs."""
+    return max(1, -(-records * 56 * 2 // memory))
 
 
 def tasks_for(records: int, bands: int, parts: int) -> int:

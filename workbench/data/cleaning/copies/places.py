@@ -43,13 +43,10 @@ def write_count(folder: Path, rank: int, count: int) -> None:
     write_array(folder / f"{shard_name(rank)}.count.npy", np.array([count], np.uint64))
 
 
-def write_drops(folder: Path, places: Places, gone: Any, kept: Any, similarity: Any) -> None:
-    """Write, a file a shard, which records go for which; `gone` sorted."""
-    shards, rows = places.split(gone)
-    kept_shards, kept_rows = places.split(kept)
-    for shard in range(len(places.first) - 1):
-        mine = shards == shard
-        found = np.empty(int(mine.sum()), DROPS)
-        found["row"], found["shard"] = rows[mine], kept_shards[mine]
-        found["kept_row"], found["similarity"] = kept_rows[mine], similarity[mine]
-        write_array(folder / f"{shard_name(shard)}.npy", found)
+def write_drops(folder: Path, places: Places, shard: int, gone: Any, kept: Any, similarity: Any) -> None:
+    """Write which records of a shard go for which; `gone` sorted."""
+    found = np.empty(len(gone), DROPS)
+    found["row"] = gone - places.first[shard]
+    found["shard"], found["kept_row"] = places.split(kept)
+    found["similarity"] = similarity
+    write_array(folder / f"{shard_name(shard)}.npy", found)

@@ -12,8 +12,14 @@ from workbench.data.cleaning.pii.finding import Find, Finder, says
 # letter, digit or underscore: a quote or asterisk before it belongs to the text.
 EMAIL = re.compile(
     r"(?<![\w.+-])\w[\w!#$%&'*+/=?^`{|}~-]{0,63}(?:\.[\w!#$%&'*+/=?^`{|}~-]{1,64}){0,8}"
-    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![\w-])"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}([A-Za-z]{2,24})(?![\w(-]|\.\w{1,40}\()"
 )
+_ATTRIBUTES = frozenset(
+    ("shape", "size", "dtype", "device", "grad", "weight", "bias", "float", "double", "half", "long", "numpy")
+    + ("values", "array", "matrix", "real", "imag", "mean", "sum", "std", "flat", "ndim", "columns", "index")
+    + ("item", "items", "mT", "mH")
+)
+"""`A@B.shape` is a product of matrices; none of these is a top-level domain (Malta's has small letters)."""
 _V4 = re.compile(
     r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)"
 )
@@ -26,10 +32,11 @@ _VERSION = re.compile(r"(?:\b(?:version|release|section|chapter|rev|v)\.?|[=<>]=
 
 
 def emails(text: str) -> Iterator[Find]:
-    """Addresses as RFC 5322's `dot-atom@domain`, with a top-level domain of letters."""
+    """Addresses as RFC 5322's `dot-atom@domain`, with a top-level domain of letters; not `A@B.c(`."""
     if "@" in text:
         for match in EMAIL.finditer(text):
-            yield Find(match.start(), match.end(), "email", match[0])
+            if match[1] not in _ATTRIBUTES:
+                yield Find(match.start(), match.end(), "email", match[0])
 
 
 def machines(keep_private: bool) -> Finder:

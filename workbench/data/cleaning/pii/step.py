@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from workbench.data.cleaning.beside import edit_beside
 from workbench.data.cleaning.items import Item
 from workbench.data.cleaning.pii.addresses import emails, machines
 from workbench.data.cleaning.pii.finding import Find, Finder, settled
@@ -72,13 +73,29 @@ class PII(Step):
 
     def judge(self, item: Item) -> Verdict:
         found: Counter[str] = Counter()
-        if self.settings.action == "drop" or not item.can_change:
-            for text in item.texts:
-                found.update(find.kind for find in self.find(text))
-            return dropped("+".join(sorted(found)), found=dict(sorted(found.items()))) if found else KEPT
         numbers: dict[tuple[str, str], int] = {}
-        item.edit(lambda text: self._scrub(text, found, numbers))
-        return changed("+".join(sorted(found)), found=dict(sorted(found.items()))) if found else KEPT
+        drops = self.settings.action == "drop" or not item.can_change
+
+        def counted(text: str) -> str:
+            found.update(find.kind for find in self.find(text))
+            return text
+
+        def scrubbed(text: str) -> str:
+            return self._scrub(text, found, numbers)
+
+        change = counted if drops else scrubbed
+        item.edit(change)
+        beside, before = [], found.total()
+        for column in edit_beside(item, self.settings.columns, change):
+            if found.total() > before:
+                beside.append(column)
+            before = found.total()
+        if not found:
+            return KEPT
+        told: dict[str, Any] = {"found": dict(sorted(found.items()))}
+        if beside:
+            told["beside"] = beside  # the log has the texts only, before and after
+        return (dropped if drops else changed)("+".join(sorted(found)), **told)
 
     def find(self, text: str) -> list[Find]:
         """All personal data in a text, in order, none overlapping."""

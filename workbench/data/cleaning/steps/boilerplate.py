@@ -90,13 +90,18 @@ class LineGatherer(PipelineStep):
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         bounds = [part * ((1 << 64) // world_size) for part in range(world_size)] + [1 << 64]
         total: Any = np.zeros(0, COUNTS)
+        held: list[Any] = []
         for shard in range(self.shards):
             counts: Any = read_array(self.folder / f"{shard_name(shard)}.npy")
             hashes = counts["hash"]
             first = int(np.searchsorted(hashes, np.uint64(bounds[rank])))
             upper = bounds[rank + 1]
             last = len(counts) if upper == 1 << 64 else int(np.searchsorted(hashes, np.uint64(upper)))
-            total = _added([total, counts[first:last]])
+            held.append(np.array(counts[first:last]))
+            # Not after each shard: all that is known would be sorted as often.
+            if sum(map(len, held)) > max(HELD, len(total)):
+                total, held = _added([total, *held]), []
+        total = _added([total, *held])
         write_array(
             self.output / f"{shard_name(rank)}.npy", total[total["records"] >= self.settings.min_records]
         )

@@ -53,6 +53,8 @@ class Language(Step):
         code, score = identify(item.text)
         item.language = code
         if not self.keep:
+            if score < self.settings.min_score:
+                item.language = "und"  # counted so; nothing goes
             return KEPT
         if code not in self.keep:
             return dropped("another_language", language=code, score=round(score, 3))
