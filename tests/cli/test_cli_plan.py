@@ -56,6 +56,8 @@ def test_the_chosen_layout_becomes_a_recipe(tmp_path: Path, capsys: pytest.Captu
     assert (recipe.parallel.tp, recipe.parallel.pp, recipe.launch.world_size) == (2, 2, 4)
     assert recipe.training.seed == 7 and recipe.training.bf16
     assert main([*arguments, str(tmp_path / "planned.txt")]) == 2
+    assert main([*arguments, str(path)]) == 2
+    assert "there is such a file already" in capsys.readouterr().err
     assert main(["plan", "gpt3-175b", "--gpus", "512", "--write", str(path)]) == 2
     assert "known by its sizes alone" in capsys.readouterr().err
 
@@ -80,6 +82,11 @@ def test_bad_input_is_one_clear_error(
     assert main(["plan", *arguments]) == 2
     said = capsys.readouterr()
     assert words in said.err and said.out == ""
+
+
+def test_rows_beyond_the_models_positions_are_remarked_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "models/llama3-8b", "--gpus", "8", "--length", "16384"]) == 0
+    assert "longer than the 8,192 positions" in capsys.readouterr().err
 
 
 def test_what_is_known(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,6 +79,11 @@ def run(args: argparse.Namespace) -> int:
     if args.model is None:
         raise UsageError("a model is missing", where="workbench plan", hint="a recipe, or one of --list")
     setting = _setting(args)
+    if setting.length > setting.model.longest:
+        render.talk(
+            f"rows of {setting.length:,} tokens are longer than the {setting.model.longest:,} positions that "
+            "the model has; training would need model.rope_scaling, or a longer model"
+        )
     chosen, found = choose(setting, args.layout)
     if args.write:
         _write(args, chosen)
@@ -147,6 +152,8 @@ def _write(args: argparse.Namespace, chosen: Plan) -> None:
     path = Path(args.write).expanduser()
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError("a recipe file ends in .yaml", where=f"--write {args.write}")
+    if path.exists():
+        raise UsageError("there is such a file already", where=f"--write {args.write}", hint="another name")
     text = recipe_with(recipe, chosen, args.model)
     try:
         replace_file(path, text.encode())

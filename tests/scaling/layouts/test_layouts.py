@@ -30,8 +30,11 @@ from workbench.scaling.layouts import (
     subject_of,
     too_large_words,
 )
+from workbench.scaling.layouts.communication import traffic
+from workbench.scaling.layouts.kept import growth_bytes, kept
 from workbench.scaling.layouts.memory import stage_memory
 from workbench.scaling.layouts.published import figures, published_models, trainings
+from workbench.scaling.layouts.stack import CHEAP, KEPT, STACKS, WORKBENCH
 
 
 def setting(name: str = "models/llama3-8b", gpus: int = 16, gpu: str = "H100", **options: int) -> Setting:
@@ -179,6 +182,63 @@ def test_more_of_something_costs_what_it_should() -> None:
     assert pieces.memory.activations > few.memory.activations
 
 
+def test_what_is_made_again_is_counted_as_the_papers_do() -> None:
+    name = "megatron-22b"
+    on = cluster("A100", 8)
+    asked = setting_of(subject_of(name), on, global_batch=4, stack="megatron-2022")
+    model, length = asked.model, asked.length
+    # Narayanan et al. 2021, equation 3, over the same without the layers' second forward pass.
+    hidden, layers, words = model.hidden, model.layers, model.vocabulary
+    rest = 1 + length / (6 * hidden)
+    again = plan(asked, Layout(tp=8, rows=4, recompute="full"))
+    expected = 96 * (rest + words / (16 * layers * hidden)) / (72 * (rest + words / (12 * layers * hidden)))
+    assert again.hfu / again.mfu == pytest.approx(expected)
+    # Korthikanti et al. 2022, equations 2 and 6, on one rank, but for 8 bytes a token.
+    kept = {
+        recompute: growth_bytes(table["megatron-2022"], model, length, True, 1, 1) - 8
+        for recompute, table in (("none", KEPT), ("selective", CHEAP))
+    }
+    scores = 5 * model.heads * length / hidden
+    assert kept["none"] == pytest.approx(hidden * (34 + scores), rel=0.002)
+    assert kept["selective"] == pytest.approx(hidden * 34, rel=0.002)
+
+
+def test_tp_gathers_logits_where_the_loss_is_made_of_all_of_them() -> None:
+    asked = setting("models/llama3-8b", 8, global_batch=8)
+    here, there = (
+        traffic(asked.model, Layout(tp=8, rows=1), 8192, asked.cluster, stack, asked.precision, 1.0)
+        for stack in (STACKS["workbench"], STACKS["megatron"])
+    )
+    assert there.head_forward == 0 < here.head_forward
+    # A ring passes on seven eighths of the logits, in half precision.
+    logits = 2 * 8192 * asked.model.vocabulary * 7 / 8 / (0.8 * asked.cluster.in_node)
+    assert here.head_forward == pytest.approx(logits, rel=0.05)
+    for layout in (Layout(tp=8, rows=1), Layout(tp=2, pp=4, rows=1, microbatches=8, reshard=False)):
+        times = plan(asked, replace(layout, microbatches=8)).times
+        assert all(value >= 0 for value in times.parts().values()) and times.tensor > 0
+
+
+def test_context_parallelism_keeps_what_it_gathers() -> None:
+    """Keys and values of a row are whole on every rank: more ranks do not make them less."""
+    masked = setting("models/llama3-8b", 16, global_batch=16, length=131_072)
+    plain = setting_of(
+        subject_of("models/llama3-8b", ["data.packing=false"]),
+        masked.cluster,
+        global_batch=16,
+        length=131_072,
+    )
+    layouts = [Layout(cp=size, dp_shard=16 // size, recompute="full") for size in (8, 16)]
+    for size, layout in zip((8, 16), layouts, strict=True):
+        model = plain.model
+        with_all, without = (
+            kept(model, layout, 131_072, stack, plain.precision, layers=32, first=False, last=False)
+            for stack in (WORKBENCH, replace(WORKBENCH, keeps_gathered=False))
+        )
+        gathered = 2 * 2 * 131_072 * model.keys * (1 - 1 / size)
+        assert with_all.again - without.again == pytest.approx(gathered)
+    assert plan(masked, layouts[0]).memory.peak > plan(plain, layouts[0]).memory.peak
+
+
 def test_a_written_recipe_is_the_planned_layout(tmp_path: Path) -> None:
     subject = subject_of("nano", ["data.max_length=256"])
     assert subject.recipe is not None
@@ -200,9 +260,23 @@ def test_a_written_recipe_is_the_planned_layout(tmp_path: Path) -> None:
             assert read.training.per_device_eval_batch_size == each.layout.rows
         made += 1
     assert made == 8
-    selective = plan(asked, Layout(dp_shard=16, rows=4, recompute="selective"))
-    with pytest.raises(UsageError, match="recomputation"):
-        recipe_with(subject.recipe, selective, "nano")
+    base = Layout(dp_shard=16, rows=4)
+    for layout, stack, words in (
+        (replace(base, recompute="selective"), "workbench", "recomputation"),
+        (replace(base, reshard=False), "workbench", "gathered weights"),
+        (base, "megatron", "Megatron-LM trains, which no recipe says"),
+    ):
+        other = replace(asked, stack=STACKS[stack])
+        with pytest.raises(UsageError, match=words):
+            recipe_with(subject.recipe, plan(other, layout), "nano")
+    copies = Layout(dp_replicate=16, rows=4)
+    halved = subject_of("nano", ["data.max_length=256", "training.fp16=true"])
+    assert halved.recipe is not None
+    path.write_text(
+        recipe_with(halved.recipe, plan(setting_of(halved, asked.cluster, global_batch=64), copies), "nano")
+    )
+    read = recipes.load(str(path))
+    assert read.training.fp16 and not read.training.bf16
 
 
 @pytest.mark.parametrize("name", ["lama3-8b", "models/llama4", "gpt3-175"])

@@ -19,13 +19,17 @@ each, of the same bytes (Korthikanti et al. 2022, section 4.2)."""
 
 @dataclass(frozen=True)
 class Traffic:
-    """Seconds of one micro-batch in one layer, `tensor` and `context`, `forward` and `backward`; of one
+    """Seconds of one micro-batch in one layer, `tensor` and `context`, `forward` and `backward`; in the
+    `embedding`, and in the head, `head_forward` and `head_backward`, whose matrices are split too; of one
     message between two stages, `sending`; and, of a whole step, `data`: gradients and gathered weights."""
 
     tensor_forward: float
     tensor_backward: float
     context_forward: float
     context_backward: float
+    embedding: float
+    head_forward: float
+    head_backward: float
     sending: float
     data: float
 
@@ -48,7 +52,9 @@ def traffic(
     # Every rank gets the keys and values of all the others, and their gradients come back to it: nothing of
     # it is taken to hide behind attention (nor did it in Llama 3: Llama Team 2024, section 3.3.2).
     context = on.collective(layout.cp, layout.stride("cp"), layout.cp * keys)
-    back = (2 if again == 1 else 3) * context
+    # Where what was gathered is kept, backward only gives gradients back.
+    back = (again if stack.keeps_gathered else again + 1) * context
+    embedding, head, head_back = _ends(model, layout, tokens, on, stack, precision)
     split = layout.tp if stack.sequence_parallel else 1
     sending = on.sending(layout.stride("pp"), row / split) if layout.pp > 1 else 0.0
     return Traffic(
@@ -56,9 +62,28 @@ def traffic(
         tensor_backward=once * again,
         context_forward=context,
         context_backward=back,
+        embedding=embedding,
+        head_forward=head,
+        head_backward=head_back,
         sending=sending,
         data=_data(model, layout, on, stack, precision, weights),
     )
+
+
+def _ends(
+    model: Model, layout: Layout, tokens: float, on: Cluster, stack: Stack, precision: Precision
+) -> tuple[float, float, float]:
+    """Seconds that embedding and head take: the sum of what each rank has of the embeddings, the gradient of
+    what the head reads, and, where each rank makes the loss of all logits, those of the others."""
+    stride, row = layout.stride("tp"), tokens * model.hidden
+    width = precision.width if stack.parallel_loss else FLOAT
+    embedding = on.collective(layout.tp, stride, width * row, rounds=2)
+    predicted = tokens * model.predicted
+    back = on.collective(layout.tp, stride, precision.width * predicted * model.hidden, rounds=2)
+    if stack.parallel_loss:
+        return embedding, 0.0, back
+    logits = precision.width * predicted * model.vocabulary
+    return embedding, on.collective(layout.tp, stride, logits), back
 
 
 def _data(

@@ -43,7 +43,8 @@ def work(model: Model, layout: Layout, length: int, on: Cluster, stack: Stack, p
     forward = max(products + attention + moved, starting)
     factor = FLASH_BACKWARD if stack.fused_attention else 2.0
     backward = max(2 * products + factor * attention + 2 * moved, 2 * starting)
-    cheap = moved + (0.0 if stack.fused_attention else attention)
+    # Where scores are written, they are what is not kept (Korthikanti et al. 2022, section 5).
+    cheap = moved if stack.fused_attention else attention
     again = {"none": 0.0, "selective": cheap, "full": forward}[layout.recompute]
     split = layout.tp if stack.parallel_loss else 1
     predicted = tokens * model.predicted

@@ -43,11 +43,47 @@ def kept(
         return _as_estimated(model, layout, length, stack, precision)
     tokens = layout.rows * length / layout.cp
     each, again = _layers(model, layout, length, stack, precision, layers, tokens)
+    if stack.keeps_gathered and layout.cp > 1:
+        gathered = _gathered_keys(model, layout, length, precision)
+        each, again = (
+            (each, again + gathered) if layout.recompute == "full" else (each + layers * gathered, again)
+        )
     ends = (FLOAT if first else 0) + ((FLOAT + precision.width) if last else 0)
     split = layout.tp if stack.parallel_loss else 1
     logits = stack.logit_bytes * tokens * model.vocabulary / split if last else 0.0
     matrix = FLOAT * model.head_products / layout.tp if last else 0.0
-    return Kept(each, again, tokens * model.hidden * ends, logits, matrix)
+    masks = _masks(model, layout, length, precision) if stack.keeps_gathered else 0.0
+    return Kept(each, again, tokens * model.hidden * ends + masks, logits, matrix)
+
+
+def _gathered_keys(model: Model, layout: Layout, length: int, precision: Precision) -> float:
+    """Bytes of the keys and values of other ranks that attention of one layer keeps, beside its own.
+
+    The two pieces of a rank see 2·cp + 1 pieces together. Under a mask each head of queries has a copy of
+    its keys; flash attention, where a row is one document, reads what was gathered.
+    """
+    own = layout.rows * length / layout.cp
+    if _is_masked(model) or not precision.half:
+        seen = layout.rows * length * (1 + 1 / (2 * layout.cp))
+        return 2 * precision.width * max(0.0, seen - own) * model.queries / layout.tp
+    return 2 * precision.width * (layout.rows * length - own) * model.keys / layout.tp
+
+
+def _masks(model: Model, layout: Layout, length: int, precision: Precision) -> float:
+    """Bytes of the masks that tell documents of shared rows apart, and of the one in use as numbers, at most:
+    a document of all the row. A pipeline has those of all micro-batches of a step."""
+    if layout.cp == 1 or not _is_masked(model):
+        return 0.0
+    piece = length / (2 * layout.cp)
+    masks = layout.rows * piece * (length + piece)
+    times = layout.microbatches if layout.pp > 1 else 1
+    return times * masks + precision.width * layout.rows * piece * length
+
+
+def _is_masked(model: Model) -> bool:
+    """Whether rows hold several documents, each of which sees itself alone."""
+    data = model.recipe.data if model.recipe is not None else None
+    return data is not None and data.packing and data.isolate_documents
 
 
 def is_whole(model: Model, layout: Layout, stack: Stack, precision: Precision) -> bool:

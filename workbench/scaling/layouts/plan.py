@@ -95,8 +95,12 @@ class Plan:
 
     @property
     def hfu(self) -> float:
-        """The same with what gradient checkpointing does a second time."""
-        return self.mfu * (4 / 3 if self.layout.recompute == "full" else 1.0)
+        """The same with what gradient checkpointing does a second time: the layers forward, but not the head
+        (Narayanan et al. 2021, equation 3)."""
+        model, length = self.setting.model, self.setting.length
+        whole = model.flops_per_token(length)
+        layers = whole - 6.0 * model.predicted * model.head_products
+        return self.mfu * (1 + layers / whole / 3 if self.layout.recompute == "full" else 1.0)
 
     @property
     def peak(self) -> float:
@@ -119,19 +123,29 @@ def plan(setting: Setting, layout: Layout) -> Plan:
     weights = (layers * model.layer + model.embedding + (0 if layout.pp > 1 else model.head)) / layout.tp
     done = work(model, layout, setting.length, on, stack, precision)
     sent = traffic(model, layout, setting.length, on, stack, precision, weights)
-    forward, backward = _stage(layers, in_last, done, sent)
+    forward, backward = _stage(layers, in_last, done, sent, alone=layout.pp == 1)
     times = _times(setting, layout, layers, in_last, done, sent, optimizer(weights, layout, on, stack))
     memory = fullest(model, layout, setting.length, on, stack, precision)
     each = layout.virtual_stages
     return Plan(setting, layout, memory, times, forward / each, backward / each, sent.sending)
 
 
-def _stage(layers: int, in_last: int, done: Work, sent: Traffic) -> tuple[float, float]:
-    """Seconds forward and backward of a micro-batch through the slowest stage."""
-    each_forward = done.forward + sent.tensor_forward + sent.context_forward
-    each_backward = done.backward + sent.tensor_backward + sent.context_backward
-    forward = max(layers * each_forward, in_last * each_forward + done.head_forward)
-    backward = max(layers * each_backward, in_last * each_backward + done.head_backward)
+def _stage(
+    layers: int, in_last: int, done: Work, sent: Traffic | None, *, alone: bool, context: bool = True
+) -> tuple[float, float]:
+    """Seconds forward and backward of a micro-batch through the slowest stage: of the first, with so many
+    layers and the embedding, and the last, which may be `alone`. Without `sent` nothing is sent inside a
+    layer, without `context` nothing for context parallelism."""
+    each_forward, each_backward = done.forward, done.backward
+    embedding, head_forward, head_backward = 0.0, done.head_forward, done.head_backward
+    if sent is not None:
+        each_forward += sent.tensor_forward + (sent.context_forward if context else 0.0)
+        each_backward += sent.tensor_backward + (sent.context_backward if context else 0.0)
+        embedding = sent.embedding
+        head_forward += sent.head_forward + (embedding if alone else 0.0)
+        head_backward += sent.head_backward
+    forward = max(layers * each_forward + embedding, in_last * each_forward + head_forward)
+    backward = max(layers * each_backward, in_last * each_backward + head_backward)
     return forward, backward
 
 
@@ -139,17 +153,20 @@ def _times(
     setting: Setting, layout: Layout, layers: int, in_last: int, done: Work, sent: Traffic, updating: float
 ) -> Times:
     microbatches, stages, pieces = layout.microbatches, layout.pp, layout.virtual_stages
-    forward, backward = _stage(layers, in_last, done, sent)
-    tensor = microbatches * layers * (sent.tensor_forward + sent.tensor_backward)
-    context = microbatches * layers * (sent.context_forward + sent.context_backward)
+    alone = stages == 1
+    forward, backward = _stage(layers, in_last, done, sent, alone=alone)
+    # What the slowest stage takes more with each kind of exchange.
+    computing = microbatches * sum(_stage(layers, in_last, done, None, alone=alone))
+    without = microbatches * sum(_stage(layers, in_last, done, sent, alone=alone, context=False))
     whole = microbatches * (forward + backward)
+    tensor, context = without - computing, whole - without
     waiting = bubble(stages, microbatches, pieces) * whole
     # With as many micro-batches in flight as there are stages, each waits for both of its messages.
     pipeline = 2 * sent.sending * pieces * (microbatches + stages - 1) * (stages - 1) / stages
     overlap = setting.stack.data_overlap * _window(layout, whole, backward)
     exposed = max(0.0, sent.data - overlap)
     return Times(
-        computing=max(0.0, whole - tensor - context),
+        computing=computing,
         bubble=waiting,
         tensor=tensor,
         context=context,

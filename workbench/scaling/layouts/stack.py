@@ -18,7 +18,9 @@ class Stack:
     log-probability and gradient. `sequence_parallel`: what tensor parallelism leaves whole is split along the
     row (Korthikanti et al. 2022); `parallel_loss`: the logits are split by their vocabulary;
     `fused_attention`: scores of attention are never written to memory (Dao et al. 2022). `buckets`: DDP's,
-    beside the gradients. `data_overlap`: the share of computing behind which gradients and weights travel.
+    beside the gradients. `keeps_gathered`: the keys and values that context parallelism gathers are kept for
+    the backward pass, else they are gathered again. `data_overlap`: the share of computing behind which
+    gradients and weights travel.
     `shards_states_only`: weights and gradients are whole on every rank, and the optimiser's part is shared.
     """
 
@@ -35,6 +37,7 @@ class Stack:
     parallel_loss: bool
     buckets: bool
     fused_attention: bool = True
+    keeps_gathered: bool = False
     data_overlap: float = 0.9
     shards_states_only: bool = False
 
@@ -52,6 +55,7 @@ WORKBENCH = Stack(
     sequence_parallel=False,
     parallel_loss=False,
     buckets=True,
+    keeps_gathered=True,
 )
 MEGATRON = Stack(
     "megatron",
@@ -90,10 +94,11 @@ KEPT: dict[str, Growth] = {
     # Inputs of both norms and of what follows them, keys and queries, what attention gives, and the parts of
     # the feed-forward layer, all in half precision; statistics of fused attention (Dao 2023).
     "megatron": Growth(hidden=(16, 8), queries=(8, 4), keys=(8, 4), feed_forward=(12, 6), one=8, mask=(0, 0)),
-    # And the scores, what softmax makes of them, and the mask of dropout (Korthikanti et al. 2022, section
-    # 4.1), for each head.
+    # And the masks of dropout in the residual stream, and for each head the scores, what softmax makes of
+    # them, and their mask: 34 + 5·heads·length/hidden bytes for each of hidden (Korthikanti et al. 2022,
+    # equation 1).
     "megatron-2022": Growth(
-        hidden=(16, 8), queries=(8, 4), keys=(8, 4), feed_forward=(12, 6), one=8, mask=(0, 0), scores=(9, 5)
+        hidden=(18, 10), queries=(8, 4), keys=(8, 4), feed_forward=(12, 6), one=8, mask=(0, 0), scores=(9, 5)
     ),
 }
 KEPT["megatron-2021"] = KEPT["megatron-2022"]
@@ -102,5 +107,7 @@ CHEAP: dict[str, Growth] = {
     name: Growth(hidden=(8, 4), queries=(8, 4), keys=(8, 4), feed_forward=(8, 4), one=8, mask=(0, 0))
     for name in KEPT
 }
+CHEAP |= {name: replace(KEPT[name], scores=(0, 0)) for name in ("megatron-2022", "megatron-2021")}
 """The same where what is cheap is made again (selective recomputation): the two sums of the residual stream,
-queries, keys, values, what attention gives, and two products of the feed-forward layer."""
+queries, keys, values, what attention gives, and two products of the feed-forward layer. Where scores are
+written, these alone are made again (Korthikanti et al. 2022, section 5, equation 6)."""

@@ -7,6 +7,7 @@ from typing import Any
 from workbench.errors import UsageError
 from workbench.recipe import Recipe, dump, validate
 from workbench.scaling.layouts.plan import Plan
+from workbench.scaling.layouts.stack import WORKBENCH
 
 IP = "slurm"
 """Stands for the address of the first machine where a batch system finds it when the job begins."""
@@ -21,6 +22,18 @@ def overrides(plan: Plan, *, main_process_ip: str = IP) -> dict[str, dict[str, A
             "recomputation of what is cheap is that of other programs; a recipe has it for whole layers",
             where="--layout",
             hint="recompute=full is training.gradient_checkpointing",
+        )
+    if layout.reshard != (layout.pp == 1):
+        raise UsageError(
+            "a recipe lets gathered weights go behind each layer, and keeps them in a pipeline",
+            where="--layout",
+            hint="leave reshard= out to plan for what a recipe does",
+        )
+    if setting.stack is not WORKBENCH:
+        raise UsageError(
+            f"this was reckoned {setting.stack.title.partition(':')[0]}, which no recipe says",
+            where=f"--stack {setting.stack.name}",
+            hint="leave --stack out to plan for training here",
         )
     nodes = setting.cluster.nodes
     training: dict[str, Any] = {
@@ -61,6 +74,9 @@ def recipe_with(recipe: Recipe, plan: Plan, name: str) -> str:
     mapping = recipe.model_dump(mode="json")
     for section, values in overrides(plan).items():
         mapping[section] = {**mapping[section], **values}
+    if recipe.training.fp16 and plan.setting.precision.half:
+        # The other half precision, which takes the same room.
+        mapping["training"]["bf16"] = False
     made = validate(mapping, name)
     setting, memory = plan.setting, plan.memory
     said = (
