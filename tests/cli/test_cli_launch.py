@@ -152,11 +152,18 @@ def test_where_there_is_no_slurm(
 
 
 @pytest.mark.parametrize(
-    ("requeue", "told"), [(True, signal.SIGUSR1), (True, signal.SIGTERM), (False, signal.SIGUSR1)]
+    ("requeue", "told", "state"),
+    [
+        (True, signal.SIGUSR1, "RUNNING"),
+        (True, signal.SIGTERM, "PREEMPTED"),
+        (True, signal.SIGTERM, "CANCELLED"),
+        (False, signal.SIGUSR1, "RUNNING"),
+    ],
 )
 def test_a_job_that_is_told_checkpoints_and_is_queued_again(
-    cluster: Path, requeue: bool, told: signal.Signals
+    cluster: Path, requeue: bool, told: signal.Signals, state: str
 ) -> None:
+    (cluster / "job").write_text(f"JobId=4242 JobName=workbench-far\n   JobState={state} Reason=None\n")
     options = ["--nodes", "2", "--gpus-per-node", "4", "--python", str(cluster / "python")]
     script = written(*options, "--setup", "export SETUP_RAN=yes", *([] if requeue else ["--no-requeue"]))
     run = find_run("far")
@@ -169,7 +176,7 @@ def test_a_job_that_is_told_checkpoints_and_is_queued_again(
     assert not run.stop_path.exists()
     process.send_signal(told)
     assert process.wait(20) == 0
-    assert ("scontrol requeue 4242" in calls(cluster)) == requeue
+    assert ("scontrol requeue 4242" in calls(cluster)) == (requeue and state != "CANCELLED")
     log = run.log_path.read_text()
     assert "no setup" not in log
     for node in "01":

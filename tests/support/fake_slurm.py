@@ -15,6 +15,7 @@ cat "$FAKE_SLURM/queue" 2> /dev/null || { echo "slurm_load_jobs error: Invalid j
 SCONTROL = """#!/bin/bash
 echo "scontrol $*" >> "$FAKE_SLURM/calls"
 [ "$1 $2" = "show hostnames" ] && printf '127.0.0.1\\nlocalhost\\n'
+[ "$1 $2" = "show job" ] && cat "$FAKE_SLURM/job" 2> /dev/null
 exit 0
 """
 # Starts what it is given once a node, as srun does with one task each.

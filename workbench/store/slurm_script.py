@@ -178,6 +178,11 @@ last=$?
 # 127: the shell knows of it no more.
 [ "$last" -eq 127 ] || code=$last
 
+# scancel sends TERM too: what a person took out of the queue stays out.
+case "$(scontrol show job "$SLURM_JOB_ID" 2> /dev/null)" in
+    *JobState=CANCELLED*) requeue=no ;;
+esac
+
 if [ -n "$told" ] && [ "$requeue" = yes ] && grep -Eq '"state": *"stopped"' "$run/status.json"; then
     echo "$(date '+%F %T') checkpoint written, the job is queued again"
     scontrol requeue "$SLURM_JOB_ID"

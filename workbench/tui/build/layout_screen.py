@@ -69,6 +69,8 @@ class LayoutScreen(ModalScreen[None]):
         super().__init__()
         self.recipe, self.named = recipe, name
         self.asked = Asked(gpu, gpus)
+        self._next = self.asked
+        self._number = 0
         self.question = ""
         self.plans: list[Plan] = []
         self._setting: Setting | None = None
@@ -112,8 +114,13 @@ class LayoutScreen(ModalScreen[None]):
     # Reckoning, in a thread: a thousand devices have hundreds of layouts.
 
     def reckon(self, asked: Asked | None = None) -> None:
-        """Look for layouts; what cannot be planned for is told, and what was there stays."""
+        """Look for layouts; what cannot be planned for is told, and what was there stays.
+
+        A thread goes on when a newer one has begun: what it finds then is not shown.
+        """
         asked = asked or self.asked
+        self._next, self._number = asked, self._number + 1
+        number = self._number
         self._title("reckoning …")
 
         def work() -> None:
@@ -127,10 +134,10 @@ class LayoutScreen(ModalScreen[None]):
                 setting = setting_of(subject, on, length=asked.length, global_batch=asked.batch)
                 found = search(setting)
             except WorkbenchError as error:
-                notify_error(self.app, error)
-                self._from_thread(lambda: self._title(None))
+                told = error
+                self._from_thread(lambda: self._refuse(number, told))
                 return
-            self._from_thread(lambda: self._take(asked, setting, found))
+            self._from_thread(lambda: self._take(number, asked, setting, found))
 
         self.run_worker(work, thread=True, group="layouts", exclusive=True)
 
@@ -138,9 +145,16 @@ class LayoutScreen(ModalScreen[None]):
         if self.is_attached and self.app.is_running:
             self.app.call_from_thread(work)  # type: ignore[arg-type]
 
-    def _take(self, asked: Asked, setting: Setting, found: Found) -> None:
-        self.asked, self._setting, self._found = asked, setting, found
-        self._show([*found.fitting, *found.too_large])
+    def _refuse(self, number: int, error: WorkbenchError) -> None:
+        if number == self._number:
+            self._next = self.asked
+            notify_error(self.app, error)
+            self._title(None)
+
+    def _take(self, number: int, asked: Asked, setting: Setting, found: Found) -> None:
+        if number == self._number:
+            self.asked, self._setting, self._found = asked, setting, found
+            self._show([*found.fitting, *found.too_large])
 
     def _show(self, plans: list[Plan]) -> None:
         from workbench.tui.build.layout_lines import head_words, place_of, row_words
@@ -199,14 +213,15 @@ class LayoutScreen(ModalScreen[None]):
     def action_device(self, by: int) -> None:
         from workbench.models.estimate import GPUS
 
-        names = list(GPUS)
-        here = names.index(self.asked.gpu) if self.asked.gpu in names else 0
-        self.reckon(replace(self.asked, gpu=names[(here + by) % len(names)]))
+        names, last = list(GPUS), self._next
+        here = names.index(last.gpu) if last.gpu in names else 0
+        self.reckon(replace(last, gpu=names[(here + by) % len(names)]))
 
     def action_devices(self, factor: float) -> None:
-        gpus = round(self.asked.gpus * factor)
+        # From what is being reckoned, which may not be shown yet.
+        gpus = round(self._next.gpus * factor)
         if 1 <= gpus <= MOST_DEVICES:
-            self.reckon(replace(self.asked, gpus=gpus))
+            self.reckon(replace(self._next, gpus=gpus))
 
     def action_ask(self, question: str) -> None:
         plan = self.plan
@@ -238,7 +253,7 @@ class LayoutScreen(ModalScreen[None]):
                 notify(self.app, f"“{reveal_control(text)}” is no number from 1 up")
                 return
             number = int(text) if text else None
-            asked = self.asked
+            asked = self._next
             is_batch = self.question == "batch"
             self.reckon(replace(asked, batch=number) if is_batch else replace(asked, length=number))
         elif self.question == "layout" and text:

@@ -102,7 +102,11 @@ class BuildTab(DesignActions):
 
     def focus(self, scroll_visible: bool = True) -> BuildTab:
         """The list or the form has the keys, the tab itself has none."""
-        self.place.focus(scroll_visible)
+        if self.query(Chooser):
+            self.place.focus(scroll_visible)
+        elif self.is_attached:
+            # A key came before the tab was composed.
+            self.call_after_refresh(self.focus, scroll_visible)
         return self
 
     @property
