@@ -34,6 +34,16 @@ def test_errors_are_half_a_step(size: int) -> None:
     assert bool((error <= spread / 30 * more + 2 * slack + 1e-7).all())
 
 
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_bf16_is_rounded_once(kind: KvDtype) -> None:
+    """What is decoded for bf16 is the nearest to what is decoded in fp32."""
+    x = vectors(64).bfloat16()
+    exact, rounded = (codec_of(kind, dtype) for dtype in (torch.float32, torch.bfloat16))
+    parts = rounded.encode(x)
+    assert torch.equal(rounded.decode(parts), exact.decode(parts).bfloat16())
+    assert rounded.decode(parts).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize(("kind", "named"), [("int8", "int8"), ("int4", "int4"), ("auto", "bf16")])
 def test_bytes_are_those_that_are_reckoned(kind: KvDtype, named: CacheDtype) -> None:
     assert RECKONED_GROUP == GROUP

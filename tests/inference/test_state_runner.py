@@ -13,11 +13,13 @@ from estimate_cases import model_of, recipe_of
 from workbench.errors import ModelError
 from workbench.inference.engine.engine import Engine
 from workbench.inference.engine.kv_codecs import KvDtype
+from workbench.inference.engine.kv_store import KvStore
 from workbench.inference.engine.paged_runner import PagedRunner
 from workbench.inference.engine.requests import (
     Ended,
     EngineRequest,
     Progress,
+    PromptRead,
     RequestRefused,
     SamplingParams,
 )
@@ -152,14 +154,97 @@ def test_windows_and_sums_hold_as_much_after_many_tokens_as_after_few() -> None:
         prefill, _ = read(runner, PROMPTS[0] * 2)
         handle = runner.open(prefill, 56)
         before = runner.held_bytes()
+        assert before == runner.bytes_of(200)
         for _ in range(56):
             runner.decode([handle], [5])
-        assert runner.held_bytes() == before
+        assert runner.held_bytes() == runner.bytes_of(256) and (runner.held_bytes() == before) == is_flat
         short = runner_of(model_with(kind))
         short_prefill, _ = read(short, PROMPTS[0])
         assert (runner.bytes_of(200) == short.bytes_of(100)) == is_flat
         runner.close(handle)
         short.forget(short_prefill)
+
+
+@pytest.mark.parametrize(("kind", "kv_dtype"), [(kind, "auto") for kind in KINDS] + [("full", "int4")])
+@torch.inference_mode()
+def test_no_more_is_held_than_was_promised(kind: str, kv_dtype: KvDtype) -> None:
+    """A long text beside many short ones, in any order of coming and going, costs what it costs alone; what
+    is kept for later costs what it holds."""
+    runner = runner_of(model_with(kind), kv_dtype)
+    lengths = [(180, 60), *[(1, 9)] * 6, (40, 12)]
+    handles = []
+    promised = 0
+    for length, capacity in lengths:
+        prompt = [5] * length
+        prefill, _ = read(runner, prompt)
+        handles.append(runner.open(prefill, capacity))
+        runner.forget(prefill)
+        promised += runner.bytes_of(length + capacity)
+        assert runner.held_bytes() <= promised
+    for _ in range(9):
+        runner.decode(handles, [7] * len(handles))
+    for _ in range(51):
+        runner.decode(handles[:1], [7])
+    assert runner.held_bytes() <= promised
+    for handle in handles[:1] + handles[2:]:
+        ids = [5] * handle.length
+        runner.close(handle, ids if handle is handles[0] else None)
+    kept = runner.cached_bytes()
+    assert kept == runner.bytes_of(240)
+    # Sums are given back when half of them are free.
+    assert runner.held_bytes() <= 2 * (kept + runner.bytes_of(10))
+    runner.shrink(0)
+    runner.close(handles[1])
+    assert runner.held_bytes() == 0
+
+
+@torch.inference_mode()
+def test_samples_that_stay_are_not_disturbed_by_those_that_go() -> None:
+    """Slots move when one ends; logits are those of the text alone."""
+    for kind in ("linear", "layers by turns", "strided"):
+        model = model_with(kind)
+        wanted = truth(model)
+        runner = runner_of(model)
+        others = []
+        for _ in range(3):
+            prefill, _ = read(runner, [9, 8, 7])
+            others.append(runner.open(prefill, 40))
+        prefill, _ = read(runner, PROMPTS[1])
+        handle = runner.open(prefill, len(ANSWER))
+        for number, token in enumerate(ANSWER):
+            beside = [other for other in others if other is not None]
+            found = runner.decode([*beside, handle], [4] * len(beside) + [token])[-1]
+            if number % 10 == 5 and beside:
+                runner.close(beside[0])
+                others.remove(beside[0])
+            true = wanted[1][number + 1]
+            assert float((found - true).abs().max()) < 2e-5 * float(wanted[1].abs().max())
+        runner.close(handle)
+        assert runner.held_bytes() == 0
+
+
+@torch.inference_mode()
+def test_where_memory_runs_out_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = runner_of(model_with("layers by turns"))
+    prefill, _ = read(runner, PROMPTS[1])
+    handle = runner.open(prefill, 20)
+    held = runner.held_bytes()
+    resize, calls = KvStore.resize, []
+
+    def scarce(self: KvStore, slot: int, columns: int) -> None:
+        calls.append(slot)
+        if len(calls) == 3:
+            raise MemoryError("no more")
+        resize(self, slot, columns)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(KvStore, "resize", scarce)
+        with pytest.raises(MemoryError):
+            runner.begin(PROMPTS[0])
+    assert runner.held_bytes() == held
+    runner.decode([handle], [5])
+    runner.close(handle)
+    assert runner.held_bytes() == 0
 
 
 @torch.inference_mode()
@@ -202,6 +287,51 @@ class Numbers:
 
     def decode(self, ids: list[int], **options: Any) -> str:
         return "".join(f"{token} " for token in ids)
+
+
+@pytest.mark.parametrize("kind", ["global tokens", "strided"])
+def test_what_is_cancelled_gives_its_memory_back(kind: str) -> None:
+    """While its prompt is read, and while samples are drawn; with room for little more than one request."""
+    runner = runner_of(model_with(kind))
+    runner.chunk = runner.piece = 8
+    most = runner.bytes_of(140) + runner.bytes_of(100)
+    engine = Engine(runner, Numbers(), frozenset(), Limits(8, most, 8))
+    held: list[int] = []
+    ended = threading.Event()
+
+    def until(kinds: tuple[type, ...]) -> Any:
+        seen = threading.Event()
+
+        def hear(events: list[Any]) -> None:
+            held.append(runner.held_bytes())
+            if any(isinstance(event, kinds) for event in events):
+                seen.set()
+            if any(isinstance(event, Ended) for event in events):
+                ended.set()
+
+        return hear, seen
+
+    engine.start()
+    try:
+        params = SamplingParams(max_tokens=40, temperature=0.0)
+        for kinds in ((), (PromptRead,), (Progress,)):
+            ended.clear()
+            hear, seen = until(kinds)
+            ticket = engine.submit(EngineRequest(tuple(PROMPTS[0]), params, n=2), hear)
+            if kinds:
+                assert seen.wait(60)
+            ticket.cancel()
+            assert ended.wait(60)
+        ended.clear()
+        hear, _ = until((Ended,))
+        engine.submit(EngineRequest(tuple(PROMPTS[1]), params, n=3), hear)
+        assert ended.wait(60)
+    finally:
+        engine.close()
+    assert max(held) <= most
+    with torch.inference_mode():
+        runner.shrink(0)
+    assert runner.held_bytes() == 0
 
 
 def test_the_engine_serves_samples_and_requests_side_by_side() -> None:

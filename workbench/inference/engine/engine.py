@@ -258,8 +258,10 @@ class Engine:
             job, sample = found
             assert job.prefill is not None and job.logits is not None
             alone = sample.is_seeded and not self.runner.batch_invariant
-            sample.handle = self.runner.open(job.prefill, job.request.params.max_tokens, alone=alone)
             job.active.append(sample)
+            # It may come to need what is kept for requests to come.
+            self.runner.shrink(max(0, self.limits.memory_bytes - self._scheduler.promised))
+            sample.handle = self.runner.open(job.prefill, job.request.params.max_tokens, alone=alone)
             if not job.samples:
                 self.runner.forget(job.prefill)
             self._draw([(job, sample)], job.logits[None].clone())
@@ -312,9 +314,11 @@ class Engine:
 
     def _end(self, job: Job, event: Event) -> None:
         """Free all that a job holds, and tell it that this was all."""
+        unopened = any(sample.handle is None for sample in job.active)
         for sample in list(job.active):
             self._finish(job, sample, keep=False)
-        if job.prefill is not None and (job.samples or not job.is_read):
+        was_opened = job.is_read and not job.samples and not unopened
+        if job.prefill is not None and not was_opened:
             self.runner.forget(job.prefill)
         job.samples.clear()
         self._scheduler.take_out(job)

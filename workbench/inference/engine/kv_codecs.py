@@ -77,7 +77,8 @@ class Int8:
 
     def decode(self, parts: list[Tensor]) -> Tensor:
         codes, scale = parts
-        return codes.to(self.dtype) * scale.to(self.dtype)
+        # Rounded once, not the scale first: in bf16 that alone would be two half steps.
+        return (codes * scale.float()).to(self.dtype)
 
 
 class Int4:
@@ -102,11 +103,9 @@ class Int4:
 
     def decode(self, parts: list[Tensor]) -> Tensor:
         packed, step, least = parts
-        codes = torch.stack((packed & 15, packed >> 4), -1).flatten(-2).to(self.dtype)
-        groups = codes.unflatten(-1, (step.shape[-1], -1))
-        found: Tensor = (groups * step[..., None].to(self.dtype) + least[..., None].to(self.dtype)).flatten(
-            -2
-        )
+        codes = torch.stack((packed & 15, packed >> 4), -1).flatten(-2)
+        groups = codes.unflatten(-1, (step.shape[-1], -1)) * step[..., None].float()
+        found: Tensor = (groups + least[..., None].float()).flatten(-2).to(self.dtype)
         return found
 
 

@@ -1,71 +1,96 @@
 """Vectors by slot and column, in tensors that grow: the keys, or the values, of one layer of many sequences.
 
-S slots, G heads, C columns, d the size of a head.
+G heads, C columns of a slot, d the size of a head. Each slot has tensors of its own, so that a long sequence
+takes nothing from the short ones beside it; where several are attended to together they are padded then.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence as Many
 
 import torch
 from torch import Tensor
 
 from workbench.inference.engine.kv_codecs import Codec
 
-Slots = slice | Tensor
-"""A range of slots, which is seen without a copy, or their numbers."""
-
 
 class KvStore:
-    """[S, G, C, d], kept by a codec."""
+    """[G, C, d] of each slot, kept by a codec."""
 
     def __init__(self, heads: int, size: int, codec: Codec, device: torch.device) -> None:
-        self.codec, self.heads = codec, heads
-        self.parts = [
-            torch.zeros(0, heads, 0, width, dtype=kind, device=device) for width, kind in codec.widths(size)
-        ]
+        self.codec, self.heads, self.device = codec, heads, device
+        self.widths = codec.widths(size)
+        self.slots: list[list[Tensor]] = []
 
     @property
     def bytes(self) -> int:
         """What it takes, used or not."""
-        return sum(part.numel() * part.element_size() for part in self.parts)
+        return sum(part.numel() * part.element_size() for parts in self.slots for part in parts)
 
     @property
     def bytes_per_token(self) -> int:
         """What a column of a slot takes."""
-        return sum(self.heads * part.shape[-1] * part.element_size() for part in self.parts)
+        return sum(self.heads * width * kind.itemsize for width, kind in self.widths)
 
-    @property
-    def columns(self) -> int:
-        """Columns there are."""
-        return self.parts[0].shape[2]
+    def columns(self, slot: int) -> int:
+        """Columns that a slot has."""
+        return self.slots[slot][0].shape[1]
 
-    def resize(self, slots: int, columns: int) -> None:
-        """Room for so many; what lies within is kept."""
-        for number, old in enumerate(self.parts):
-            new = old.new_zeros(slots, self.heads, columns, old.shape[-1])
-            s, c = min(slots, old.shape[0]), min(columns, old.shape[2])
-            new[:s, :, :c] = old[:s, :, :c]
-            self.parts[number] = new
+    def add(self) -> None:
+        """One more slot, without a column."""
+        self.slots.append(
+            [torch.zeros(self.heads, 0, width, dtype=kind, device=self.device) for width, kind in self.widths]
+        )
+
+    def remove(self, slot: int) -> None:
+        """Free a slot; the last one takes its number."""
+        self.slots[slot] = self.slots[-1]
+        self.slots.pop()
+
+    def resize(self, slot: int, columns: int) -> None:
+        """Give a slot so many columns; what lies within is kept."""
+        parts = self.slots[slot]
+        for number, old in enumerate(parts):
+            # Empty: what is there is written before it is seen.
+            new = old.new_empty(self.heads, columns, old.shape[-1])
+            kept = min(columns, old.shape[1])
+            new[:, :kept] = old[:, :kept]
+            parts[number] = new
+
+    def copy(self, source: int, target: int, columns: int) -> None:
+        """Copy a slot's first columns over another slot."""
+        self.slots[target] = [part[:, :columns].clone() for part in self.slots[source]]
 
     def write(self, slot: int, columns: Tensor, x: Tensor) -> None:
         """Put vectors [G, n, d] into columns [n] of a slot."""
-        for part, new in zip(self.parts, self.codec.encode(x), strict=True):
-            part[slot].index_copy_(1, columns, new)
+        for part, new in zip(self.slots[slot], self.codec.encode(x), strict=True):
+            part.index_copy_(1, columns, new)
 
-    def write_tokens(self, slots: Tensor, columns: Tensor, x: Tensor) -> None:
-        """Put one vector [B, G, d] into a column [B] of each slot [B]."""
-        for part, new in zip(self.parts, self.codec.encode(x), strict=True):
-            part[slots, :, columns] = new
+    def write_tokens(self, slots: Many[int], columns: Many[int], x: Tensor) -> None:
+        """Put one vector [B, G, d] into a column of each slot."""
+        for number, new in enumerate(self.codec.encode(x)):
+            for row, (slot, column) in enumerate(zip(slots, columns, strict=True)):
+                self.slots[slot][number][:, column] = new[row]
 
-    def first(self, slots: Slots, columns: int) -> Tensor:
-        """The first columns [B, G, n, d] of some slots."""
-        return self.codec.decode([part[slots, :, :columns] for part in self.parts])
+    def first(self, slots: Many[int], counts: Many[int]) -> Tensor:
+        """The first columns of some slots [B, G, n, d], with zeros behind those that have fewer."""
+        if len(slots) == 1:
+            return self.codec.decode([part[None, :, : counts[0]] for part in self.slots[slots[0]]])
+        together = []
+        for number, (width, kind) in enumerate(self.widths):
+            padded = torch.zeros(len(slots), self.heads, max(counts), width, dtype=kind, device=self.device)
+            for row, (slot, count) in enumerate(zip(slots, counts, strict=True)):
+                padded[row, :, :count] = self.slots[slot][number][:, :count]
+            together.append(padded)
+        return self.codec.decode(together)
 
-    def at(self, slots: Tensor, columns: Tensor) -> Tensor:
-        """Some columns [B, n] of each slot [B]: [B, G, n, d]."""
-        found = [part[slots[:, None], :, columns].transpose(1, 2) for part in self.parts]
-        return self.codec.decode(found)
-
-    def copy(self, source: int, target: int) -> None:
-        """Copy a slot over another."""
-        for part in self.parts:
-            part[target] = part[source]
+    def at(self, slots: Many[int], columns: Tensor) -> Tensor:
+        """Some columns [B, n] of each slot: [B, G, n, d]."""
+        return self.codec.decode(
+            [
+                torch.stack(
+                    [self.slots[slot][number][:, index] for slot, index in zip(slots, columns, strict=True)]
+                )
+                for number in range(len(self.widths))
+            ]
+        )

@@ -1,7 +1,7 @@
 """What one layer keeps of many sequences: all keys and values, those of a window, or a sum.
 
-B rows, S slots, H heads of queries, G of keys, n new tokens, d the size of a head. A slot holds one sequence;
-its tokens have the positions 0, 1, 2 …
+B rows, H heads of queries, G of keys, n new tokens, d the size of a head. A slot holds one sequence; its
+tokens have the positions 0, 1, 2 … Slots are numbered without a gap: see `Slots`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from workbench.inference.engine.kv_codecs import Codec
-from workbench.inference.engine.kv_store import KvStore, Slots
+from workbench.inference.engine.kv_store import KvStore
 from workbench.ops.decode_reference import rotate
 from workbench.ops.linear_attention import State, linear_attention, linear_step
 from workbench.ops.sparse_attention.attention import sparse_attention
 from workbench.ops.sparse_attention.pattern import Pattern
 
-ROUND = 64
-"""Columns are allocated in multiples of this."""
+LEAST = 64
+"""Columns that a slot grows by at least, if it was promised as many."""
+WASTE = 2
+"""Rows are attended to one by one where padding them would make this many times as many columns."""
 
 Angles = tuple[Tensor, Tensor]
 """cos and sin of the positions [n, 1, d] of what is read."""
@@ -29,12 +31,13 @@ Angles = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a step: their slots, as a range where they are one, and the position of their new token."""
+    """The rows of a step: their slots, also as a range where they are one, which is seen without a copy, and
+    the position of their new token."""
 
-    slots: Tensor
-    seen: Slots
+    slots: list[int]
+    seen: slice | Tensor
+    lengths: list[int]
     positions: Tensor
-    longest: int
 
 
 class LayerCache(Protocol):
@@ -52,12 +55,24 @@ class LayerCache(Protocol):
         """What a sequence of so many tokens takes."""
         ...
 
-    def resize(self, slots: int, tokens: int) -> None:
-        """Room for so many slots, and sequences of so many tokens."""
+    def add(self) -> None:
+        """One more slot."""
         ...
 
-    def copy(self, source: int, target: int) -> None:
-        """Copy a slot over another."""
+    def remove(self, slot: int) -> None:
+        """Free a slot; the last one takes its number."""
+        ...
+
+    def reserve(self, slot: int, tokens: int, limit: int) -> None:
+        """Room for so many tokens in a slot. What is taken ahead is for no more than `limit` tokens."""
+        ...
+
+    def fit(self, slot: int, tokens: int) -> None:
+        """Give back what is more than so many tokens take."""
+        ...
+
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        """Copy what a slot holds of so many tokens over another."""
         ...
 
     def read(self, slot: int, start: int, query: Tensor, key: Tensor, value: Tensor, at: Angles) -> Tensor:
@@ -97,14 +112,36 @@ class SoftmaxCache:
     def bytes_of(self, tokens: int) -> int:
         return min(tokens, self.most) * self.per_token
 
-    def resize(self, slots: int, tokens: int) -> None:
-        columns = min(self.most, -(-tokens // ROUND) * ROUND)
+    def add(self) -> None:
         for store in (self.keys, self.values):
-            store.resize(slots, columns)
+            store.add()
 
-    def copy(self, source: int, target: int) -> None:
+    def remove(self, slot: int) -> None:
         for store in (self.keys, self.values):
-            store.copy(source, target)
+            store.remove(slot)
+
+    def reserve(self, slot: int, tokens: int, limit: int) -> None:
+        needed, most = (min(count, self.most) for count in (tokens, limit))
+        for store in (self.keys, self.values):
+            have = store.columns(slot)
+            if have < needed:
+                # By half, so that a long answer is not copied with every token.
+                ahead = have + max(have // 2, LEAST) if have else needed
+                store.resize(slot, max(needed, min(most, ahead)))
+
+    def fit(self, slot: int, tokens: int) -> None:
+        for store in (self.keys, self.values):
+            if store.columns(slot) > min(tokens, self.most):
+                store.resize(slot, min(tokens, self.most))
+
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        for store in (self.keys, self.values):
+            store.copy(source, target, min(tokens, self.most))
+
+    def _column(self, position: int) -> int:
+        if not self.is_ring or position < self.first:
+            return position
+        return self.first + (position - self.first) % self.window
 
     def _columns(self, positions: Tensor) -> Tensor:
         if not self.is_ring:
@@ -122,9 +159,9 @@ class SoftmaxCache:
             output = sparse_attention(query[None], key[None], value[None], self.pattern, scale=self.scale)
         else:
             past = self._past(start, device)
-            index, slots = self._columns(past)[None], torch.tensor([slot], device=device)
-            keys = torch.cat([self.keys.at(slots, index), key[None]], 2)
-            values = torch.cat([self.values.at(slots, index), value[None]], 2)
+            index = self._columns(past)[None]
+            keys = torch.cat([self.keys.at([slot], index), key[None]], 2)
+            values = torch.cat([self.values.at([slot], index), value[None]], 2)
             places = torch.cat([past, new])
             seen = self.pattern.sees(new[:, None] - places, places)
             output = scaled_dot_product_attention(
@@ -145,32 +182,41 @@ class SoftmaxCache:
 
     def step(self, rows: Rows, query: Tensor, key: Tensor, value: Tensor, at: Angles) -> Tensor:
         query, key = rotate(query, *at), rotate(key, *at)
-        columns = self._columns(rows.positions)
+        columns = [self._column(position) for position in rows.lengths]
         self.keys.write_tokens(rows.slots, columns, key)
         self.values.write_tokens(rows.slots, columns, value)
+        # Queries that share keys lie side by side, as if they were tokens: see `dense_attention`.
+        packed = query.unflatten(1, (key.shape[1], -1))
         if self.pattern.stride is not None:
             index, seen = self._strided(rows)
             keys, values = self.keys.at(rows.slots, index), self.values.at(rows.slots, index)
-        else:
-            count = min(rows.longest + 1, self.most)
-            keys, values = self.keys.first(rows.seen, count), self.values.first(rows.seen, count)
-            seen = None
-            if len(rows.slots) > 1:
-                seen = torch.arange(count, device=query.device) <= rows.positions[:, None]
-        # Queries that share keys lie side by side, as if they were tokens: see `dense_attention`.
-        packed = query.unflatten(1, (key.shape[1], -1))
+            return self._attend(packed, keys, values, seen)
+        counts = [min(position + 1, self.most) for position in rows.lengths]
+        longest = max(counts)
+        if len(counts) == 1 or longest * len(counts) >= WASTE * sum(counts):
+            outputs = []
+            for row, (slot, count) in enumerate(zip(rows.slots, counts, strict=True)):
+                keys, values = (store.first([slot], [count]) for store in (self.keys, self.values))
+                outputs.append(self._attend(packed[row : row + 1], keys, values, None))
+            return torch.cat(outputs)
+        keys, values = (store.first(rows.slots, counts) for store in (self.keys, self.values))
+        seen = torch.arange(longest, device=query.device) <= rows.positions[:, None]
+        return self._attend(packed, keys, values, seen)
+
+    def _attend(self, packed: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None) -> Tensor:
+        """[B, H, d] of queries [B, G, H / G, d] over [B, G, n, d], those that are seen [B, n] or all."""
         mask = None if seen is None else seen[:, None, None]
-        return scaled_dot_product_attention(packed, keys, values, attn_mask=mask, scale=self.scale).flatten(
-            1, 2
-        )
+        output = scaled_dot_product_attention(packed, keys, values, attn_mask=mask, scale=self.scale)
+        return output.flatten(1, 2)
 
     def _strided(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Columns [B, n] that the new tokens see, and which of them there are."""
-        stride, window = self.pattern.stride, min(self.window, rows.longest + 1)
+        longest = max(rows.lengths)
+        stride, window = self.pattern.stride, min(self.window, longest + 1)
         assert stride is not None
-        near = torch.arange(window, device=rows.slots.device)
+        near = torch.arange(window, device=rows.positions.device)
         beyond = -(-self.window // stride) * stride
-        far = torch.arange(beyond, max(beyond, rows.longest + 1), stride, device=rows.slots.device)
+        far = torch.arange(beyond, max(beyond, longest + 1), stride, device=rows.positions.device)
         index = rows.positions[:, None] - torch.cat([near, far])
         return index.clamp(min=0), index >= 0
 
@@ -183,6 +229,7 @@ class LinearCache:
     def __init__(self, heads: int, size: int, device: torch.device) -> None:
         self.values = torch.zeros(0, heads, size, size, device=device)
         self.norm = torch.zeros(0, heads, size, device=device)
+        self.count = 0
 
     @property
     def bytes(self) -> int:
@@ -192,7 +239,25 @@ class LinearCache:
         heads, size = self.norm.shape[1:]
         return 4 * heads * size * (size + 1)
 
-    def resize(self, slots: int, tokens: int) -> None:
+    def add(self) -> None:
+        if self.count == len(self.values):
+            self._resize(self.count + 1)
+        self.count += 1
+
+    def remove(self, slot: int) -> None:
+        self.count -= 1
+        self.values[slot], self.norm[slot] = self.values[self.count], self.norm[self.count]
+        # Not at once: the next one may come in a moment.
+        if 2 * self.count <= len(self.values):
+            self._resize(self.count)
+
+    def reserve(self, slot: int, tokens: int, limit: int) -> None:
+        """Nothing: a sum does not grow."""
+
+    def fit(self, slot: int, tokens: int) -> None:
+        """Nothing: a sum does not shrink."""
+
+    def _resize(self, slots: int) -> None:
         for name in ("values", "norm"):
             old = getattr(self, name)
             new = old.new_zeros(slots, *old.shape[1:])
@@ -200,7 +265,7 @@ class LinearCache:
             new[:kept] = old[:kept]
             setattr(self, name, new)
 
-    def copy(self, source: int, target: int) -> None:
+    def copy(self, source: int, target: int, tokens: int) -> None:
         self.values[target], self.norm[target] = self.values[source], self.norm[source]
 
     def read(self, slot: int, start: int, query: Tensor, key: Tensor, value: Tensor, at: Angles) -> Tensor:

@@ -146,7 +146,9 @@ class Scheduler:
         prompt, new = _prompt(job.request, job.prefix), job.request.params.max_tokens
         if job.shares_prompt:
             return self.bytes_of(prompt + new * len(job.active))
-        return self.bytes_of(prompt + new) * len(job.active) if job.active else self.bytes_of(prompt)
+        # The last sample goes on in the prompt's own place; until then that is one more.
+        own = self.bytes_of(prompt) if job.samples or not job.active else 0
+        return self.bytes_of(prompt + new) * len(job.active) + own
 
     def next_to_read(self) -> Job | None:
         """The job whose prompt is to be read now: one that is being read, or the first that fits."""
@@ -162,16 +164,17 @@ class Scheduler:
         return job
 
     def next_to_open(self) -> tuple[Job, Sample] | None:
-        """A sample of a prompt that is read, when there is room for it."""
+        """A sample of a prompt that is read, when there is room for it. Where none is open, one is though the
+        first copy of a prompt beside the prompt itself be too much: else nothing would ever go on."""
         if len(self.active) >= self.limits.max_sequences:
             return None
         for job in self.running:
             if job.is_read and job.samples:
                 prompt = _prompt(job.request, job.prefix)
                 room = self.bytes_of(prompt + job.request.params.max_tokens)
-                if job.shares_prompt or not job.active:
+                if job.shares_prompt or len(job.samples) == 1:
                     room -= self.bytes_of(prompt)
-                if self.promised + room > self.limits.memory_bytes:
+                if self.promised + room > self.limits.memory_bytes and self.active:
                     return None
                 return job, job.samples.popleft()
         return None

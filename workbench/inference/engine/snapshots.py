@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workbench.inference.engine.slots import Slot
+
 MOST = 8
 """States kept at a time."""
 
@@ -11,7 +13,7 @@ MOST = 8
 @dataclass(frozen=True)
 class _Snapshot:
     ids: list[int]
-    slot: int
+    slot: Slot
     bytes: int
 
 
@@ -28,7 +30,7 @@ class Snapshots:
         """What they take."""
         return sum(snapshot.bytes for snapshot in self._kept)
 
-    def take(self, ids: list[int]) -> tuple[int, int] | None:
+    def take(self, ids: list[int]) -> tuple[Slot, int] | None:
         """The slot of the longest that `ids` begin with, given away, and how many tokens it has read."""
         fitting = [kept for kept in self._kept if kept.ids == ids[: len(kept.ids)]]
         if not fitting:
@@ -37,13 +39,13 @@ class Snapshots:
         self._kept.remove(best)
         return best.slot, len(best.ids)
 
-    def put(self, ids: list[int], slot: int, size: int) -> list[int]:
+    def put(self, ids: list[int], slot: Slot, size: int) -> list[Slot]:
         """Keep a state; the slots of those that make room for it."""
         self._kept.append(_Snapshot(ids, slot, size))
         out, self._kept = self._kept[: -self.most], self._kept[-self.most :]
         return [kept.slot for kept in out]
 
-    def shrink(self, wanted: int) -> list[int]:
+    def shrink(self, wanted: int) -> list[Slot]:
         """Give up the oldest until the rest take at most `wanted` bytes; their slots."""
         out = []
         while self._kept and self.bytes > wanted:

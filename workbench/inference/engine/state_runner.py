@@ -1,7 +1,8 @@
 """Llama-shaped decoders whose layers keep a window, a sum, or numbers of few bits, in PyTorch.
 
-Each sequence has a slot in the cache of every layer. Samples of one prompt read it once and then have copies
-of their own: what a window or a sum keeps is small, and it changes with every token.
+Each sequence has a slot in the cache of every layer, which grows with it and holds no more than the scheduler
+was told. Samples of one prompt read it once and then have copies of their own: what a window or a sum keeps
+is small, and it changes with every token.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from workbench.errors import ModelError
 from workbench.inference.engine.kv_codecs import KvDtype, codec_of
 from workbench.inference.engine.layer_caches import Angles, LayerCache, LinearCache, Rows, SoftmaxCache
 from workbench.inference.engine.placed_prefix import PlacedPrefix
+from workbench.inference.engine.slots import Slot, Slots
 from workbench.inference.engine.snapshots import Snapshots
 from workbench.inference.loading.soft_prompt import SoftPrompt
 from workbench.ops.decode import DecoderWeights
@@ -26,14 +28,13 @@ from workbench.ops.sparse_attention.pattern import Pattern
 CHUNKS = {"cpu": 128}
 """Tokens of a prompt read at a time; where nothing is said, `CHUNK`."""
 CHUNK = 512
-FIRST_TOKENS = 256
-"""Tokens that a sequence has room for at first."""
 
 
 @dataclass(eq=False)
 class _Prefill:
     ids: list[int]
-    slot: int
+    slot: Slot | None
+    """None when the last sample has taken it, or none is wanted any more."""
     remaining: int
     samples: int
     all_logits: bool
@@ -46,7 +47,7 @@ class _Prefill:
 
 @dataclass(eq=False)
 class _Handle:
-    slot: int
+    slot: Slot
     length: int
 
 
@@ -77,10 +78,9 @@ class StateRunner:
         self.chunk = self.max_length if whole else self.piece
         self.is_full = all(pattern is not None and pattern.is_full for pattern in patterns)
         """Whether each layer keeps and sees all tokens."""
-        self.bytes_per_token = max(1, sum(cache.growing for cache in self.caches))
+        self.bytes_per_token = sum(cache.growing for cache in self.caches)
         self.name = f"PyTorch ({_words(patterns, kv_dtype, weights.dtype)})"
-        self._slots, self._tokens = 0, 0
-        self._free: list[int] = []
+        self._slots = Slots(self.caches)
         self._snapshots = Snapshots()
 
     @property
@@ -123,8 +123,9 @@ class StateRunner:
                 f"the prompt has {len(ids):,} tokens", hint=f"at most {self.max_length:,} are possible"
             )
         found = None if exact or all_logits else self._snapshots.take(ids[:-1])
-        slot, cached = found if found is not None else (self._take(len(ids)), 0)
-        self._reserve(self._slots, len(ids))
+        slot, cached = found if found is not None else (self._slots.take(len(ids)), 0)
+        slot.limit = len(ids)
+        self._reserve(slot, len(ids))
         return _Prefill(ids, slot, len(ids) - cached, samples, all_logits, exact, cached)
 
     def advance(self, prefill: _Prefill) -> Tensor | None:
@@ -134,9 +135,10 @@ class StateRunner:
         count = min(self.chunk if not start else min(self.chunk, self.piece), prefill.remaining)
         x = self.weights.embedding[torch.tensor(prefill.ids[start : start + count], device=self.device)]
         at = self._angles(torch.arange(start, start + count, device=self.device))
+        assert prefill.slot is not None
         for layer, cache in zip(self.weights.layers, self.caches, strict=True):
             heads = project(self.weights, layer, x)
-            x = finish(self.weights, layer, x, cache.read(prefill.slot, start, *heads, at))
+            x = finish(self.weights, layer, x, cache.read(prefill.slot.number, start, *heads, at))
         prefill.remaining -= count
         if prefill.all_logits:
             return logits_of(self.weights, x)
@@ -148,18 +150,24 @@ class StateRunner:
 
     def open(self, prefill: _Prefill, capacity: int, *, alone: bool = False) -> _Handle:
         """See `Runner.open`. The last sample goes on in the prompt's own slot."""
-        prefill.opened += 1
-        if prefill.opened == prefill.samples:
-            slot, prefill.slot = prefill.slot, -1
+        assert prefill.slot is not None
+        length = len(prefill.ids)
+        if prefill.opened + 1 == prefill.samples:
+            slot, prefill.slot = prefill.slot, None
         else:
-            slot = self._take(len(prefill.ids))
-            for cache in self.caches:
-                cache.copy(prefill.slot, slot)
-        return _Handle(slot, len(prefill.ids))
+            slot = self._slots.take(length)
+            try:
+                self._slots.copy(prefill.slot, slot, length)
+            except BaseException:
+                self._slots.give(slot)
+                raise
+        prefill.opened += 1
+        slot.limit = min(self.max_length, length + capacity)
+        return _Handle(slot, length)
 
     def decode(self, handles: Many[_Handle], tokens: Many[int]) -> Tensor:
         """See `Runner.decode`."""
-        order = sorted(range(len(handles)), key=lambda number: handles[number].slot)
+        order = sorted(range(len(handles)), key=lambda number: handles[number].slot.number)
         rows = self._rows([handles[number] for number in order])
         x = self.weights.embedding[torch.tensor([tokens[number] for number in order], device=self.device)]
         at = self._angles(rows.positions)
@@ -176,31 +184,30 @@ class StateRunner:
         return logits[back]
 
     def _rows(self, handles: list[_Handle]) -> Rows:
-        slots = [handle.slot for handle in handles]
-        longest = max(handle.length for handle in handles)
-        self._reserve(self._slots, longest + 1)
-        numbers = torch.tensor(slots, device=self.device)
+        for handle in handles:
+            self._slots.reserve(handle.slot, handle.length + 1)
+        slots, lengths = [handle.slot.number for handle in handles], [handle.length for handle in handles]
         is_range = slots[-1] - slots[0] + 1 == len(slots)
-        seen = slice(slots[0], slots[-1] + 1) if is_range else numbers
-        positions = torch.tensor([handle.length for handle in handles], device=self.device)
-        return Rows(numbers, seen, positions, longest)
+        seen = slice(slots[0], slots[-1] + 1) if is_range else torch.tensor(slots, device=self.device)
+        return Rows(slots, seen, lengths, torch.tensor(lengths, device=self.device))
 
     def close(self, handle: _Handle, ids: Many[int] | None = None) -> None:
         """See `Runner.close`."""
         if ids is None:
-            self._give(handle.slot)
+            self._slots.give(handle.slot)
         else:
             self._keep(handle.slot, list(ids[: handle.length]))
 
-    def _keep(self, slot: int, ids: list[int]) -> None:
+    def _keep(self, slot: Slot, ids: list[int]) -> None:
+        self._slots.fit(slot, len(ids))
         for old in self._snapshots.put(ids, slot, self.bytes_of(len(ids))):
-            self._give(old)
+            self._slots.give(old)
 
     def forget(self, prefill: _Prefill) -> None:
         """See `Runner.forget`."""
-        if prefill.slot >= 0:
-            self._give(prefill.slot)
-            prefill.slot = -1
+        if prefill.slot is not None:
+            self._slots.give(prefill.slot)
+            prefill.slot = None
 
     def cached_bytes(self) -> int:
         """See `Runner.cached_bytes`."""
@@ -209,39 +216,18 @@ class StateRunner:
     def shrink(self, wanted: int) -> None:
         """See `Runner.shrink`."""
         for slot in self._snapshots.shrink(wanted):
-            self._give(slot)
+            self._slots.give(slot)
 
     def held_bytes(self) -> int:
         """What all caches take now, used or not."""
         return sum(cache.bytes for cache in self.caches)
 
-    def _take(self, tokens: int) -> int:
-        """A free slot, with room for so many tokens."""
-        if not self._free:
-            more = max(1, self._slots)
-            self._reserve(self._slots + more, max(tokens, 1))
-        self._free.sort(reverse=True)
-        return self._free.pop()
-
-    def _reserve(self, slots: int, tokens: int) -> None:
-        """Room for so many slots and tokens: of both twice what there was where it does not do."""
-        if slots <= self._slots and tokens <= self._tokens:
-            return
-        room = self._tokens
-        if tokens > room:
-            room = min(self.max_length, max(tokens, 2 * room, FIRST_TOKENS))
-        for cache in self.caches:
-            cache.resize(slots, room)
-        # Not before all have it: where memory runs out in between, the next one tries again.
-        self._free += range(self._slots, slots)
-        self._slots, self._tokens = slots, room
-
-    def _give(self, slot: int) -> None:
-        self._free.append(slot)
-        if len(self._free) == self._slots:
-            for cache in self.caches:
-                cache.resize(0, 0)
-            self._slots, self._tokens, self._free = 0, 0, []
+    def _reserve(self, slot: Slot, tokens: int) -> None:
+        try:
+            self._slots.reserve(slot, tokens)
+        except BaseException:
+            self._slots.give(slot)
+            raise
 
 
 def _words(patterns: Many[Pattern | None], kv_dtype: KvDtype, dtype: torch.dtype) -> str:
