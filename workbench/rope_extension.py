@@ -163,6 +163,7 @@ FLAT: dict[str, str] = {
     "rope_type": "rope_scaling",
     "type": "rope_scaling",
     "factor": "rope_factor",
+    "rope_theta": "rope_theta",
     "original_max_position_embeddings": "original_max_position_embeddings",
     **{name: f"rope_{name}" for name in YARN_KEYS},
 }
@@ -172,7 +173,8 @@ FLAT: dict[str, str] = {
 def with_flat_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     """A model section with keys of its own for what `rope_scaling` says in transformers' way.
 
-    Raises `ValueError` for a key that the mapping has not.
+    transformers writes the base of the angles there too, and a mapping for plain positions. Raises
+    `ValueError` for a key that the mapping has not, and for a base of a model that is loaded with its own.
     """
     given = values.get("rope_scaling")
     if not isinstance(given, Mapping):
@@ -181,7 +183,11 @@ def with_flat_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         known = ", ".join(name for name in FLAT if name != "type")
         raise ValueError(f"rope_scaling knows no key “{unknown[0]}”; it takes {known}")
+    if "rope_theta" in given and values.get("model_name_or_path"):
+        raise ValueError("rope_scaling: rope_theta is the loaded model's own; leave it out")
     flat = {FLAT[name]: value for name, value in given.items()}
+    if flat.get("rope_scaling") == "default":
+        flat["rope_scaling"] = None
     # What was set beside the mapping was set later: by a form, or as key.path=value.
     beside = {name: values[name] for name in FLAT.values() if name != "rope_scaling" and values.get(name)}
     return {**values, "rope_scaling": None, **flat, **beside}

@@ -233,6 +233,17 @@ def test_dynamic_angles_follow_from_the_text_alone() -> None:
         packed = dynamic(ids, position_ids=positions, use_cache=False).logits
         rest = dynamic(ids[:, 60:], use_cache=False).logits
         torch.testing.assert_close(packed, torch.cat([middle, rest], 1), atol=1e-5, rtol=1e-5)
+        # Rows that are padded have the angles of their own text, with or without a mask.
+        padded, place = ids.clone(), torch.arange(100).expand(2, -1)
+        padded[0, 60:] = 0
+        alone = dynamic(ids[:1, :60], use_cache=False).logits
+        mask = (place < torch.tensor([[60], [100]])).long()
+        masked = dynamic(padded, attention_mask=mask, use_cache=False).logits
+        assert use_exact_dynamic(dynamic, 0) == 0
+        bare = dynamic(padded, position_ids=place, use_cache=False).logits
+        for found in (masked, bare, copy.deepcopy(dynamic)(padded, position_ids=place).logits):
+            torch.testing.assert_close(found[:1, :60], alone, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(found[1], long[1], atol=1e-5, rtol=1e-5)
     assert share_prompts(dynamic, 100) is not None
     assert hold_still(model.config, 100) is None
 

@@ -31,6 +31,11 @@ def test_the_mapping_of_transformers_means_the_same_as_keys_of_ones_own() -> Non
     beside = validate({"model": {"rope_scaling": YARN, "rope_factor": 8}}, "here")
     assert beside.model.rope_factor == 8
     assert validate(flat.model_dump(mode="json"), "again") == flat
+    # As a configuration of transformers has it.
+    based = validate({"model": {"rope_scaling": {**YARN, "rope_theta": 5e5}}}, "here")
+    assert based.model.rope_theta == 5e5 and based.model.rope_extension == nested.model.rope_extension
+    plain = validate({"model": {"rope_scaling": {"rope_type": "default", "rope_theta": 5e5}}}, "here")
+    assert plain.model.rope_theta == 5e5 and plain.model.rope_extension is None
 
 
 @pytest.mark.parametrize(
@@ -49,6 +54,10 @@ def test_the_mapping_of_transformers_means_the_same_as_keys_of_ones_own() -> Non
             "must be more than rope_beta_slow",
         ),
         ({"rope_scaling": {"rope_type": "yarn", "factr": 2}}, "knows no key “factr”"),
+        (
+            {"rope_scaling": {"rope_type": "yarn", "rope_theta": 5e5}, "model_name_or_path": "somewhere"},
+            "rope_theta is the loaded model's own",
+        ),
         ({"rope_scaling": "yarn", "rope_factor": 2, "attention": "sliding_window"}, "no distance among them"),
         ({"rope_scaling": "linear", "rope_factor": 2, "family": "bert"}, "BERT has a learned table"),
         ({"rope_scaling": "linear", "rope_factor": 2, "family": "t5"}, "T5 has biases by distance"),

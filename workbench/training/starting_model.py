@@ -50,10 +50,10 @@ def starting_model(
         section = section.model_copy(update={"model_name_or_path": str(checkpoint), **AS_IT_IS})
     if section.model_name_or_path is None:
         model: Any = build_model(section, tokenizer, purpose)
-        use_exact_dynamic(model)
     else:
         model = load_model(section, purpose, complete=checkpoint is not None and not adapters)
         _check_vocabulary(model, tokenizer, recipe)
+    use_exact_dynamic(model, tokenizer.pad_token_id or 0)
     return adapt(model, recipe.tuning, purpose, checkpoint if adapters else None, tokenizer)
 
 
