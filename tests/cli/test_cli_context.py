@@ -106,10 +106,13 @@ def test_results_are_listed_and_shown_beside_each_other(make_run: MakeRun, capsy
 
 
 def test_pass_keys_take_a_length_and_a_file_that_is_read_as_what_it_is(
-    make_run: MakeRun, capsys: Capture
+    make_run: MakeRun, capsys: Capture, tmp_path: Path
 ) -> None:
     finished(make_run)
+    there = tmp_path / "there.jsonl"
+    there.write_text("mine")
     for words, said in (
+        ((str(there),), "there is a file of this name"),
         (("keys.txt",), "read as another format"),
         (("keys.jsonl", "--length", "9-3"), "is no length"),
         (("keys.jsonl", "--count", "0"), "at least 1"),

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import torch
 from estimate_cases import model_of, recipe_of
+from long_results import cost_of
 from transformers import PreTrainedTokenizerFast
 
 from workbench.cli import main
 from workbench.cli.context_cost import lengths_of, page
 from workbench.errors import ModelError, UsageError
 from workbench.prediction.context_cost import context_cost
+from workbench.recipe import load
 from workbench.store import context_costs
+from workbench.store.runs import create_run
 
 
 class Heard:
@@ -99,3 +102,23 @@ def test_files_and_lengths(home: Path, tmp_path: Path, capsys: pytest.CaptureFix
             lengths_of(wrong)
     assert main(["context", "cost", "no-such-run", "--lengths", "16"]) != 0
     assert "no-such-run" in capsys.readouterr().err
+
+
+def test_what_was_measured_is_shown_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = create_run(load("nano", ["run.name=small-1"]))
+    assert main(["context", "cost", "small-1", "--kept"]) == 1
+    assert "workbench context cost small-1" in capsys.readouterr().err
+    path = context_costs.path_of("", run.path)
+    context_costs.save(cost_of(), path)
+    for word in ("small-1", str(path)):
+        assert main(["context", "cost", word, "--kept"]) == 0
+        assert "16,384" in (out := capsys.readouterr().out) and "time of a further token" in out
+    assert main(["context", "cost", "small-1", "--kept", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["costs"] == cost_of()["costs"]
+    context_costs.save(cost_of(costs=[{"length": 256}]), path)
+    assert main(["context", "cost", "small-1", "--kept"]) == 1
+    assert "this measurement is damaged" in capsys.readouterr().err
+    path.write_text('{"costs": [1]}')
+    assert context_costs.read(path) is None
+    assert main(["context", "cost", str(path), "--kept"]) == 1
+    assert "holds no measurement" in capsys.readouterr().err

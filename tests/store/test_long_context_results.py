@@ -37,6 +37,18 @@ def test_results_are_numbered_by_model_and_found_again(tmp_path: Path) -> None:
     assert long_context.save(content_of(), "", run.path).number == 5
 
 
+def test_two_that_end_together_get_two_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = create_run(load("nano", ["run.name=small-1"]))
+    long_context.save(content_of(), "", run.path)
+    # Both looked before either wrote.
+    monkeypatch.setattr(long_context, "_numbered", lambda folder: [])
+    numbers = [long_context.save(content_of(seed=seed), "", run.path).number for seed in (1, 2)]
+    monkeypatch.undo()
+    assert numbers == [2, 3]
+    found = long_context.results_in(run.path / "context")
+    assert [result.content["seed"] for result in found] == [0, 1, 2]
+
+
 def test_what_is_not_there_is_said_with_what_is() -> None:
     run = create_run(load("nano", ["run.name=small-1"]))
     with pytest.raises(RunError, match="“small-1” was not evaluated") as caught:

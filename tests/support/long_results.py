@@ -51,3 +51,16 @@ def content_of(model: str = "/models/small", **changes: Any) -> dict[str, Any]:
             variant_of("yarn", (2.1, 2.0, 1.9, 1.9), (4, 4, 4, 3, 2, 4)),
         ],
     } | changes
+
+
+def cost_of(**changes: Any) -> dict[str, Any]:
+    """A model with a window, measured at two lengths, with full attention beside it."""
+    point = {"read_peak_bytes": 1 << 20, "read_seconds": 0.5}
+    own = [{"length": n, "kept_bytes": 131_072, "token_seconds": 0.008, **point} for n in (256, 16_384)]
+    full = [{"length": n, "kept_bytes": 2048 * n, "token_seconds": n / 4e5, **point} for n in (256, 16_384)]
+    return {
+        **{"model": "/models/\x1b[31msmall", "runner": "PyTorch (4 layers with a window of 64)"},
+        **{"kv_dtype": "auto", "device": "cpu", "dtype": "bfloat16", "threads": 2, "trained_length": 256},
+        **{"costs": own, "full": full, "created": 1.7e9},
+        "training": [{"length": n, "seconds": n / 1e4, "peak_bytes": n * 4096} for n in (256, 16_384)],
+    } | changes

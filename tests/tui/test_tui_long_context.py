@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from long_results import content_of, variant_of
+from long_results import content_of, cost_of, variant_of
 
+from workbench.errors import ModelError
 from workbench.models.estimate import estimate
 from workbench.recipe import load
-from workbench.store import long_context
+from workbench.store import context_costs, context_jobs, long_context
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.build.checks import findings_of
 from workbench.tui.build.design import design_of
 from workbench.tui.form.recipe_draft import RecipeDraft
+from workbench.tui.train.context_cost_report import cost_lines
 from workbench.tui.train.long_context_pane import LongContextSource
-from workbench.tui.train.long_context_report import map_lines, report_lines
+from workbench.tui.train.long_context_report import columns_of, map_lines, report_lines
 from workbench.tui.train.long_context_screen import LongContextScreen
 from workbench.tui.widgets.chart import Chart
 from workbench.tui.widgets.text_lines import TextLines
@@ -60,8 +62,6 @@ def test_maps_read_without_colours_and_reports_fit_80_columns(make_run: Any) -> 
 
 
 def long_columns(result: long_context.Result) -> Any:
-    from workbench.tui.train.long_context_report import columns_of
-
     return columns_of([result])
 
 
@@ -89,6 +89,67 @@ async def test_keys_show_tables_maps_and_curves(
         assert "small:1" in text_of(app) and "difference in nats" in lines.text
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, LongContextScreen))
+
+
+async def test_cost_is_drawn_and_commands_are_started(
+    make_run: Any, size: tuple[int, int], until: Any, text_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("small", steps=6, max_steps=6)
+    started: list[Any] = []
+    monkeypatch.setattr(context_jobs, "start", lambda folder, *rest: started.append((folder, *rest)))
+    app = WorkbenchApp()
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "small" in text_of(app))
+        await pilot.press("t", "T")
+        await until(pilot, lambda: isinstance(app.screen, LongContextScreen) and app.screen.is_mounted)
+        screen: Any = app.screen
+        lines = screen.query_one(TextLines)
+        await until(pilot, lambda: "e reads it on long text" in lines.text)
+        await pilot.press("c")
+        await until(pilot, lambda: "e measures its time" in lines.text)
+        context_costs.save(cost_of(), context_costs.path_of("", run.path))
+        await until(pilot, lambda: "time of a further token" in lines.text)
+        assert not screen.query_one(Chart).display
+        assert "256 tokens 8.0 ms, 16,384 8.0 ms (full 41.0 ms)" in lines.text
+        await pilot.press("e")
+        assert screen.prompt.asked and "--lengths" in screen.prompt.value
+        await pilot.press("escape", "c", "e", *" --stride 64", "enter")
+        await until(pilot, lambda: started)
+        assert started == [(run.path, "eval", ["--rope-scaling", "all", "--stride", "64"])]
+        # One that goes on, and one that failed, are told of; keys put the last away.
+        with context_jobs.recorded(run.path, "eval") as told:
+            told("reading YaRN: 3 of 32")
+            await until(pilot, lambda: "context eval is running: reading YaRN" in lines.text)
+            await pilot.press("e")
+            assert not screen.prompt.asked
+        await until(pilot, lambda: "is running" not in lines.text)
+        with pytest.raises(ModelError), context_jobs.recorded(run.path, "eval"):
+            raise ModelError("no \x1b[31mpositions")
+        await until(pilot, lambda: "context eval failed: no ␛[31mpositions" in lines.text)
+        await pilot.press("x")
+        await until(pilot, lambda: "failed" not in lines.text)
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, LongContextScreen))
+
+
+def test_costs_fit_80_columns_and_read_in_ascii() -> None:
+    for symbols in ("braille", "ascii"):
+        text = text_in(cost_lines(cost_of(), 76, 20, symbols))
+        assert all(len(line) <= 78 for line in text.splitlines())
+        assert "16,384" in text and "training, one row" in text
+    assert text.isascii()
+    alone = cost_of(full=None, training=None, costs=cost_of()["costs"][:1])
+    assert "full" not in text_in(cost_lines(alone, 76, 20, "braille"))
+
+
+def test_letters_go_on_after_z(make_run: Any) -> None:
+    run = make_run("small")
+    variants = content_of()["variants"]
+    results = [long_context.save(content_of(variants=variants * 7), "", run.path) for _ in range(2)]
+    columns = columns_of(results)
+    assert len({column.letter for column in columns}) == 28 and columns[-1].letter == "AB"
+    assert {column.first for column in columns} == {"A", "O"}
+    assert "AB - O" in text_in(report_lines(results, "braille", 78))
 
 
 @pytest.mark.parametrize(

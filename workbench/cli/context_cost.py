@@ -15,7 +15,8 @@ LONGEST = 1 << 20
 CURVE_LINES = 6
 EXAMPLE = """workbench context cost nano-window-1
 workbench context cost ./SmolLM2-135M-Instruct --lengths 256,1024,4096 --kv-dtype int8
-workbench context cost nano-linear-1 --train --json"""
+workbench context cost nano-linear-1 --train --json
+workbench context cost nano-window-1 --kept              what was measured last"""
 
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
@@ -52,6 +53,9 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         "--train", action="store_true", help="also a forward and backward pass of each length"
     )
     parser.add_argument("--output", metavar="FILE", help="where to keep the measurement instead")
+    parser.add_argument(
+        "--kept", action="store_true", help="show the last measurement of MODEL, or of a file, and make none"
+    )
     prediction.add_device_choice(parser)
     grammar.add_json(parser)
 
@@ -59,8 +63,12 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Handle `workbench context cost`."""
     from workbench.cli import prediction, render
-    from workbench.store import context_costs
+    from workbench.store import context_costs, context_jobs
 
+    if args.kept:
+        content = context_costs.find(args.model)
+        print(render.as_json(content) if args.json else _whole_page(content))
+        return 0
     lengths = lengths_of(args.lengths)
     model, run_folder = prediction.model_folder(args.model)
     request = {
@@ -74,16 +82,26 @@ def run(args: argparse.Namespace) -> int:
         "train": args.train,
     }
     content: dict[str, Any] = {}
-    for event in prediction.ask(request, debug=args.debug):
-        content = event
     path = Path(args.output).expanduser() if args.output else context_costs.path_of(model, run_folder)
-    content = context_costs.save(content, path)
+    with context_jobs.recorded(run_folder, "cost") as told:
+        for event in prediction.ask(request, debug=args.debug, told=told):
+            content = event
+        content = context_costs.save(content, path)
     if args.json:
         print(render.as_json(content))
         return 0
     print(page(content))
     render.talk(f"kept in {render.literal(str(path))}")
     return 0
+
+
+def _whole_page(content: dict[str, Any]) -> str:
+    from workbench.errors import RunError
+
+    try:
+        return page(content)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        raise RunError("this measurement is damaged", hint="measure again, without --kept") from None
 
 
 def lengths_of(text: str) -> list[int]:

@@ -103,13 +103,15 @@ def run(args: argparse.Namespace) -> int:
     """Handle `workbench context eval`."""
     from workbench.cli import prediction, render
     from workbench.cli.context_text import page
-    from workbench.store import long_context
+    from workbench.store import context_jobs, long_context
 
     model, run_folder = prediction.model_folder(args.model)
     content: dict[str, Any] = {}
-    for event in prediction.ask(request_of(args, model, run_folder), debug=args.debug):
-        content = event
-    result = long_context.save(content, model, run_folder)
+    with context_jobs.recorded(run_folder, "eval") as told:
+        request = request_of(args, model, run_folder)
+        for event in prediction.ask(request, debug=args.debug, told=told):
+            content = event
+        result = long_context.save(content, model, run_folder)
     if args.json:
         print(render.as_json(result.content))
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 from typing import Any
 
 from workbench.cli import parser as grammar
@@ -42,6 +43,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     parser.add_argument(
         "--kind", choices=("text", "prompt_completion"), default="text", help="for clm, or for sft"
     )
+    parser.add_argument("--force", action="store_true", help="replace OUT where it exists")
     parser.add_argument("--digits", metavar="N", type=int, default=5, help="of a key (%(default)s)")
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="(%(default)s)")
     grammar.add_json(parser)
@@ -58,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--count is at least 1, and --digits from 1 to 12")
     if not args.output.endswith(".jsonl"):
         raise UsageError(f"{args.output} is read as another format", hint="a name that ends in .jsonl")
+    if not args.force and Path(args.output).expanduser().exists():
+        raise UsageError("there is a file of this name", where=args.output, hint="another name, or --force")
     request: dict[str, Any] = {
         "command": "passkey_texts",
         "output": args.output,

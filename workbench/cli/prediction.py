@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli import parser as grammar
@@ -109,10 +109,12 @@ def model_folder(model: str) -> tuple[str, Path | None]:
     return str(run.final_path), run.path
 
 
-def ask(request: dict[str, Any], *, debug: bool = False) -> Iterator[dict[str, Any]]:
+def ask(
+    request: dict[str, Any], *, debug: bool = False, told: Callable[[str], None] | None = None
+) -> Iterator[dict[str, Any]]:
     """Start the process with a request; yields its events. Raises the error that it ended with.
 
-    Progress and notes are told on standard error, not yielded.
+    Progress and notes are told on standard error, not yielded; progress also to `told`, in words.
     """
     command = [sys.executable, "-m", "workbench.prediction"]
     with tempfile.TemporaryFile() as complaints:
@@ -129,6 +131,8 @@ def ask(request: dict[str, Any], *, debug: bool = False) -> Iterator[dict[str, A
                 kind = event.pop("event")
                 if kind == "progress":
                     line.show(event)
+                    if told is not None:
+                        told(_progress_words(event))
                 elif kind == "note":
                     line.clear()
                     _talk(event["text"])
@@ -153,6 +157,11 @@ def _died(code: int, complaints: Any) -> WorkbenchError:
     return WorkbenchError(f"the process ended with {reason}", where=" ".join(words), hint=hint)
 
 
+def _progress_words(event: dict[str, Any]) -> str:
+    done, total = event["done"], event["total"]
+    return f"{event['what']}: {done:,}" + (f" of {total:,}" if total else "")
+
+
 def _talk(text: str) -> None:
     from workbench.cli import render
 
@@ -175,9 +184,8 @@ class ProgressLine:
             return
         from workbench.cli import render
 
-        done, total = event["done"], event["total"]
         seconds = time.monotonic() - self.began
-        text = f"{event['what']}: {done:,}" + (f" of {total:,}" if total else "") + f", {seconds:.0f} s"
+        text = f"{_progress_words(event)}, {seconds:.0f} s"
         text = render.clip(render.literal(text), render.columns() - 1)
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         self.shown = True

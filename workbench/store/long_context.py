@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import paths
-from workbench.errors import RunError, UsageError
+from workbench.errors import RunError, UsageError, storage_error
 from workbench.store.files import replace_file
 from workbench.store.runs import Run, list_runs
 
@@ -73,11 +73,25 @@ def folder_of(model: str, run: Path | None) -> Path:
 def save(content: Mapping[str, Any], model: str, run: Path | None) -> Result:
     """Write a result under the next number. Raises `StorageError`."""
     folder = paths.ensure_dir(folder_of(model, run))
-    number = max((found for found, _ in _numbered(folder)), default=0) + 1
     whole = {**content, "run": None if run is None else run.name, "created": time.time()}
-    path = folder / f"{number}.json"
+    number, path = _next_number(folder)
     replace_file(path, json.dumps(whole, ensure_ascii=False).encode())
     return Result(path, number, whole)
+
+
+def _next_number(folder: Path) -> tuple[int, Path]:
+    """A number that nobody else gets: its file is made empty at once."""
+    number = max((found for found, _ in _numbered(folder)), default=0) + 1
+    while True:
+        path = folder / f"{number}.json"
+        try:
+            path.open("xb").close()
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise storage_error(error, path) from None
+        else:
+            return number, path
 
 
 def results_in(folder: Path) -> list[Result]:

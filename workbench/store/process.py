@@ -27,7 +27,12 @@ class ProcessIdentity:
     @classmethod
     def current(cls) -> ProcessIdentity:
         """The process that calls this."""
-        return cls(os.getpid(), _start_time(os.getpid()) or 0.0, boot_id(), socket.gethostname())
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessIdentity:
+        """A process of this machine; one that is `gone` where there is none."""
+        return cls(pid, _start_time(pid) or 0.0, boot_id(), socket.gethostname())
 
     def liveness(self) -> Liveness:
         """`elsewhere` when it ran on another host, where this one cannot look."""

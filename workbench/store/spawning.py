@@ -9,8 +9,8 @@ from pathlib import Path
 from workbench.errors import storage_error
 
 
-def spawn(command: list[str], log: Path, *, waits_for: str, mode: int = 0o644) -> None:
-    """Start a process in a session of its own, with its output at the end of `log`, made with `mode`.
+def spawn(command: list[str], log: Path, *, waits_for: str, mode: int = 0o644) -> int:
+    """Start a process in a session of its own, with its output at the end of `log`, made with `mode`; its id.
 
     Whether it lives is read from what it writes, by this process as by any other; a thread waits for it only
     so that no zombie stays behind in an interface that is open for days. Raises `StorageError`.
@@ -31,3 +31,4 @@ def spawn(command: list[str], log: Path, *, waits_for: str, mode: int = 0o644) -
     except OSError as error:
         raise storage_error(error, log) from None
     threading.Thread(target=os.waitpid, args=(pid, 0), name=f"waits for {waits_for}", daemon=True).start()
+    return pid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,10 @@ def passkey_texts(request: dict[str, Any], events: Events) -> None:
         )
     drawn, sizes = np.random.default_rng(request["seed"]), []
     path = Path(request["output"]).expanduser()
+    # Under another name until it is whole: half of it would be learnt from as well.
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with path.open("w", encoding="utf-8") as file:
+        with unfinished.open("w", encoding="utf-8") as file:
             for number in range(request["count"]):
                 # Evenly by logarithm: short ones are where a model begins to learn to look back.
                 ends = np.log([max(shortest, least), longest + 1])
@@ -48,8 +51,11 @@ def passkey_texts(request: dict[str, Any], events: Events) -> None:
                     record = {"prompt": prompt, "completion": answer}
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 events.progress("writing", number + 1, request["count"])
+        unfinished.replace(path)
     except OSError as error:
         raise storage_error(error, path) from None
+    finally:
+        unfinished.unlink(missing_ok=True)
     events.send(
         "result",
         output=str(path),

@@ -13,7 +13,7 @@ WIDTH = 78
 """Columns that a report is laid out for: what a screen of 80 has room for."""
 NOTHING = (
     "Nothing was read beyond this length yet. workbench context eval {run} --rope-scaling all reads it by "
-    "each method; T shows curves then."
+    "each method; or T, where e starts that and c shows what lengths cost."
 )
 
 
@@ -45,7 +45,14 @@ def pane_lines(run: Run, baseline: Run | None, symbols: str) -> list[Line]:
         lines = report_lines(shown, symbols, WIDTH)
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return [plain("The last evaluation cannot be read.", "bad")]
-    return [*lines, plain(""), plain("T shows curves, and chooses evaluations and methods.", "dim")]
+    return [
+        *lines,
+        plain(""),
+        plain(
+            "T shows curves, chooses evaluations and methods, starts them, and shows what lengths cost.",
+            "dim",
+        ),
+    ]
 
 
 def newest(run: Run, baseline: Run | None) -> list[Result]:

@@ -35,6 +35,8 @@ class Column:
     letter: str
     result: Result
     variant: Mapping[str, Any]
+    first: str
+    """The letter of the first variant of the same evaluation."""
 
     @property
     def title(self) -> str:
@@ -47,10 +49,20 @@ class Column:
 
 def columns_of(results: Sequence[Result]) -> list[Column]:
     """All variants of all results."""
-    pairs = [(result, variant) for result in results for variant in result.variants]
-    return [
-        Column(chr(ord("A") + number % 26), result, variant) for number, (result, variant) in enumerate(pairs)
-    ]
+    found: list[Column] = []
+    for result in results:
+        first = _letter(len(found))
+        found += [
+            Column(_letter(number), result, variant, first)
+            for number, variant in enumerate(result.variants, len(found))
+        ]
+    return found
+
+
+def _letter(number: int) -> str:
+    """A to Z, then AA, AB …"""
+    before, last = divmod(number, 26)
+    return (_letter(before - 1) if before else "") + chr(ord("A") + last)
 
 
 def report_lines(results: Sequence[Result], symbols: str, width: int = 100) -> list[Line]:
@@ -128,12 +140,15 @@ def difference_lines(columns: Sequence[Column]) -> list[Line]:
     for column in columns:
         found = column.variant.get("difference")
         if found and found["nll"] is not None:
-            first = chr(ord(column.letter) - column.result.variants.index(dict(column.variant)))
             role = "" if found["low"] is None else "good" if found["high"] < 0 else "bad"
             role = "" if role == "bad" and found["low"] <= 0 else role
             interval = "" if found["low"] is None else f"  {found['low']:+.3f} to {found['high']:+.3f}"
             lines.append(
-                ((f"{column.letter} - {first}  ", "key"), (f"{found['nll']:+.3f}", role), (interval, "dim"))
+                (
+                    (f"{column.letter} - {column.first}  ", "key"),
+                    (f"{found['nll']:+.3f}", role),
+                    (interval, "dim"),
+                )
             )
     return [plain("difference in nats a token, over all places", "title"), *lines] if lines else []
 

@@ -1,22 +1,27 @@
-"""Evaluations on long text at full size: curves of perplexity by position, and heat maps below them.
+"""Evaluations on long text at full size: curves of perplexity by position, and heat maps below them; and what
+the model takes by the length of the text, where that was measured.
 
-Read from the disk in a thread when it opens; what is chosen here changes nothing on the disk.
+Read from the disk in a thread, again when something new is there.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
+from textual import on
 from textual.app import ComposeResult
 from textual.reactive import reactive
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
-from workbench.store import long_context
+from workbench.store import context_costs, context_jobs, long_context
 from workbench.store.long_context import Result
 from workbench.store.runs import Run
 from workbench.tui.commands import Command, bindings
 from workbench.tui.text import reveal_control
+from workbench.tui.train.context_cost_report import cost_lines
+from workbench.tui.train.long_context_actions import COMMANDS, MeasuringActions, nothing_line
 from workbench.tui.train.long_context_report import (
     Column,
     columns_of,
@@ -29,16 +34,22 @@ from workbench.tui.train.long_context_report import (
 )
 from workbench.tui.widgets.chart import Chart
 from workbench.tui.widgets.key_bar import KeyBar
+from workbench.tui.widgets.prompt import Prompt
 from workbench.tui.widgets.text_lines import Line, TextLines, plain
 
+if TYPE_CHECKING:
+    from workbench.store.context_jobs import Job, What
+
 MARGIN = 4
+LOOK_SECONDS = 1.0
+FRAME_ROWS = 3
 TALL = 40
 """Rows of a screen from which on there is room for maps and tables."""
 DAMAGED = "This evaluation cannot be read."
 
 
-class LongContextScreen(ModalScreen[None]):
-    """The results of one run, and the newest of another that is pinned."""
+class LongContextScreen(MeasuringActions, ModalScreen[None]):
+    """The results of one run, and the newest of another that is pinned; or what the run's model takes."""
 
     HELP_TITLE = "Long context"
     DEFAULT_CSS = """
@@ -53,6 +64,8 @@ class LongContextScreen(ModalScreen[None]):
         Command("long.method", "v", "method", "method", "One method alone, the next one, or all of them."),
         Command("long.measure", "m", "measure", "measure", "Keys found, or the probability of their tokens."),
         Command("long.tables", "t", "tables", "tables", "Perplexities as tables, or the heat maps."),
+        Command("long.cost", "c", "cost", "cost", "Time and memory by length, or the evaluations."),
+        *COMMANDS,
         Command("long.back", "escape,q", "back", "back", "Back to where one was."),
         Command("long.help", "question_mark,f1", "app.help", "help", "Show every key.", footer=False),
     )
@@ -61,12 +74,15 @@ class LongContextScreen(ModalScreen[None]):
     chosen: reactive[int] = reactive(-1, init=False)
     measure: reactive[str] = reactive("exact", init=False)
     tables: reactive[bool] = reactive(False, init=False)
+    shows_cost: reactive[bool] = reactive(False, init=False)
 
     def __init__(self, run: Run, baseline: Run | None) -> None:
         super().__init__()
         self.run_shown, self.baseline = run, baseline
         self.results: list[Result] = []
         self.other: Result | None = None
+        self.cost: dict[str, Any] | None = None
+        self._seen: object = None
 
     def compose(self) -> ComposeResult:
         yield Static("", id="long-title", markup=False)
@@ -74,25 +90,47 @@ class LongContextScreen(ModalScreen[None]):
             "perplexity by position", x_label="tokens", symbols=getattr(self.app, "symbols", "braille")
         )
         yield TextLines()
+        yield Prompt("", id="long-prompt")
         yield KeyBar()
 
     def on_mount(self) -> None:
         self.query_one(TextLines).focus()
-        self.run_worker(self._read, thread=True)
+        self._look()
+        self.set_interval(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self.run_worker(self._read, thread=True, group="look", exclusive=True)
 
     def _read(self) -> None:
+        folder = self.run_shown.path
+        job = context_jobs.read(folder)
+        cost_path = context_costs.path_of("", folder)
+        running = job is not None and job.is_running
+        seen = long_context.signature(folder / long_context.FOLDER), context_costs.signature(cost_path)
+        if (seen, job, running) == self._seen:
+            return
+        self._seen = seen, job, running
+        cost = context_costs.read(cost_path)
         own = long_context.results_in(long_context.run_folder(self.run_shown))
         other = None
         if self.baseline is not None and self.baseline.name != self.run_shown.name:
             found = long_context.results_in(long_context.run_folder(self.baseline))
             other = found[-1] if found else None
         if self.is_attached:
-            self.app.call_from_thread(self._take, own, other)
+            self.app.call_from_thread(self._take, own, other, cost, job)
 
-    def _take(self, own: list[Result], other: Result | None) -> None:
-        self.results, self.other = own, other
-        self.place = len(own) - 1
+    def _take(
+        self, own: list[Result], other: Result | None, cost: dict[str, Any] | None, job: Job | None
+    ) -> None:
+        is_new = len(own) != len(self.results)
+        self.results, self.other, self.cost, self.job = own, other, cost, job
+        if is_new:
+            self.place = len(own) - 1
         self.redraw()
+
+    @property
+    def measured(self) -> What:
+        return "cost" if self.shows_cost else "eval"
 
     @property
     def shown(self) -> list[Result]:
@@ -115,13 +153,18 @@ class LongContextScreen(ModalScreen[None]):
             return
         names = ", ".join(result.name for result in self.shown) or f"{self.run_shown.name}: no evaluation"
         more = f"  ({self.place + 1} of {len(self.results)})" if len(self.results) > 1 else ""
-        self.query_one("#long-title", Static).update(reveal_control(names + more))
+        title = f"{self.run_shown.name}: cost" if self.shows_cost else names + more
+        self.query_one("#long-title", Static).update(reveal_control(title))
+        self.query_one(Chart).display = not self.shows_cost
         try:
-            self._draw_curves()
-            lines = self._lines()
+            if self.shows_cost:
+                lines = self._cost_lines()
+            else:
+                self._draw_curves()
+                lines = self._lines()
         except (KeyError, TypeError, ValueError, ZeroDivisionError):
             lines = [plain(DAMAGED, "bad")]
-        self.query_one(TextLines).set_lines(lines)
+        self.query_one(TextLines).set_lines([*self.job_lines(), *lines])
 
     def _draw_curves(self) -> None:
         import numpy as np
@@ -136,12 +179,16 @@ class LongContextScreen(ModalScreen[None]):
             y = np.array([math.exp(min(700.0, place["nll"])) for place in places])
             chart.set_series(column.letter, x, y, label=f"{column.letter} {column.title}", color=number)
 
+    def _cost_lines(self) -> list[Line]:
+        if self.cost is None:
+            return [nothing_line("cost")]
+        width, height = max(20, self.size.width - MARGIN), self.size.height - FRAME_ROWS
+        return cost_lines(self.cost, width, height, getattr(self.app, "symbols", "braille"))
+
     def _lines(self) -> list[Line]:
         columns, width = self.columns, max(20, self.size.width - MARGIN)
         if not columns:
-            return [
-                plain(f"workbench context eval {self.run_shown.name} --rope-scaling all makes one.", "dim")
-            ]
+            return [nothing_line("eval")]
         lines = [line for result in self.shown for line in head(result)]
         lines += legend(columns, several=len(self.shown) > 1)
         symbols = getattr(self.app, "symbols", "braille")
@@ -172,8 +219,18 @@ class LongContextScreen(ModalScreen[None]):
     def action_tables(self) -> None:
         self.tables = not self.tables
 
+    @on(Input.Submitted, "#long-prompt")
+    def _asked(self, message: Input.Submitted) -> None:
+        self.start_measuring(message.value)
+
+    def action_cost(self) -> None:
+        self.shows_cost = not self.shows_cost
+
     def action_back(self) -> None:
-        self.dismiss(None)
+        if self.prompt.asked:
+            self.put_away_prompt()
+        else:
+            self.dismiss(None)
 
     def watch_place(self) -> None:
         self.chosen = -1
@@ -182,4 +239,4 @@ class LongContextScreen(ModalScreen[None]):
     def watch_chosen(self) -> None:
         self.redraw()
 
-    watch_measure = watch_tables = watch_chosen
+    watch_measure = watch_tables = watch_shows_cost = watch_chosen
