@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
     from workbench.store import context_costs, context_jobs
 
     if args.kept:
-        content = context_costs.find(args.model)
-        print(render.as_json(content) if args.json else _whole_page(content))
+        kept = context_costs.find(args.model)
+        print(render.as_json(kept) if args.json else _whole_page(kept))
         return 0
     lengths = lengths_of(args.lengths)
     model, run_folder = prediction.model_folder(args.model)
