@@ -14,13 +14,18 @@ from typing import Any
 import pytest
 import torch
 
+from workbench.objectives import Totals
+from workbench.recipe.stability_section import StabilitySection
 from workbench.store.runs import Run
 from workbench.training.checkpoint import STATE_FILE
+from workbench.training.guard import Guard
 from workbench.training.guarding import rollback
 from workbench.training.guarding.alarm import Alarm
 from workbench.training.guarding.layers import SAMPLE, LayerMonitor, _sample, groups_of
-from workbench.training.guarding.ledger import REPEAT_STEPS, Ledger
+from workbench.training.guarding.ledger import RECENT_STEPS, REPEAT_STEPS, Ledger
 from workbench.training.guarding.losses import Finding, LossWatch, Outlier
+from workbench.training.guarding.record import SCALES_TOLD, Record
+from workbench.training.guarding.watch import StepWatch
 from workbench.training.state import TrainState
 
 
@@ -59,14 +64,55 @@ def test_ordinary_losses_of_many_kinds_raise_nothing() -> None:
 
 
 @pytest.mark.parametrize("rise", [1.0, 3.0, 40.0])
-def test_a_rise_that_stays_is_found_within_three_steps(rise: float) -> None:
+def test_a_rise_that_stays_is_found_within_five_steps(rise: float) -> None:
     for onset in (70, 200, 400):
         losses = falling(500, seed=onset)
         damaged = [loss + (rise if step >= onset else 0.0) for step, loss in enumerate(losses, 1)]
         step, found = seen(damaged)[0]
         assert isinstance(found, Finding) and found.kind == "loss_spike"
-        assert found.onset == onset and step == onset + 2
+        # The third, and while little is known of what is usual the fifth.
+        assert found.onset == onset and step == onset + (4 if onset == 70 else 2)
         assert found.level < found.limit < found.loss
+
+
+@pytest.mark.parametrize("seed", [56, 77, 85])
+def test_chance_is_no_alarm_while_little_is_known(seed: int) -> None:
+    # Three in a row among the four largest of so few: a log-normal loss has that once in a hundred runs.
+    dice = random.Random(seed)
+    losses = [math.exp(dice.gauss(0, 1)) for _ in range(110)]
+    assert [one for _, one in seen(losses) if isinstance(one, Finding)] == []
+
+
+def test_the_last_steps_leave_a_doubt_where_two_were_high() -> None:
+    losses = falling(300, seed=1)
+    for rise, suspicious, doubtful in (([], False, False), ([9.0], True, False), ([9.0, 9.0], True, True)):
+        guard = watch()
+        assert seen([*losses, *(losses[-1] + high for high in rise)], guard) == []
+        assert (guard.is_suspicious, guard.is_doubtful) == (suspicious, doubtful)
+
+
+def test_what_has_been_told_of_the_loss_scale_is_part_of_the_state(tmp_path: Path) -> None:
+    section = StabilitySection()
+    first, second = (Guard(section, Record(Run(tmp_path), section, enabled=False), 1e-3) for _ in range(2))
+    for step in range(1, 31):
+        first.see_scale(step, 2.0, 1.0)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert second.record.scales_told == SCALES_TOLD and second.skipped_updates == 30
+    second.load_state_dict({})
+    assert second.record.scales_told == 0
+
+
+def test_logits_that_were_not_seen_do_not_grow() -> None:
+    told: list[float] = []
+    ledger, nothing = Ledger(), -math.inf
+    guard = SimpleNamespace(scale=None, ledger=ledger, see_logits=lambda step, mean: told.append(mean))
+    of_step: Any = SimpleNamespace(
+        monitor=None, guard=guard, trainer=SimpleNamespace(state=SimpleNamespace(step=3))
+    )
+    of_step._count = StepWatch._count
+    for peak, total in ((nothing, 0.0), (9.0, 30.0)):
+        StepWatch.metrics(of_step, Totals({}, {"loss": 10}, {"logsumexp": total}, {"logsumexp": peak}))
+    assert told == [3.0]
 
 
 def test_a_rise_of_a_few_deviations_is_found_when_five_steps_show_it() -> None:
@@ -128,13 +174,20 @@ def test_rows_that_are_left_out_are_never_met() -> None:
     ledger.skip(20, 24)
     ledger.skip(48, 60)
     ledger.skip(5, 5)
-    assert ledger.skipped == [[20, 24], [40, 60]] and ledger.num_skipped == 24
+    assert ledger.skipped == [[20, 24], [40, 60]]
     taken, place = list[int](), 0
     while place < 100:
         place = ledger.position(place, 4)
         taken += range(place, place + 4)
         place += 4
     assert taken == [*range(20), *range(24, 40), *range(60, 100)]
+    # How far so many steps reach is where they end, of whatever size they are and wherever they begin.
+    for start in (0, 2, 23, 44):
+        for count in (3, 4, 8):
+            place = start
+            for steps in range(20):
+                assert ledger.reach(start, count, steps) == place
+                place = ledger.position(place, count) + count
     # Steps of another size, as of a run that goes on with more processes.
     assert [ledger.position(place, 8) for place in (8, 12, 16, 32, 36)] == [8, 12, 24, 32, 60]
     assert Ledger.from_dict(json.loads(json.dumps(ledger.as_dict()))) == ledger
@@ -145,7 +198,13 @@ def test_trouble_that_comes_back_soon_is_the_same_trouble() -> None:
     for step, streak in ((100, 0), (104, 1), (99, 2), (104 + REPEAT_STEPS + 1, 0)):
         ledger.alarm(step)
         assert ledger.streak == streak
-    assert ledger.rollbacks == 4
+    assert ledger.rollbacks == 4 and ledger.num_recent(140) == 4
+    # What was long ago counts no more; what lies ahead was lately.
+    assert ledger.num_recent(104 + RECENT_STEPS) == 1 and ledger.num_recent(104 + 2 * RECENT_STEPS) == 0
+    ledger.alarm(2000)
+    assert ledger.num_recent(2001) == 1 and ledger.num_recent(50) == 1 and ledger.rollbacks == 5
+    # A checkpoint from before there were such.
+    assert Ledger.from_dict({"rollbacks": 3}).num_recent(10) == 0
 
 
 def test_the_checkpoint_that_is_gone_back_to(tmp_path: Path) -> None:

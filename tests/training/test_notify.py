@@ -18,7 +18,11 @@ from workbench.errors import RecipeError
 from workbench.recipe.stability_section import StabilitySection
 from workbench.store.events import RunEvent
 from workbench.store.runs import Run
+from workbench.store.status import Status
+from workbench.training import reporter, session, worker
 from workbench.training.notify import Notifier, of_event, run_ended, send_now
+from workbench.training.reporter import Reporter
+from workbench.training.stop import Stopped
 
 EVENT = RunEvent(7, "loss_spike", action="rolled_back", happened="It rose.", to_step=4, time=1.0)
 
@@ -137,6 +141,27 @@ def test_the_end_of_a_run_is_told(
     assert len(got) == 1 and "warning" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(("step", "words"), [(0, "stopped before the first step"), (5, "stopped on request")])
+def test_a_run_is_let_go_of_before_its_end_is_told(
+    step: int, words: str, make_run: MakeRun, work: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, told = make_run(), list[str]()
+
+    def tell(run: Run, status: Status) -> None:
+        # Whoever goes on with the run need not wait for those who are told.
+        worker.lock_run(run).close()
+        told.append(status.message)
+
+    def train(run: Run, recipe: Any, reporter: Reporter, stop: Any) -> bool:
+        reporter.update(step=step)
+        raise Stopped
+
+    monkeypatch.setattr(worker, "LOCK_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(reporter, "run_ended", tell)
+    monkeypatch.setattr(session, "train", train)
+    assert work(run) == 0 and told == [words] and run.status().message == words
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -147,8 +172,11 @@ def test_the_end_of_a_run_is_told(
         ({"notify_webhook": "https://example.org/a b"}, "is an address such as"),
         ({"guard_window": 4}, "guard_window"),
         ({"guard": "panic"}, "guard"),
+        ({"guard": "warn", "objective": "ppo"}, r"ppo has no stability\.guard: it has guards of its own"),
+        ({"max_rollbacks": 3, "objective": "ppo"}, r"ppo has no stability\.max_rollbacks"),
     ],
 )
 def test_bad_settings_are_named(given: dict[str, Any], words: str, make_run: MakeRun) -> None:
+    settings = {f"stability__{name}": value for name, value in given.items() if name != "objective"}
     with pytest.raises(RecipeError, match=words):
-        make_run(**{f"stability__{name}": value for name, value in given.items()})
+        make_run(**settings, objective__name=given.get("objective", "clm"))

@@ -40,10 +40,10 @@ class StabilitySection(Section):
         ge=1,
         le=5,
         description="High losses in a row that are an alarm, or one more within five steps; one alone is a "
-        "bad batch.",
+        "bad batch. Five in a row as long as the losses of fewer than 96 steps are known.",
     )
     max_rollbacks: int = Field(
-        10, ge=1, description="Rollbacks in a run; at the next alarm it ends and says why."
+        10, ge=1, description="Rollbacks within 512 steps; at the next alarm the run ends and says why."
     )
     rollback_lr_factor: float = Field(
         0.5,
@@ -104,6 +104,15 @@ class StabilitySection(Section):
 
 def check_stability(recipe: Any) -> None:
     """Raise `ValueError` where the stability section does not fit the rest of a recipe."""
+    if recipe.objective.name == "ppo":
+        usual = StabilitySection()
+        for name in StabilitySection.model_fields:
+            is_used = name.startswith("notify_") or name == "z_loss"
+            if not is_used and getattr(recipe.stability, name) != getattr(usual, name):
+                raise ValueError(
+                    f"objective.name ppo has no stability.{name}: it has guards of its own, in ppo.guard; of "
+                    "this section it takes notify_command, notify_shell, notify_webhook and notify_timeout"
+                )
     if recipe.stability.z_loss and recipe.objective.name not in Z_LOSS_OBJECTIVES:
         raise ValueError(
             f"objective.name {recipe.objective.name} has no stability.z_loss: it is for "

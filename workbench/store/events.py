@@ -31,6 +31,7 @@ TITLES = {
     "loss_not_finite": "loss is no number",
     "gradient_not_finite": "gradient is no number",
     "loss_outlier": "one bad batch",
+    "ended_high": "the loss was high at the end",
     "logit_growth": "logits grow",
     "loss_scale": "loss scale",
     "kl_runaway": "KL runaway",

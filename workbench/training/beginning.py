@@ -36,7 +36,10 @@ def beginning_of(trainer: Trainer, held_out: Rows, purpose: Purpose, *, has_move
         has_moved=has_moved,
         accelerator=trainer.accelerator,
         rows=trainer.rows,
-        num_rows=trainer.max_steps * trainer.rows_per_step + trainer.guard.ledger.num_skipped,
+        # From where the run stands: steps before may have been of another size, as of other processes.
+        num_rows=trainer.guard.ledger.reach(
+            trainer.state.rows, trainer.rows_per_step, trainer.max_steps - trainer.state.step
+        ),
         batch_size=section.per_device_train_batch_size,
         held_out=held_out,
         num_held_out=0 if trainer.evaluator is None else trainer.evaluator.num_rows,

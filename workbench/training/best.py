@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,15 @@ def write_report(trainer: Trainer, predictions: list[Any]) -> None:
         if found is not None:
             record = {"step": trainer.state.step, "time": time.time(), **found}
             append_line(trainer.run.evaluations_path, record)
+
+
+def improves(trainer: Trainer, values: dict[str, float]) -> bool:
+    """Whether an evaluation is of the best model so far, which is then noted in the state."""
+    state, score = trainer.state, score_of(trainer, values)
+    if not math.isfinite(score) or (state.best_score is not None and score <= state.best_score):
+        return False
+    state.best_score, state.best_eval_loss, state.best_step = score, values["eval_loss"], state.step
+    return True
 
 
 def score_of(trainer: Trainer, values: dict[str, float]) -> float:

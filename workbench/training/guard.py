@@ -46,6 +46,7 @@ class Guard:
         self.scale: float | None = None
         self.logits_began: float | None = None
         self.logits_told = False
+        self.record.scales_told = 0
 
     @property
     def is_on(self) -> bool:
@@ -59,6 +60,12 @@ class Guard:
     def is_suspicious(self) -> bool:
         """Whether what is saved now may be damaged already."""
         return self.is_on and self.losses.is_suspicious
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether more than one batch speaks for damage; the last model of a run that ends so is passed
+        over."""
+        return (self.goes_back or self.section.guard == "stop") and self.losses.is_doubtful
 
     def see_loss(self, step: int, rows: int, loss: float) -> None:
         """The loss of a step, before its update. Raises `Alarmed` where it must not be made, and
@@ -145,6 +152,7 @@ class Guard:
         """What a resumed run goes on with, as plain values; `suspicious` marks the checkpoint."""
         return {
             "suspicious": self.is_suspicious,
+            "scales_told": self.record.scales_told,
             "ledger": self.ledger.as_dict(),
             "losses": self.losses.state_dict(),
             "trace": [list(asdict(entry).values()) for entry in self.trace],
@@ -162,3 +170,4 @@ class Guard:
             self.trace.extend(Trace(*values) for values in state["trace"])
             self.skipped_updates, self.scale = int(state["skipped_updates"]), state["scale"]
             self.logits_began, self.logits_told = state["logits"]
+            self.record.scales_told = int(state.get("scales_told", 0))

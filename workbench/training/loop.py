@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 
 from workbench.store.metrics import MetricsWriter
 from workbench.training import best, saving
-from workbench.training.guarding import rollback
+from workbench.training.guarding import ending, rollback
 from workbench.training.guarding.alarm import Alarmed
 from workbench.training.guarding.watch import StepWatch
 from workbench.training.pace import SaveTimes, steps_between_evaluations
@@ -140,6 +140,7 @@ class Trainer:
                     self.save()
                 if stopping and not last:
                     return False
+            ending.tell(self)
         return True
 
     def train_step(self) -> bool:
@@ -245,25 +246,20 @@ class Trainer:
     def write(self, values: dict[str, Any]) -> None:
         """A record of metrics, to the run folder and to the trackers."""
         if self.metrics is not None:
-            step = self.state.step
-            self.metrics.write(
-                {"step": step, "time": time.time(), "num_tokens": self.state.num_tokens, **values}
-            )
+            state = self.state
+            known = {"step": state.step, "time": time.time(), "num_tokens": state.num_tokens}
+            self.metrics.write(known | values)
         if self.recipe.run.report_to:
             self.accelerator.log(values, step=self.state.step)
 
     def evaluate(self, evaluator: Evaluator) -> bool:
         """Evaluate; returns whether the model is the best so far."""
         self.ranks.phase("evaluating")
-        values = evaluator.evaluate(self.stepper)
-        loss, state = values["eval_loss"], self.state
+        values, state = evaluator.evaluate(self.stepper), self.state
         self.write(values)
         best.write_report(self, evaluator.predictions)
-        state.eval_loss = loss
-        score = best.score_of(self, values)
-        improved = math.isfinite(score) and (state.best_score is None or score > state.best_score)
-        if improved:
-            state.best_score, state.best_eval_loss, state.best_step = score, loss, state.step
+        state.eval_loss = loss = values["eval_loss"]
+        improved = best.improves(self, values)
         self.reporter.update(eval_loss=loss, best_eval_loss=state.best_eval_loss, best_step=state.best_step)
         return improved
 
@@ -295,7 +291,8 @@ class Trainer:
         """Write `final/`, on the main process."""
         if self.accelerator.is_main_process:
             self.reporter.update(now=True, state="saving")
-            saving.write_final(self.run, self.state, self.recipe, self.tokenizer, self.whole_model)
+            kept = ending.instead(self)
+            saving.write_final(self.run, self.state, self.recipe, self.tokenizer, self.whole_model, kept)
 
     def close(self, phase: str) -> None:
         """This process's last word, `ended` or `failed`."""

@@ -60,7 +60,7 @@ class Reporter:
         self.update(progress={"what": what, "done": done, "total": total}, now=finished)
 
     def finish(self, state: str, message: str = "", error: WorkbenchError | None = None) -> None:
-        """Write the final state; never raises, for there is nothing left to do about it."""
+        """Write the final state; never raises, for there is nothing left to do about it. `tell` is next."""
         self._over.set()
         if not self.enabled:
             return
@@ -77,7 +77,12 @@ class Reporter:
             self._write(durable=True)
         except StorageError as problem:
             print(f"the final state “{state}” could not be written\n{problem.render()}", file=sys.stderr)
-        run_ended(self.run, status)
+
+    def tell(self) -> None:
+        """Tell whom it concerns of the end, where there was one. It may take long: let go of the run
+        before."""
+        if self.enabled and self._over.is_set():
+            run_ended(self.run, self.status)
 
     def _write(self, *, durable: bool = False) -> None:
         with self._lock:

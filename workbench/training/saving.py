@@ -90,11 +90,14 @@ def write_final(
     recipe: Recipe,
     tokenizer: PreTrainedTokenizerBase | None = None,
     fresh: Callable[[Path | None], nn.Module] | None = None,
+    instead: Path | None = None,
 ) -> None:
-    """Write `final/`: the best checkpoint's model if the recipe asks for that one, or the last one's. Where
-    that is in parts they are put together in a model that `fresh` makes."""
+    """Write `final/`: the best checkpoint's model if the recipe asks for that one, or that of `instead`, or
+    the last one's. Where it is in parts they are put together in a model that `fresh` makes."""
     best = state.best_step if recipe.training.load_best_model_at_end else None
     source = run.path / f"checkpoint-{state.step if best is None else best}"
+    if best is None and instead is not None:
+        source = instead
     if not source.is_dir():
         # The best one can be missing when a person deleted it; the newest is what there is.
         source = run.checkpoints()[-1]

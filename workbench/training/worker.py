@@ -45,7 +45,9 @@ def main(folder: Path) -> int:
         finished = train(run, run.recipe(), reporter, stop)
         reporter.finish("finished" if finished else "stopped", "" if finished else "stopped on request")
     except Stopped:
-        reporter.finish("stopped", "stopped before the first step")
+        # A rollback, and a resumed run, prepare rows too.
+        late = reporter.status.step > 0
+        reporter.finish("stopped", "stopped on request" if late else "stopped before the first step")
     except WorkbenchError as error:
         print(error.render(), file=sys.stderr)
         if several:
@@ -63,6 +65,8 @@ def main(folder: Path) -> int:
     finally:
         if lock is not None:
             lock.close()
+        # Who is told may take long, and whoever goes on with the run need not wait.
+        reporter.tell()
     return 0
 
 

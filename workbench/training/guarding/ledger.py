@@ -7,18 +7,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+RECENT_STEPS = 512
+"""Rollbacks of longer ago do not count towards `stability.max_rollbacks`: the run has got on."""
 REPEAT_STEPS = 32
 """An alarm within so many steps of the one before is the same trouble: leaving rows out has not helped."""
 
 
 @dataclass
 class Ledger:
-    """`skipped` are ranges of rows, [first, behind the last), in order and apart; `lr_scale` multiplies every
-    learning rate from now on; `last_alarm` is the step of the last rollback's alarm, `streak` how often it
+    """`skipped` are ranges of rows, [first, behind the last), in order and apart; `rollbacks` counts them,
+    `alarms` are the steps of the alarms that they answered; `lr_scale` multiplies every learning rate from
+    now on; `last_alarm` is the step of the last rollback's alarm, `streak` how often it
     was the same trouble again, `last_target` the step that was gone back to."""
 
     skipped: list[list[int]] = field(default_factory=list)
     rollbacks: int = 0
+    alarms: list[int] = field(default_factory=list)
     lr_scale: float = 1.0
     last_alarm: int | None = None
     streak: int = 0
@@ -29,7 +33,16 @@ class Ledger:
         again = self.last_alarm is not None and step <= self.last_alarm + REPEAT_STEPS
         self.streak = self.streak + 1 if again else 0
         self.rollbacks += 1
+        self.alarms = [*self._recent(step), step]
         self.last_alarm = step if self.last_alarm is None or not again else max(step, self.last_alarm)
+
+    def num_recent(self, step: int) -> int:
+        """How many rollbacks there were within the last `RECENT_STEPS` before a step."""
+        return len(self._recent(step))
+
+    def _recent(self, step: int) -> list[int]:
+        # Those of later steps too: the run has been there, and has gone back.
+        return [alarm for alarm in self.alarms if alarm > step - RECENT_STEPS]
 
     def skip(self, first: int, end: int) -> None:
         """Never train on rows `first` to before `end`."""
@@ -51,10 +64,13 @@ class Ledger:
             rows = max(rows, high) if rows + count > low and rows < high else rows
         return rows
 
-    @property
-    def num_skipped(self) -> int:
-        """How many rows are left out."""
-        return sum(high - low for low, high in self.skipped)
+    def reach(self, rows: int, count: int, steps: int) -> int:
+        """Behind the last row that is taken when so many steps of `count` rows are made from `rows` on."""
+        for low, _ in self.skipped:
+            whole = min(steps, max(0, low - rows) // count)
+            rows, steps = rows + whole * count, steps - whole
+            rows = self.position(rows, count) if steps else rows
+        return rows + steps * count
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""

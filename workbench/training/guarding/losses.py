@@ -7,7 +7,8 @@ five of five that are raised, are a model that was damaged. The deviation is tha
 step, 1.4826 / √2 times their median size (Hampel 1974; von Neumann 1941), for a loss that falls makes
 residuals drift. The rule of ranks is what keeps heavy tails quiet: whatever the distribution of independent
 residuals is, the last three are among the four largest of 256 + 3 with a chance of 256 / C(259, 4) = 1.4 ·
-10⁻⁶, and all else must be met too. With a history of n steps that is 24 / n³, which is why it is long.
+10⁻⁶, and all else must be met too. With a history of n steps that is 24 / n³, which is why it is long; as
+long as it is short five in a row are asked for: 720 / n⁵.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ BASELINE = 16
 to be wild."""
 PENDING = 5
 """Steps that an alarm is made of."""
+SHORT = 96
+"""With fewer residuals than these chance has three in a row too often."""
 FIRST = 5
 """Steps that say at what level a run began."""
 OF_FIRST, OF_LEVEL = 0.03, 0.1
@@ -108,10 +111,17 @@ class LossWatch:
         return len(self.residuals) >= LEAST_HISTORY
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether two of the last steps were high, or the loss is well above its best: more than one batch
+        that is unlike the others."""
+        return sum(seen.is_high for seen in self.pending) > 1 or self._has_risen()
+
+    @property
     def is_suspicious(self) -> bool:
         """Whether the last steps hold a high loss, or the loss has risen well above its best."""
-        if any(seen.is_raised for seen in self.pending):
-            return True
+        return any(seen.is_raised for seen in self.pending) or self._has_risen()
+
+    def _has_risen(self) -> bool:
         margin = self._margin()
         return margin is not None and len(self.latest) == RISEN and median(self.latest) > margin
 
@@ -169,11 +179,12 @@ class LossWatch:
 
     def _spike(self) -> Finding | None:
         """Enough high losses in a row up to this one, or one more among the last five; or five that are
-        raised."""
+        raised, and only these while the history is short."""
         last = list(self.pending)[-PENDING:]
         high = [seen for seen in last if seen.is_high] if last[-1].is_high else []
         in_a_row = len(list(takewhile(lambda seen: seen.is_high, reversed(last))))
-        if in_a_row < self.patience and len(high) <= self.patience:
+        is_short = self.is_warm and len(self.residuals) < SHORT
+        if is_short or (in_a_row < self.patience and len(high) <= self.patience):
             high = last if len(last) == PENDING and all(seen.is_raised for seen in last) else []
         if not high:
             return None

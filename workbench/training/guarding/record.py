@@ -35,7 +35,7 @@ class Record:
         self.gradients: Callable[[], Mapping[str, float]] = dict
         self._writer = EventWriter(run.events_path)
         self._notifier = Notifier(section, run)
-        self._scales = 0
+        self.scales_told = 0
 
     def add(self, event: RunEvent) -> None:
         """Write an event down, say it in the log, and tell of an alarm. Raises `StorageError`."""
@@ -97,9 +97,9 @@ class Record:
 
     def scale(self, step: int, before: float, now: float, skipped: int, ledger: Ledger) -> None:
         """A change of what fp16 multiplies the loss by."""
-        self._scales += 1
-        if self._scales > SCALES_TOLD:
+        if self.scales_told >= SCALES_TOLD:
             return
+        self.scales_told += 1
         fell = now < before
         self.note(
             step,
@@ -127,6 +127,20 @@ class Record:
             "large ones.",
             advice="stability.z_loss=1e-4 holds them." if not z_loss else "A larger stability.z_loss.",
             numbers={"logsumexp": mean, "began": began},
+        )
+
+    def ended_high(self, step: int, instead: str, ledger: Ledger) -> None:
+        """A run that came to its end while its loss was high."""
+        self.note(
+            step,
+            "ended_high",
+            ledger,
+            happened="The loss was high in the last steps, and there were none after that could show whether "
+            "the model is damaged.",
+            why="One batch that is unlike the others, or the beginning of a spike or a divergence.",
+            done=f"final/ is the model of {instead}, the last good checkpoint." if instead else "",
+            advice="Evaluate final/ and the checkpoints before: workbench eval. A schedule that ends with a "
+            "low learning rate seldom ends so.",
         )
 
     def note(self, step: int, kind: str, ledger: Ledger, **parts: Any) -> None:

@@ -18,7 +18,7 @@ from workbench.errors import CheckpointError, TrainingError
 from workbench.store.files import replace_file
 from workbench.training import checkpoint, random_state
 from workbench.training.guarding import words
-from workbench.training.guarding.ledger import REPEAT_STEPS
+from workbench.training.guarding.ledger import RECENT_STEPS, REPEAT_STEPS
 from workbench.training.guarding.origins import origins
 from workbench.training.optimizer import groups_of
 from workbench.training.parallel import sharded_checkpoint
@@ -42,8 +42,11 @@ def answer(trainer: Trainer, alarm: Alarm) -> None:
     if not guard.goes_back:
         guard.record.ended(alarm, guard.ledger)
         raise _end(trainer, alarm, "stability.guard is stop.")
-    if guard.ledger.rollbacks >= trainer.recipe.stability.max_rollbacks:
-        again = f"It had been rolled back {guard.ledger.rollbacks} times (stability.max_rollbacks)."
+    recent = guard.ledger.num_recent(alarm.step)
+    if recent >= trainer.recipe.stability.max_rollbacks:
+        again = (
+            f"It had been rolled back {recent} times (stability.max_rollbacks) within {RECENT_STEPS} steps."
+        )
         guard.record.ended(alarm, guard.ledger, f"The run was ended. {again}")
         raise _end(trainer, alarm, again)
     if not alarm.skips and trainer.recipe.stability.rollback_lr_factor == 1:
@@ -259,7 +262,8 @@ def _done(trainer: Trainer, target: int, first: int, end: int, slower: bool) -> 
     if slower:
         text += f" The learning rate is {ledger.lr_scale:.3g} of the recipe's from now on."
     limit = trainer.recipe.stability.max_rollbacks
-    return f"{text} This was rollback {ledger.rollbacks} of at most {limit}."
+    recent = ledger.num_recent(ledger.alarms[-1])
+    return f"{text} This was rollback {recent} of at most {limit} within {RECENT_STEPS} steps."
 
 
 def _end(trainer: Trainer, alarm: Alarm, reason: str) -> TrainingError:

@@ -78,7 +78,8 @@ class StepWatch:
             values["skipped_updates"] = float(self.guard.skipped_updates)
         if self.guard.ledger.lr_scale != 1.0:
             values["learning_rate_scale"] = self.guard.ledger.lr_scale
-        if "logsumexp" in totals.stats:
+        # A head that was fused may have kept the logits to itself.
+        if totals.peaks.get("logsumexp", -math.inf) > -math.inf:
             self.guard.see_logits(
                 self.trainer.state.step, totals.stats["logsumexp"] / max(1, self._count(totals))
             )
