@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from workbench.errors import DataError
+from workbench.scaling.fitting.bootstrap import bootstrap
 from workbench.scaling.fitting.fixed_ratio import fit_ratios
 from workbench.scaling.fitting.isoflop import fit_isoflop
+from workbench.scaling.fitting.joint import fit_joint
 from workbench.scaling.fitting.parametric import fit_law
 from workbench.scaling.fitting.points import Point, points_of, read_points
 from workbench.scaling.fitting.quality import leave_largest_out
 from workbench.scaling.fitting.report import report_on
-from workbench.scaling.laws import Law
+from workbench.scaling.forecast import forecast
+from workbench.scaling.laws import KaplanLaw, Law
 
 PLANTED = (
     Law(1.8172, 482.01, 2085.43, 0.3478, 0.3658),
@@ -22,8 +25,15 @@ PLANTED = (
     Law(2.3, 30.0, 900.0, 0.2, 0.45),
 )
 
+JOINT = (
+    KaplanLaw(1e8, 1e9, 0.3, 0.25, count="total", floor=1.2),
+    KaplanLaw(2e7, 6e8, 0.2, 0.35, count="total", floor=0.5),
+)
 
-def grid(law: Law, low: float = 12, high: float = 14, noise: float = 0.0, seed: int = 0) -> list[Point]:
+
+def grid(
+    law: Law | KaplanLaw, low: float = 12, high: float = 14, noise: float = 0.0, seed: int = 0
+) -> list[Point]:
     """Five compute budgets with four sizes about the optimum each."""
     rng = np.random.default_rng(seed)
     found = []
@@ -96,10 +106,39 @@ def test_intervals_hold_the_planted_coefficients_and_come_out_the_same_again() -
     assert len(missed) <= 1
     assert report.intervals["a"][0] <= law.parameters_exponent <= report.intervals["a"][1]
     assert report.r_squared > 0.999
-    again = report_on(runs, "total", where="here", resamples=60)
-    assert again.intervals == report.intervals
-    low, high = report.bootstrap.of_prediction(lambda one: float(one.loss(1e6, 2e9)))
-    assert low < float(law.loss(1e6, 2e9)) < high
+    assert bootstrap(report.points, report.fit, resamples=60).laws == report.bootstrap.laws
+    ahead = forecast(report.forms, parameters=1e6, tokens=2e9, factor=120, level=0.95)
+    assert ahead.low < float(law.loss(1e6, 2e9)) < ahead.high
+
+
+@pytest.mark.parametrize("law", JOINT)
+def test_points_of_the_joint_form_give_its_coefficients(law: KaplanLaw) -> None:
+    found = fit_joint(points_of(grid(law)), "total").law
+    for name, value in law.coefficients().items():
+        assert found.coefficients()[name] == pytest.approx(value, rel=1e-5), name
+
+
+@pytest.mark.parametrize("law", [PLANTED[0], JOINT[0]])
+def test_the_form_that_holds_beyond_the_runs_has_the_weight(law: Law | KaplanLaw) -> None:
+    report = report_on(grid(law, noise=0.001), "total", where="here", resamples=20)
+    right, wrong = ("additive", "joint") if isinstance(law, Law) else ("joint", "additive")
+    # Budgets 4 and 5 by 1 to 3, and 5 by 1 to 4, by each form.
+    assert [(test.form, test.runs) for test in report.backtests[::2]] == [("additive", 12)] * 2 + [
+        ("additive", 16)
+    ]
+    ahead = forecast(report.forms, parameters=1e6, tokens=2e9, factor=8, level=0.95)
+    assert ahead.weights[right] > 0.9 > 0.1 > ahead.weights[wrong]
+    assert ahead.low < float(law.loss(1e6, 2e9)) < ahead.high
+
+
+def test_forms_that_were_not_tested_stand_both_in_the_interval() -> None:
+    report = report_on(grid(PLANTED[0])[::3][:6], "total", where="here", resamples=20)
+    assert report.backtests == () and any("too few budgets" in words for words in report.doubts)
+    ahead = forecast(report.forms, parameters=1e7, tokens=2e10, factor=100, level=0.95)
+    assert ahead.weights == {"additive": 0.5, "joint": 0.5}
+    assert all(ahead.low <= loss <= ahead.high for loss in ahead.forms.values())
+    # Untested forms err by 0.02 for each factor e at the least.
+    assert np.log(ahead.high / ahead.loss) >= 1.95 * 0.02 * np.log(100)
 
 
 def test_the_largest_are_predicted_by_the_others() -> None:
@@ -120,6 +159,9 @@ def test_repeated_tokens_count_for_what_they_are_worth() -> None:
     ]  # fmt: skip
     report = report_on(seen, "total", where="here", resamples=5)
     assert report.repeats_counted
+    # What was read is kept beside what it was worth.
+    assert [run.tokens for run in report.runs] == [run.tokens for run in seen]
+    assert max(run.tokens / worth.tokens for run, worth in zip(seen, report.points.runs, strict=True)) > 1.1
     assert report.fit.law.alpha == pytest.approx(law.alpha, rel=1e-6)
 
 
@@ -149,6 +191,9 @@ def test_points_are_read_from_a_table(tmp_path: Path) -> None:
     path.write_text("N,D,loss\n1e6,2e7,3.5\n2e6,2e7,3.25\n")
     first, second = read_points(path)
     assert (first.parameters, second.loss, first.flops) == (1e6, 3.25, 1.2e14)
+    # Names of runs may go over lines; what is wrong is named by its own line all the same.
+    path.write_text('run,N,D,loss\n"a\nb",1e6,2e7,3.5\nc,2e6,2e7,3.25\n')
+    assert [point.name for point in read_points(path)] == ["a\nb", "c"]
     path.write_text("N,D,loss\n1e6,2e7,3.5\n2e6,none,3.25\n")
     with pytest.raises(DataError) as caught:
         read_points(path)

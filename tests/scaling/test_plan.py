@@ -80,6 +80,15 @@ def test_a_budget_in_hours_is_what_the_runs_take() -> None:
     assert plan.seconds == pytest.approx(7200, rel=0.02)
 
 
+def test_an_explicit_grid_is_held_to_its_hours() -> None:
+    grid = {"grid": "free", "free": {"parameters": [5e4, 1e5, 2e5], "tokens": [2e5, 4e5, 8e5]}}
+    seconds = plan_of(budget={"flops_per_second": 1e10, "hours": 9.0}, **grid).seconds
+    assert seconds is not None
+    assert plan_of(budget={"flops_per_second": 1e10, "hours": seconds / 3600}, **grid).seconds == seconds
+    with pytest.raises(UsageError, match="more than the budget"):
+        plan_of(budget={"flops_per_second": 1e10, "hours": 0.9 * seconds / 3600}, **grid)
+
+
 def test_gpu_hours() -> None:
     plan = plan_of(budget={"hours": 0.5, "gpu": "T4", "gpus": 2}, base="mini",
                    rules={"batch_tokens": 65536, "least_steps": 10})  # fmt: skip
@@ -125,6 +134,25 @@ def test_repeated_data_is_warned_of() -> None:
     assert "Muennighoff" in note
 
 
+def test_sizes_that_fall_on_one_shape_are_told() -> None:
+    spec = load_spec("tiny-decoders", ["isoflop.spread=2"])
+    (note,) = make_plan(spec, "s", where="s").notes
+    assert note.startswith("1 of 20 runs are the same as another")
+    assert make_plan(load_spec("tiny-decoders"), "s", where="s").notes == ()
+
+
+def test_no_model_is_narrower_than_asked_for() -> None:
+    wide = make_plan(load_spec("tiny-decoders", ["shapes.least_width=20"]), "s", where="s")
+    assert min(run.shape["hidden_size"] for run in wide.runs) == 24
+
+
+def test_the_law_is_not_fitted_to_sums() -> None:
+    plain, sums = load_spec("tiny-decoders"), load_spec("tiny-sums")
+    assert plain.arithmetic is None and sums.arithmetic is not None
+    # Else they are the same, so that what differs is the sums.
+    assert plain == sums.model_copy(update={"arithmetic": None})
+
+
 def test_learning_rates_follow_the_rule() -> None:
     from workbench.scaling.shapes import Family
 
@@ -151,7 +179,7 @@ def test_overrides_reach_the_study_and_its_recipe() -> None:
     assert recipe.data.sources[0].limit == 9
     with pytest.raises(RecipeError) as caught:
         load_spec("tiny-decoders", ["isoflop.level=5"])
-    assert load_spec("tiny-decoders", ["arithmetic=null"]).arithmetic is None
+    assert load_spec("tiny-sums", ["arithmetic=null"]).arithmetic is None
     assert caught.value.hint == "did you mean isoflop.levels?"
     assert load_spec("nano").base == "nano"
     with pytest.raises(RecipeError, match="no preset called"):

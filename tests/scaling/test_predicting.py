@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scaling_studies import LAW, TINY, finished_study, spec_of
 
+from workbench import paths
 from workbench.cli import main
 from workbench.cli.scale_chart import still
 from workbench.recipe import load
@@ -17,10 +18,12 @@ from workbench.scaling import fit_file
 from workbench.scaling.figures import emergence_figures, isoflop_figure, loss_figure, residual_figure
 from workbench.scaling.fitting.points import Point
 from workbench.scaling.fitting.report import report_on
+from workbench.scaling.forecast import forecast
 from workbench.scaling.plan import make_plan
 from workbench.scaling.predicting import curve_of, learning_shape, predict
 from workbench.scaling.results import OTHERS, results_of
 from workbench.scaling.study_files import save_plan
+from workbench.scaling.targets import unique_tokens_of
 from workbench.store.runs import Run, create_run
 from workbench.store.scaling_prediction import (
     FILE,
@@ -94,7 +97,9 @@ def test_a_fit_comes_back_out_of_its_file_with_the_same_prediction() -> None:
     assert fit_file.is_of(value, runs, "total") and not fit_file.is_of(value, runs[1:], "total")
     given = {"parameters": 1e6, "tokens": 1e8, "flops": 6e14, "step": 10, "law": "x"}
     found = predict(fitted, **given)  # type: ignore[arg-type]
-    assert (found.low, found.high) == report.bootstrap.of_prediction(lambda law: float(law.loss(1e6, 1e8)))
+    again = forecast(report.forms, parameters=1e6, tokens=1e8, factor=6e14 / 3.6e13, level=0.95)
+    assert (found.low, found.high) == pytest.approx((again.low, again.high))
+    assert set(found.forms) == {"additive", "joint"}
     assert found.low < float(LAW.loss(1e6, 1e8)) < found.high
     assert found.factor == pytest.approx(6e14 / 3.6e13)
 
@@ -110,6 +115,7 @@ def test_from_a_finished_study_to_a_prediction(study: Study, capsys: pytest.Capt
     assert found["coefficients"]["alpha"] == pytest.approx(LAW.alpha, rel=1e-4)
     assert main(["scale", "fit", study.name, "--bootstrap", "20"]) == 0
     page = capsys.readouterr().out
+    assert "second form" in page and "backtests" in page
     assert "beside published laws" in page and "frontier" in page and "⠀" not in page
     larger = told(capsys, "predict", study.name, "--compute", "8x")
     assert larger["factor"] == pytest.approx(8, rel=0.01)
@@ -132,7 +138,10 @@ def test_what_a_fit_left_out_stays_out_of_predictions(
     larger = told(capsys, "predict", study.name, "--compute", "8x")
     assert study.fit() == fit and larger["level"] == 0.8
     assert any(f"leaves out {name}" in note for note in larger["notes"])
-    study.fit_path.write_text('{"version": 1}')
+    study.fit_path.write_text('{"version": 2}')
+    # One that is damaged, or of an older version, is as none, and made anew.
+    assert told(capsys, "show", study.name)["coefficients"] is None
+    assert told(capsys, "list")[0]["coefficients"] is None
     assert told(capsys, "fit", study.name, "--bootstrap", "20")["left_out"] == {}
 
 
@@ -141,6 +150,21 @@ def test_runs_of_an_older_study_of_the_same_name_are_not_fitted(study: Study) ->
     save_plan(study, spec, make_plan(spec, study.name, where=study.name))
     results = results_of(study, "total")
     assert not results.points and set(results.left_out.values()) == {OTHERS}
+
+
+def test_what_data_a_study_has_is_known_from_its_runs(study: Study) -> None:
+    assert unique_tokens_of(study) is None
+    name = str(study.plan()["runs"][0]["name"])
+    status = Run(paths.runs_dir() / name).status()
+    status.epoch = 0.5
+    status.write(Run(paths.runs_dir() / name).status_path)
+    assert unique_tokens_of(study) == 2 * status.num_tokens
+
+
+def test_how_a_recipe_is_trained_otherwise_is_told(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("training.max_steps=500", "training.per_device_train_batch_size=64", "training.min_lr_ratio=0.5")
+    notes = told(capsys, "predict", study.name, "nano", *words)["notes"]
+    assert any("its steps read" in note for note in notes) and any("decays by" in note for note in notes)
 
 
 def test_the_curve_begins_where_something_was_measured(study: Study) -> None:
@@ -199,7 +223,13 @@ def test_figures_are_drawn(study: Study, capsys: pytest.CaptureFixture[str]) -> 
         "per_token": -1.0,
         "per_token_interval": [-1.2, -0.8],
     }
-    found = {"models": [{"parameters": 1e5, "rows": [row]}, {"parameters": 1e6, "rows": [row]}]}
+    found = {
+        "models": [
+            {"parameters": 1e5, "flops": 1e12, "rows": [row]},
+            {"parameters": 5e4, "flops": 8e12, "rows": [row]},
+        ]
+    }
+    assert emergence_figures(found)[0].lines[0].x.tolist() == [1e12, 8e12]
     assert all("1 step" in still(figure, width=60) for figure in emergence_figures(found))
 
 

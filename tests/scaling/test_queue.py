@@ -164,5 +164,12 @@ def test_studies_on_disk(home: Path) -> None:
         study.plan()
     study.queue_path.write_text("{")
     assert "cannot be read" in study.queue().message
+    # It may have begun: it is not planned over.
+    with pytest.raises(RunError, match="cannot be told"):
+        new_study("one")
+    study.fit_path.write_text("{")
+    with pytest.raises(RunError) as caught:
+        study.fit()
+    assert caught.value.hint == "fit it again: workbench scale fit one"
     delete_study(study)
     assert list_studies() == []

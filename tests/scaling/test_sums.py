@@ -9,7 +9,14 @@ import orjson
 import pytest
 
 from workbench.errors import UsageError
-from workbench.scaling.emergence import smoothness, summarise, verdict, wilson
+from workbench.scaling.emergence import (
+    best_of_each_budget,
+    smoothness,
+    summarise,
+    verdict,
+    wilson,
+)
+from workbench.scaling.fitting.points import Point
 from workbench.scaling.spec import ArithmeticSection
 from workbench.scaling.sums import Sum, draw_held_out, draw_training, parts_of, read_held_out, write_sums
 
@@ -67,10 +74,10 @@ def test_the_interval_of_a_share() -> None:
     assert wilson(0, 50)[0] == 0.0 and wilson(50, 50)[1] == pytest.approx(1.0)
 
 
-def rows(exact: list[float], per_token: list[float]) -> list[dict[str, float]]:
+def rows(exact: list[float], per_token: list[float], factor: float = 2.0) -> list[dict[str, float]]:
     return [
-        {"parameters": 10.0**number, "exact": share, "per_token": likely}
-        for number, (share, likely) in enumerate(zip(exact, per_token, strict=True), 4)
+        {"flops": 1e12 * factor**number, "exact": share, "per_token": likely}
+        for number, (share, likely) in enumerate(zip(exact, per_token, strict=True))
     ]
 
 
@@ -80,9 +87,27 @@ def test_a_jump_of_the_metric_alone_is_told_from_one_of_both() -> None:
     assert "an artefact of the metric" in verdict(smooth)
     assert "not of the metric alone" in verdict(rows([0.0, 0.0, 0.0, 0.9], [-3.0, -3.0, -3.0, 0.0]))
     assert "falls" in verdict(rows([0.0, 0.0, 0.05, 0.9], [0.0, -1.0, -2.0, -3.0]))
-    assert "no size answers a tenth" in verdict(rows([0.0, 0.0, 0.02], [-3.0, -2.0, -1.0]))
+    assert "no model answers a tenth" in verdict(rows([0.0, 0.0, 0.02], [-3.0, -2.0, -1.0]))
     assert "without a jump" in verdict(rows([0.2, 0.4, 0.6], [-3.0, -2.0, -1.0]))
     assert "too easy" in verdict(rows([0.9, 0.95, 1.0], [-0.1, -0.05, -0.01]))
+
+
+def test_a_slope_is_no_jump_and_a_gap_tells_of_none() -> None:
+    slope = [0.05, 0.2, 0.35, 0.55]
+    assert "without a jump" in verdict(rows(slope, [-4.0, -3.0, -2.0, -1.0]))
+    assert "models between them would tell" in verdict(rows([0.0, 0.05, 0.9], [-3.0, -2.0, -1.0], 8.0))
+    two = rows([0.0, 0.9], [-2.0, -1.0])
+    assert "too few to tell" in verdict(two) and smoothness(two) is None
+
+
+def test_the_best_run_of_each_budget_is_asked() -> None:
+    def point(name: str, flops: float, loss: float, level: float | None) -> Point:
+        return Point(name, 1e5, 1e6, loss, flops, level)
+
+    leveled = [point("a", 1e12, 3.0, 1e12), point("b", 1e12, 2.9, 1e12), point("c", 2e12, 2.8, 2e12)]
+    assert [one.name for one in best_of_each_budget(leveled[::-1])] == ["b", "c"]
+    free = [point("d", 1e12, 3.0, None), point("e", 2e12, 3.1, None), point("f", 4e12, 2.5, None)]
+    assert [one.name for one in best_of_each_budget(free[::-1])] == ["d", "f"]
 
 
 def test_answers_are_summed_up_by_steps() -> None:

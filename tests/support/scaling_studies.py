@@ -13,6 +13,8 @@ from workbench.scaling.study_files import fit_study, save_plan
 from workbench.store.runs import create_run
 from workbench.store.scaling_studies import Study, new_study
 
+FITS: dict[str, dict[str, Any]] = {}
+
 LAW = Law(1.5, 60.0, 200.0, 0.35, 0.38)
 
 TINY: dict[str, Any] = {
@@ -56,6 +58,8 @@ def finished_study(name: str = "tiny") -> Study:
                 step = round(share * planned["steps"])
                 loss = LAW.E + (status.eval_loss - LAW.E) / share**0.5
                 file.write(json.dumps({"step": step, "time": 1.0, "eval_loss": loss}) + "\n")
-    # Kept with it, so that predictions need no longer one.
-    fit_study(study, resamples=20)
+    # Kept with it, so that predictions need no longer one; the same each time, so it is made once.
+    if name not in FITS:
+        FITS[name] = fit_study(study, resamples=20)
+    study.write(study.fit_path, FITS[name])
     return study

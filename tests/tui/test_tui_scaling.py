@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,10 @@ from scaling_studies import finished_study, make_study
 from workbench.scaling import queue
 from workbench.store.scaling_prediction import Prediction, write_prediction
 from workbench.store.scaling_studies import DONE, QueueState, Study
+from workbench.tui import editor
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.build import scaling_actions
+from workbench.tui.build import scaling_drafts as drafts
 from workbench.tui.build.scaling_reading import CommandFailed, command
 from workbench.tui.build.scaling_screen import EMPTY, ScalingScreen
 from workbench.tui.train.predicted import predicted_points
@@ -73,7 +77,7 @@ async def test_a_size_is_predicted_and_the_queue_begun(
 ) -> None:
     asked: list[list[str]] = []
 
-    def answer(arguments: list[str]) -> Any:
+    def answer(arguments: list[str], stopped: Any) -> Any:
         asked.append(list(arguments))
         if arguments[0] == "fit":
             raise CommandFailed("too few runs", hint="more")
@@ -98,6 +102,42 @@ async def test_a_size_is_predicted_and_the_queue_begun(
         await until(pilot, lambda: started == [("tiny", 2)])
 
 
+async def test_a_draft_is_not_lost_where_planning_fails(
+    home: Path, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: list[str] = []
+
+    def edit(app: Any, text: str, name: str) -> str:
+        texts.append(text)
+        return f"{text}# changed\n"
+
+    def fail(arguments: list[str], stopped: Any) -> Any:
+        raise CommandFailed("a budget too small to fit a law")
+
+    monkeypatch.setattr(editor, "edit", edit)
+    monkeypatch.setattr(scaling_actions, "command", fail)
+    app = WorkbenchApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await open_screen(pilot, until)
+        await pilot.press("n")
+        await until(pilot, lambda: app.screen is not screen)
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.prompt.asked)
+        await pilot.press("enter")
+        await until(pilot, lambda: any("too small" in note.message for note in app._notifications))
+        # It is the first that a new study may be made from, and what was changed is in it.
+        await pilot.press("n")
+        await until(pilot, lambda: app.screen is not screen)
+        await pilot.press("enter")
+        await until(pilot, lambda: len(texts) == 2)
+        assert texts[1] == f"{texts[0]}# changed\n"
+        monkeypatch.setattr(scaling_actions, "command", lambda *words: {"name": "new", "runs": []})
+        await until(pilot, lambda: screen.prompt.asked)
+        assert drafts.read() == f"{texts[1]}# changed\n"
+        await pilot.press("enter")
+        await until(pilot, lambda: drafts.read() is None)
+
+
 async def test_no_study_and_a_damaged_one(until: Any, text_of: Any) -> None:
     app = WorkbenchApp()
     async with app.run_test(size=(80, 24)) as pilot:
@@ -113,6 +153,19 @@ def test_a_command_that_fails_says_why() -> None:
         command(["show", "nothing"])
     assert caught.value.message == "there is no study called “nothing”"
     assert caught.value.hint == "workbench scale list shows the studies"
+
+
+def test_a_command_ends_with_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Stands in for the interpreter, and would sleep for long.
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    with pytest.raises(CommandFailed):
+        command(["fit", "x"], lambda: True)
+    slow.write_text("#!/bin/sh\necho no json\n")
+    with pytest.raises(CommandFailed, match="no answer that can be read"):
+        command(["fit", "x"])
 
 
 async def test_what_was_predicted_of_a_run_is_drawn_with_it(

@@ -1,4 +1,4 @@
-"""`workbench scale emergence`: sums asked of a study's models, accuracy beside likelihood."""
+"""`workbench scale emergence`: sums asked of a study's models, accuracy beside likelihood, over compute."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 from workbench.cli import parser as grammar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workbench.scaling.fitting.points import Point
+    from workbench.store.runs import Run
     from workbench.store.scaling_studies import Study
 
 BATCH_SIZE = 64
@@ -23,16 +27,16 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         commands,
         "emergence",
         run,
-        help="exact match and answer likelihood of multi-step sums, by size",
+        help="exact match and answer likelihood of multi-step sums, by compute",
         description="Ask the models of a study sums that its text did not hold: exact match of the greedy\n"
-        "answer, and the log-likelihood of the right one, by size and number of steps. Side by side\n"
+        "answer, and the log-likelihood of the right one, by compute and number of steps. Side by side\n"
         "they tell a jump of ability from one of the metric (Schaeffer et al. 2023).\n"
         "The study's text needs sums in it: its arithmetic section.",
-        example="workbench scale emergence tiny-decoders\nworkbench scale emergence mine --all --json",
+        example="workbench scale emergence tiny-sums\nworkbench scale emergence mine --all --json",
     )
     parser.add_argument("study", metavar="STUDY", help="a study with an arithmetic section")
     parser.add_argument(
-        "--all", action="store_true", help="all finished runs, not only the longest of each size"
+        "--all", action="store_true", help="all finished runs, not only the best of each compute budget"
     )
     parser.add_argument("--also", metavar="RUN", action="append", default=[], help="another run, too")
     parser.add_argument("--show", action="store_true", help="show the last evaluation, and ask nothing")
@@ -59,20 +63,25 @@ def evaluate(study: Study, args: argparse.Namespace) -> dict[str, Any]:
     from workbench.cli import prediction
     from workbench.errors import DataError
     from workbench.scaling import emergence
+    from workbench.scaling.laws import FLOPS_PER_PARAMETER
     from workbench.scaling.results import results_of
     from workbench.scaling.sums import read_held_out
     from workbench.store.runs import find_run
+    from workbench.store.scaling_prediction import read_prediction
 
     items = read_held_out(study.path)
-    points = sorted(results_of(study, "total").points, key=lambda point: (point.parameters, point.tokens))
+    points = results_of(study, "total").points
     if not args.all:
-        # The last of each size is that with most tokens.
-        points = list({round(point.parameters): point for point in points}.values())
-    chosen = {point.name: (point.parameters, point.tokens, point.loss) for point in points}
+        points = tuple(emergence.best_of_each_budget(points))
+    chosen = {point.name: (point.parameters, point.tokens, point.flops, point.loss) for point in points}
     for name in args.also:
-        status = find_run(name).status()
-        size = float(status.num_parameters or 0)
-        chosen[find_run(name).name] = (size, float(status.num_tokens), float(status.eval_loss or 0.0))
+        run = find_run(name)
+        _require_same_tokenizer(run, points)
+        status = run.status()
+        size, tokens = float(status.num_parameters or 0), float(status.num_tokens)
+        kept = read_prediction(run)
+        flops = kept.flops if kept else FLOPS_PER_PARAMETER * size * tokens
+        chosen[run.name] = (size, tokens, flops, float(status.eval_loss or 0.0))
     models = []
     for name in chosen:
         folder = find_run(name).final_path
@@ -93,12 +102,13 @@ def evaluate(study: Study, args: argparse.Namespace) -> dict[str, Any]:
     steps = [int(str(item["steps"])) for item in items]
     told, each = [], max(1, len(items) // EXAMPLES)
     for event in prediction.ask(request, debug=args.debug):
-        size, tokens, loss = chosen[event["name"]]
+        size, tokens, flops, loss = chosen[event["name"]]
         told.append(
             {
                 "name": event["name"],
                 "parameters": size,
                 "tokens": tokens,
+                "flops": flops,
                 "loss": loss,
                 "rows": emergence.summarise(event["items"], steps),
                 "examples": [
@@ -108,11 +118,11 @@ def evaluate(study: Study, args: argparse.Namespace) -> dict[str, Any]:
                 ],
             }
         )  # fmt: skip
-    told.sort(key=lambda model: float(model["parameters"]))
+    told.sort(key=lambda model: float(model["flops"]))
     verdicts = {
         str(kind): emergence.verdict(
             [
-                {"parameters": model["parameters"], **row}
+                {"flops": model["flops"], **row}
                 for model in told
                 for row in model["rows"]
                 if row["steps"] == kind
@@ -125,11 +135,28 @@ def evaluate(study: Study, args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def _require_same_tokenizer(run: Run, points: Sequence[Point]) -> None:
+    """Raise `DataError` where a run reads text otherwise than the study's: likelihoods a token would not
+    compare."""
+    from workbench.errors import DataError
+    from workbench.store.runs import find_run
+
+    own = run.final_path / "tokenizer.json"
+    known = find_run(points[0].name).final_path / own.name if points else own
+    try:
+        same = own.read_bytes() == known.read_bytes()
+    except OSError:
+        # What lacks a tokenizer fails where its model is read, with the reason.
+        return
+    if not same:
+        raise DataError("its tokenizer is not the study's", where=run.name, hint="leave out --also")
+
+
 def page(found: dict[str, Any]) -> str:
     """The evaluation for a person."""
     from workbench.cli import render
     from workbench.cli.scale_chart import NARROWEST, still
-    from workbench.scaling.figures import emergence_figures
+    from workbench.scaling.figures import compute_of, emergence_figures
 
     rows = []
     for model in found["models"]:
@@ -137,6 +164,7 @@ def page(found: dict[str, Any]) -> str:
             rows.append(
                 (
                     render.literal(model["name"]) if row is model["rows"][0] else "",
+                    f"{compute_of(model):.1e}" if row is model["rows"][0] else "",
                     render.count(model["parameters"]) if row is model["rows"][0] else "",
                     str(row["steps"]),
                     _share(row["exact"], row["exact_interval"]),
@@ -146,8 +174,18 @@ def page(found: dict[str, Any]) -> str:
                     f"{row['expected']:.2%}",
                 )
             )
-    headers = ("run", "N", "steps", "exact match", "result right", "nats/token", "nats/digit", "p(answer)")
-    parts = [render.table(headers, rows, right=(1, 2, 5, 6, 7))]
+    headers = (
+        "run",
+        "FLOPs",
+        "N",
+        "steps",
+        "exact match",
+        "result right",
+        "nats/token",
+        "nats/digit",
+        "p(answer)",
+    )
+    parts = [render.table(headers, rows, right=(1, 2, 3, 6, 7, 8))]
     width = max(NARROWEST, (render.columns() - 4) // 2)
     pictures = [still(figure, width=width).splitlines() for figure in emergence_figures(found)]
     if render.columns() >= 2 * NARROWEST + 4:

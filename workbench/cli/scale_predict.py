@@ -155,7 +155,7 @@ def _predict(args: argparse.Namespace) -> tuple[Target, Prediction, list[str], R
         )
     if args.recipe and any((args.parameters, args.tokens, args.compute)):
         raise UsageError("a recipe says its own size and length", where="--parameters, --tokens, --compute")
-    unique = args.unique or targets.epoch_tokens_of(study)
+    unique = args.unique or targets.unique_tokens_of(study)
     prediction = predict(
         fitted,
         parameters=target.counted(fitted.law.count),
@@ -179,6 +179,14 @@ def _notes(found: dict[str, Any], prediction: Prediction, unique: float | None) 
     from workbench.scaling.results import ASKED
 
     told = []
+    if prediction.forms:
+        told.append(
+            "the forms of law by themselves: "
+            + ", ".join(
+                f"{form} {loss:.4f} (weight {found['weights'][form]:.0%})"
+                for form, loss in prediction.forms.items()
+            )
+        )
     if asked := [name for name, why in found["left_out"].items() if why == ASKED]:
         told.append(f"the law leaves out {', '.join(asked)}, as its fit was asked to")
     left = found["leave_largest_out"]

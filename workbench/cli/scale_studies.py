@@ -41,9 +41,10 @@ def summary(study: Study) -> dict[str, Any]:
     """A study in a few values; one that was damaged by hand says so."""
     from workbench.errors import WorkbenchError
     from workbench.scaling.queue import progress
+    from workbench.scaling.study_files import kept_fit
 
     try:
-        fit = study.fit()
+        fit = kept_fit(study)
         found = progress(study)
     except (WorkbenchError, KeyError, TypeError, ValueError) as error:
         return {"name": study.name, "state": "damaged", "message": str(error), "path": str(study.path)}
@@ -100,13 +101,14 @@ def run_show(args: argparse.Namespace) -> int:
     from workbench.cli.scale_run import progress_words
     from workbench.scaling.plan import Plan
     from workbench.scaling.queue import progress
+    from workbench.scaling.study_files import kept_fit
     from workbench.store.runs import Run
     from workbench.store.scaling_prediction import read_prediction, words_of
     from workbench.store.scaling_studies import find_study
 
     study = find_study(args.study)
     plan, state, found = Plan.from_dict(study.plan()), study.queue(), progress(study)
-    fit = study.fit()
+    fit = kept_fit(study)
     rows: list[dict[str, Any]] = []
     for planned in plan.runs:
         run = Run(paths.runs_dir() / planned.name)

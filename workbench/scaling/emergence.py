@@ -1,4 +1,4 @@
-"""Accuracy beside likelihood, over the sizes of a study: a jump told from an artefact of the metric.
+"""Accuracy beside likelihood, over the compute of a study's runs: a jump told from an artefact of the metric.
 
 Wei et al. 2022 call an ability emergent that small models lack and large ones have. Schaeffer et al. 2023
 show that exact match makes jumps of what grows smoothly: an answer of k tokens is right where all k are, so
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.scaling.fitting.points import Point
 from workbench.scaling.laws import Floats
 
 Z = 1.959964
@@ -21,7 +22,9 @@ Z = 1.959964
 FEW, MANY = 0.1, 0.5
 """Exact match below the one in some models and above the other in larger ones is called a jump."""
 SMOOTH = 0.8
-"""R² from which on the likelihood is said to grow smoothly with log N."""
+"""R² from which on the likelihood is said to grow smoothly with log compute."""
+NEAR = 2.5
+"""A jump lies between runs whose compute differs by no more: between others nobody looked."""
 
 
 def wilson(right: int, asked: int) -> tuple[float, float]:
@@ -66,39 +69,85 @@ def _of_mean(values: Floats) -> tuple[float, float]:
     return float(values.mean()) - half, float(values.mean()) + half
 
 
+def best_of_each_budget(points: Sequence[Point]) -> list[Point]:
+    """The run of the lowest loss at each compute budget, least compute first; of runs without budgets those
+    that are better than every one of less compute. Sizes that are alike far from their best length would say
+    more of that than of scale."""
+    levels = {point.level for point in points if point.level is not None}
+    found = [
+        min((point for point in points if point.level == level), key=lambda point: point.loss)
+        for level in levels
+    ]
+    least = math.inf
+    for point in sorted((p for p in points if p.level is None), key=lambda p: (p.flops, p.loss)):
+        if point.loss < least:
+            least = point.loss
+            found.append(point)
+    return sorted(found, key=lambda point: point.flops)
+
+
 def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What the sizes show for one number of steps, in a sentence; `rows` have `parameters`, `exact` and
-    `per_token`."""
-    ordered = sorted(rows, key=lambda row: float(row["parameters"]))
+    """What the runs show for one number of steps, in a sentence; `rows` have `flops` (of training), `exact`
+    and `per_token`."""
+    ordered = sorted(rows, key=lambda row: float(row["flops"]))
     exact = [float(row["exact"]) for row in ordered]
     if max(exact) < FEW:
-        return f"no size answers a tenth right: nothing to see of a jump yet{_drift(ordered)}"
+        return f"no model answers a tenth right: nothing to see of a jump yet{_drift(ordered)}"
     if min(exact) > MANY:
-        return "all sizes answer more than half: the sums are too easy to tell"
+        return "all models answer more than half: the sums are too easy to tell"
     trend = smoothness(ordered)
-    jumps = min(exact) < FEW and max(exact) > MANY
-    way = "grows" if ordered[-1]["per_token"] >= ordered[0]["per_token"] else "falls"
-    smooth = f"{way} {'smoothly' if trend >= SMOOTH else 'unevenly'} with log N (R² {trend:.2f})"
-    if jumps and trend >= SMOOTH and way == "grows":
+    if trend is None:
+        return f"{len(ordered)} models are too few to tell a jump from a slope"
+    way = "grows" if _slope(ordered) >= 0 else "falls"
+    smooth = f"{way} {'smoothly' if trend >= SMOOTH else 'unevenly'} with log compute (R² {trend:.2f})"
+    likely = f"the likelihood of the right answer {smooth}"
+    step, factor = _steepest(ordered)
+    if not (min(exact) < FEW and max(exact) > MANY and step > 0.5 * (max(exact) - min(exact))):
+        return f"exact match grows without a jump; {likely}"
+    if factor > NEAR:
         return (
-            f"exact match jumps, but the likelihood of the right answer {smooth}: an artefact of the metric"
+            f"exact match rises by {step:.0%} between two models {factor:.2g}× of compute apart: whether by "
+            f"a jump, models between them would tell; {likely}"
         )
-    if jumps:
-        return f"exact match jumps, and the likelihood of the right answer {smooth}: not of the metric alone"
-    return f"exact match grows without a jump; the likelihood of the right answer {smooth}"
+    if trend >= SMOOTH and way == "grows":
+        return f"exact match jumps, but {likely}: an artefact of the metric"
+    return f"exact match jumps, and {likely}: not of the metric alone"
+
+
+def _steepest(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """The largest rise of exact match from one model to the next, and the factor of compute between them."""
+    return max(
+        (float(after["exact"]) - float(before["exact"]), float(after["flops"]) / float(before["flops"]))
+        for before, after in zip(rows, rows[1:], strict=False)
+    )
 
 
 def _drift(rows: Sequence[Mapping[str, Any]]) -> str:
-    rise = float(rows[-1]["per_token"]) - float(rows[0]["per_token"])
-    if rise > 0:
+    if len(rows) < 2:
+        return ""
+    if _slope(rows) > 0:
         return "; the likelihood of the right answer rises all the same"
     return ", nor does the likelihood of the right answer rise"
 
 
-def smoothness(rows: Sequence[Mapping[str, Any]]) -> float:
-    """R² of a straight line of nats a token over log N."""
-    x = np.log([float(row["parameters"]) for row in rows])
-    y = np.array([float(row["per_token"]) for row in rows])
-    if len(rows) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+def _logs(rows: Sequence[Mapping[str, Any]]) -> tuple[Floats, Floats]:
+    return (
+        np.log(np.array([float(row["flops"]) for row in rows])),
+        np.array([float(row["per_token"]) for row in rows]),
+    )
+
+
+def _slope(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Of nats a token over log compute."""
+    x, y = _logs(rows)
+    return float(((x - x.mean()) * (y - y.mean())).sum())
+
+
+def smoothness(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """R² of a straight line of nats a token over log compute; None of fewer than three models."""
+    x, y = _logs(rows)
+    if len(rows) < 3 or np.ptp(x) == 0:
+        return None
+    if np.ptp(y) == 0:
         return 1.0
     return float(np.corrcoef(x, y)[0, 1] ** 2)

@@ -10,7 +10,7 @@ import numpy as np
 
 from workbench.scaling.fit_file import from_dict
 from workbench.scaling.fitting.points import SAME
-from workbench.scaling.laws import Floats
+from workbench.scaling.laws import FLOPS_PER_PARAMETER, Floats
 
 MOST_SIZES = 8
 """Curves of sizes in a figure: more cannot be told apart."""
@@ -98,32 +98,35 @@ def residual_figure(fit: Mapping[str, Any]) -> Figure:
 
 
 def emergence_figures(found: Mapping[str, Any]) -> tuple[Figure, Figure]:
-    """Exact match, and nats for each answer token, against size; a curve for each number of steps."""
+    """Exact match, and nats for each answer token, against the compute of training; a curve for each number
+    of steps."""
     exact: list[Line] = []
     likely: list[Line] = []
-    models = sorted(found["models"], key=lambda model: float(model["parameters"]))
+    models = sorted(found["models"], key=compute_of)
     kinds = sorted({row["steps"] for model in models for row in model["rows"]})
     for number, steps in enumerate(kinds):
         rows = [
-            (float(model["parameters"]), row)
-            for model in models
-            for row in model["rows"]
-            if row["steps"] == steps
+            (compute_of(model), row) for model in models for row in model["rows"] if row["steps"] == steps
         ]
-        x = np.array([size for size, _ in rows])
+        x = np.array([flops for flops, _ in rows])
         label = f"{steps} step{'s' * (steps > 1)}"
         for lines, name, scale in ((exact, "exact", 100.0), (likely, "per_token", 1.0)):
             y = np.array([scale * row[name] for _, row in rows])
             lines.append(Line(label, x, y, number))
             ends = np.array([[scale * end for end in row[f"{name}_interval"]] for _, row in rows])
             lines += [
-                Line("", np.array([size, size]), two, number, "bars")
-                for size, two in zip(x, ends, strict=True)
+                Line("", np.array([flops, flops]), two, number, "bars")
+                for flops, two in zip(x, ends, strict=True)
             ]
     return (
-        Figure("exact match", "N", "% of the held-out sums", tuple(exact)),
-        Figure("log-likelihood", "N", "nats for each answer token", tuple(likely)),
+        Figure("exact match", "FLOPs", "% of the held-out sums", tuple(exact)),
+        Figure("log-likelihood", "FLOPs", "nats for each answer token", tuple(likely)),
     )
+
+
+def compute_of(model: Mapping[str, Any]) -> float:
+    """Of a model's training; evaluations of older versions did not keep it."""
+    return float(model.get("flops") or FLOPS_PER_PARAMETER * model["parameters"] * model.get("tokens", 1.0))
 
 
 def _sizes(points: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

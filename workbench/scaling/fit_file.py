@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from workbench.scaling.fitting.backtest import rates
 from workbench.scaling.fitting.bootstrap import Bootstrap
 from workbench.scaling.fitting.points import Point
 from workbench.scaling.fitting.report import Report
-from workbench.scaling.laws import Count, Law
+from workbench.scaling.forecast import Form, weights_of
+from workbench.scaling.laws import Count, Floats, KaplanLaw, Law
 from workbench.scaling.published import published_laws
 
-VERSION = 1
+VERSION = 2
 CHINCHILLA_FLOPS = 5.76e23
 """What Gopher and Chinchilla took (Hoffmann et al. 2022, section 3.4)."""
 
@@ -38,7 +40,11 @@ def as_dict(report: Report, left_out: Mapping[str, str]) -> dict[str, Any]:
         "r_squared": report.r_squared,
         "flops_per_parameter": per,
         "repeats_counted": report.repeats_counted,
-        "points": [asdict(run) for run in points.runs],
+        # Tokens as they were read, and what they were worth where some were read again.
+        "points": [
+            {**asdict(run), "worth": worth.tokens}
+            for run, worth in zip(report.runs, points.runs, strict=True)
+        ],
         "left_out": dict(left_out),
         "residuals": [
             {"name": one.run.name, "predicted": one.predicted, "error": one.error} for one in report.residuals
@@ -83,7 +89,18 @@ def as_dict(report: Report, left_out: Mapping[str, str]) -> dict[str, Any]:
         ],
         "bootstrap": [[*one.coefficients().values()] for one in report.bootstrap.laws],
         "scatter": [float(value) for value in report.bootstrap.scatter],
-        "seed": report.bootstrap.seed,
+        "joint": {
+            "coefficients": report.joint.law.coefficients(),
+            "objective": report.joint.objective,
+            "worst_residual": float(
+                np.abs(points.loss / report.joint.law.loss(points.parameters, points.tokens) - 1).max()
+            ),
+            "bootstrap": [[*one.coefficients().values()] for one in report.joint_bootstrap.laws],
+            "scatter": [float(value) for value in report.joint_bootstrap.scatter],
+        },
+        "backtests": [asdict(test) for test in report.backtests],
+        "rates": rates(report.backtests),
+        "weights": weights_of(report.forms),
     }
 
 
@@ -92,7 +109,7 @@ class Fitted:
     """A law out of its file, with what a prediction needs beside."""
 
     law: Law
-    bootstrap: Bootstrap
+    forms: tuple[Form, ...]
     level: float
     flops_per_parameter: float
     largest: float
@@ -102,14 +119,45 @@ class Fitted:
 def from_dict(value: Mapping[str, Any]) -> Fitted:
     """The law of a fit. Raises `KeyError`, `TypeError` or `ValueError` where the file was damaged."""
     count: Count = value["count"]
+    law = Law(**value["coefficients"], count=count)
     laws = tuple(Law(e, a, b, alpha, beta, count) for e, a, b, alpha, beta in value["bootstrap"])
+    joint, rho = value["joint"], value["rates"]
     return Fitted(
-        Law(**value["coefficients"], count=count),
-        Bootstrap(laws, np.asarray(value["scatter"], np.float64), int(value["seed"])),
+        law,
+        (
+            Form("additive", law, Bootstrap(laws, _array(value["scatter"])), rho.get("additive")),
+            Form(
+                "joint",
+                _kaplan(list(joint["coefficients"].values()), count),
+                Bootstrap(tuple(_kaplan(one, count) for one in joint["bootstrap"]), _array(joint["scatter"])),
+                rho.get("joint"),
+            ),
+        ),
         float(value["level"]),
         float(value["flops_per_parameter"]),
         max(float(point["flops"]) for point in value["points"]),
     )
+
+
+def _array(values: Any) -> Floats:
+    return np.asarray(values, np.float64)
+
+
+def _kaplan(values: Sequence[float], count: Count) -> KaplanLaw:
+    """The law of coefficients in the order of `KaplanLaw.coefficients`."""
+    floor, parameters_scale, tokens_scale, parameters_power, tokens_power = (float(one) for one in values)
+    return KaplanLaw(parameters_scale, tokens_scale, parameters_power, tokens_power, count, floor)
+
+
+def is_readable(value: Mapping[str, Any]) -> bool:
+    """Whether a fit is of this version, and whole."""
+    try:
+        if value["version"] != VERSION:
+            return False
+        from_dict(value)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    return True
 
 
 def is_of(value: Mapping[str, Any], runs: Sequence[Point], count: Count) -> bool:

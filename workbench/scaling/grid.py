@@ -28,6 +28,15 @@ def is_explicit(spec: StudySpec) -> bool:
     return spec.grid == "free" or bool(spec.ratio.parameters)
 
 
+def wanted_runs(spec: StudySpec) -> int:
+    """How many runs the grid asks for, before those of one shape are found to be one."""
+    if spec.grid == "isoflop":
+        return (len(spec.isoflop.compute) or spec.isoflop.levels) * spec.isoflop.sizes
+    if spec.grid == "ratio":
+        return (len(spec.ratio.parameters) or spec.ratio.sizes) * len(spec.ratio.tokens_per_parameter)
+    return len(spec.free.parameters) * len(spec.free.tokens)
+
+
 def cells_of(spec: StudySpec, family: Family, law: AnyLaw, flops: float | None) -> list[Cell]:
     """The grid under a budget of `flops`, or the explicit one. Raises `UsageError` where it says nothing."""
     if spec.grid == "isoflop":

@@ -111,9 +111,9 @@ class Law:
 
 @dataclass(frozen=True)
 class KaplanLaw:
-    """L(N, D) = ((N_c/N)^(α_N/α_D) + D_c/D)^α_D (Kaplan et al. 2020, equation 1.5), without a floor.
+    """L(N, D) = E + ((N_c/N)^(α_N/α_D) + D_c/D)^α_D (Kaplan et al. 2020, equation 1.5, which has no floor E).
 
-    N counts parameters without embeddings.
+    The published one counts parameters without embeddings.
     """
 
     parameters_scale: float
@@ -121,12 +121,13 @@ class KaplanLaw:
     parameters_power: float
     tokens_power: float
     count: Count = "non_embedding"
+    floor: float = 0.0
 
     def loss(self, parameters: ArrayLike, tokens: ArrayLike) -> Floats:
         """Nats a token; any shapes that go together."""
         n, d = np.asarray(parameters, np.float64), np.asarray(tokens, np.float64)
         size = (self.parameters_scale / n) ** (self.parameters_power / self.tokens_power)
-        return np.asarray((size + self.tokens_scale / d) ** self.tokens_power)
+        return np.asarray(self.floor + (size + self.tokens_scale / d) ** self.tokens_power)
 
     def optimal_parameters(self, flops: ArrayLike, per: float = FLOPS_PER_PARAMETER) -> Floats:
         """The N of the lowest loss for so many operations, sought on a fine grid: there is no closed form."""
@@ -146,6 +147,16 @@ class KaplanLaw:
     def loss_with_repeats(self, parameters: float, tokens: float, unique: float) -> float:
         """Repeats count as they do in `Law`: the paper has no word on them."""
         return float(self.loss(parameters, effective_tokens(tokens, unique)))
+
+    def coefficients(self) -> dict[str, float]:
+        """The five by name."""
+        return {
+            "E": self.floor,
+            "N_c": self.parameters_scale,
+            "D_c": self.tokens_scale,
+            "alpha_N": self.parameters_power,
+            "alpha_D": self.tokens_power,
+        }
 
 
 AnyLaw = Law | KaplanLaw

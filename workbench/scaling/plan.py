@@ -13,7 +13,8 @@ from workbench.recipe import Recipe
 from workbench.scaling import machine as machines
 from workbench.scaling.fitting.points import LEAST_RUNS, LEAST_SIZES, distinct
 from workbench.scaling.grid import Cell, cells_of, is_explicit
-from workbench.scaling.laws import FEW_EPOCHS, AnyLaw
+from workbench.scaling.laws import AnyLaw
+from workbench.scaling.plan_notes import notes_on, short
 from workbench.scaling.published import find_law
 from workbench.scaling.recipes import base_recipe, learning_rate, rows_in_a_micro_batch
 from workbench.scaling.shapes import Family
@@ -117,14 +118,27 @@ class _Planner:
         if problem := self._too_small(runs):
             self._refuse(problem, budget)
         total = sum(run.flops for run in runs)
-        if is_explicit(self.spec) and budget is not None and total > 1.02 * budget:
+        if is_explicit(self.spec):
+            self._fits(runs, total, budget)
+        words = self.machine.words if self.machine else "not measured: --measure measures this machine"
+        return Plan(tuple(runs), tuple(notes_on(runs, self.spec, self.law)), words, self.epoch_tokens)
+
+    def _fits(self, runs: list[PlannedRun], total: float, budget: float | None) -> None:
+        """Raise where an explicit grid takes more than the budget."""
+        if self.spec.budget.hours is not None:
+            hours = sum(run.seconds or 0.0 for run in runs) / 3600
+            if hours > 1.02 * self.spec.budget.hours:
+                raise UsageError(
+                    f"the grid takes {hours:.3g} h, more than the budget of {self.spec.budget.hours:.3g} h",
+                    where=self.where,
+                    hint="leave out the budget, or make the grid smaller",
+                )
+        elif budget is not None and total > 1.02 * budget:
             raise UsageError(
                 f"the grid takes {total:.3g} FLOPs, more than the budget of {budget:.3g}",
                 where=self.where,
                 hint="leave out the budget, or make the grid smaller",
             )
-        words = self.machine.words if self.machine else "not measured: --measure measures this machine"
-        return Plan(tuple(runs), tuple(self._notes(runs)), words, self.epoch_tokens)
 
     def _budget(self) -> float | None:
         """In FLOPs; None where the grid is explicit and there is none."""
@@ -142,7 +156,8 @@ class _Planner:
         machine = machines.require_machine(self.machine)
         wanted = budget.hours * 3600
         if is_explicit(self.spec):
-            return wanted * machine.flops_per_second
+            # What it takes is compared in time, with starts and slow small models.
+            return None
         low, high = 1.0, wanted * machine.flops_per_second
         # How long a grid takes grows with its compute, so the largest that fits is found by halving.
         for _ in range(40):
@@ -168,8 +183,8 @@ class _Planner:
             shape, steps = cell.shape, self._steps(cell)
             tokens = steps * rules.batch_tokens
             flops = tokens * shape.flops_per_token
-            part = f"c{levels.index(cell.level) + 1}" if cell.level is not None else f"d{_short(tokens)}"
-            stem = f"{self.name}-{part}-n{_short(shape.parameters(self.spec.shapes.count))}"
+            part = f"c{levels.index(cell.level) + 1}" if cell.level is not None else f"d{short(tokens)}"
+            stem = f"{self.name}-{part}-n{short(shape.parameters(self.spec.shapes.count))}"
             name = next(
                 one for one in (stem, *(f"{stem}-{number}" for number in range(2, 99))) if one not in taken
             )
@@ -216,7 +231,10 @@ class _Planner:
         for level in {run.level for run in runs if run.level is not None}:
             own = {(run.parameters, run.tokens) for run in runs if run.level == level}
             if len(own) < LEAST_SIZES:
-                return f"at {level:.3g} FLOPs only {len(own)} shapes are small enough; a parabola takes 3"
+                return (
+                    f"at {level:.3g} FLOPs the sizes fall on {len(own)} shapes only (shapes.head_size and "
+                    "shapes.aspect make few of so small ones); a parabola takes 3"
+                )
         return ""
 
     def _refuse(self, problem: str, budget: float | None) -> None:
@@ -254,26 +272,6 @@ class _Planner:
         # Rounded up, so that what is told does do.
         return high * 1.05
 
-    def _notes(self, runs: list[PlannedRun]) -> list[str]:
-        found = []
-        most = max((run.epochs or 0.0 for run in runs), default=0.0)
-        if most > FEW_EPOCHS:
-            found.append(
-                f"{sum((run.epochs or 0) > FEW_EPOCHS for run in runs)} runs see the data more than "
-                f"{FEW_EPOCHS:.0f} times ({most:.1f} at most): repeats are then worth less and less "
-                "(Muennighoff et al. 2023); the fit counts them for what they are worth"
-            )
-        elif most > 1:
-            found.append(f"the longest run sees the data {most:.1f} times; up to 4 that costs little")
-        unseen = self.law.optimal_parameters(max(run.flops for run in runs))
-        sizes = [run.parameters for run in runs]
-        if not min(sizes) < float(unseen) < max(sizes):
-            found.append(
-                f"by the law “{self.spec.law}” the best size for the largest run is {_short(float(unseen))} "
-                "parameters, which the grid does not span"
-            )
-        return found
-
 
 def _digest(base: Recipe, spec: StudySpec) -> str:
     """Stands for what all runs share, so that those of an older study of the same name are told from them."""
@@ -284,11 +282,3 @@ def _digest(base: Recipe, spec: StudySpec) -> str:
         sums,
     ]
     return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _short(value: float) -> str:
-    """A count for names: 950, 96k, 1.2M."""
-    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:.3g}{unit}"
-    return f"{value:.0f}"

@@ -10,7 +10,8 @@ import numpy as np
 
 from workbench import paths
 from workbench.scaling.fit_file import Fitted
-from workbench.scaling.laws import AnyLaw, Law, effective_tokens
+from workbench.scaling.forecast import forecast
+from workbench.scaling.laws import AnyLaw, effective_tokens
 from workbench.store.runs import Run
 from workbench.store.scaling_prediction import Prediction
 
@@ -37,28 +38,26 @@ def predict(
     unique: float | None = None,
     shape: Sequence[tuple[float, float]] = (),
 ) -> Prediction:
-    """The loss of one more run by a study's law: N as the law counts, D tokens, `unique` of them different,
-    in `step` optimiser steps. `shape` is of `learning_shape`."""
+    """The loss of one more run by both forms of a study's law: N as the law counts, D tokens, `unique` of
+    them different, in `step` optimiser steps. `shape` is of `learning_shape`."""
     worth = float(effective_tokens(tokens, unique)) if unique else tokens
 
-    def loss(one: Law) -> float:
-        return float(one.loss(parameters, worth))
-
-    low, high = fitted.bootstrap.of_prediction(loss, fitted.level)
-    middle = loss(fitted.law)
+    factor = flops / fitted.largest
+    found = forecast(fitted.forms, parameters=parameters, tokens=worth, factor=factor, level=fitted.level)
     return Prediction(
-        middle,
-        min(low, middle),
-        max(high, middle),
+        found.loss,
+        found.low,
+        found.high,
         fitted.level,
         step,
         tokens,
         parameters,
         flops,
         law,
-        factor=flops / fitted.largest,
+        factor=factor,
         made=time.time(),
-        curve=curve_of(middle, fitted.law.E, step, shape),
+        curve=curve_of(found.loss, fitted.law.E, step, shape),
+        forms=found.forms,
     )
 
 

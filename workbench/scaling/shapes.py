@@ -61,12 +61,17 @@ class Family:
 
     def smallest(self) -> Sized:
         """The smallest shape that the rule allows."""
-        return self.shape(self.rule.head_size, self.rule.least_layers)
+        return self.shape(self._narrowest * self.rule.head_size, self.rule.least_layers)
+
+    @property
+    def _narrowest(self) -> int:
+        """Heads of the least width."""
+        return max(1, -(-self.rule.least_width // self.rule.head_size))
 
     def nearest(self, parameters: float) -> Sized:
         """The shape whose N is nearest, its width near `aspect` for each layer."""
         step, count = self.rule.head_size, self.rule.count
-        low, high = 1, WIDEST // step
+        low, high = self._narrowest, WIDEST // step
         # The rule's own shapes grow with the width: the last that is not too large.
         while low < high:
             middle = (low + high + 1) // 2
@@ -77,7 +82,7 @@ class Family:
         return min(
             (
                 self.shape(width * step, layers)
-                for width in range(max(1, low - NEAR), low + NEAR + 1)
+                for width in range(max(self._narrowest, low - NEAR), low + NEAR + 1)
                 for layers in self._depths(width * step)
             ),
             # The family should stay smooth: a few percent of N are worth less than a shape like the others.

@@ -82,6 +82,9 @@ class ShapesSection(Section):
         1, ge=1, description="Query heads that share keys and values, where the number of heads allows."
     )
     least_layers: int = Field(2, ge=1, description="Layers at least.")
+    least_width: int = Field(
+        0, ge=0, le=8192, description="Width at least: the narrowest models follow no law of the others."
+    )
 
 
 class RulesSection(Section):

@@ -24,7 +24,7 @@ from workbench.scaling.spec import StudySpec, known_keys, read_spec
 from workbench.store.scaling_studies import Study
 
 FOLDER = ("scaling", "studies")
-ORDER = ("tiny-decoders", "fixed-ratio", "chinchilla-small")
+ORDER = ("tiny-decoders", "tiny-sums", "fixed-ratio", "chinchilla-small")
 """As one would try them; a user's own stand before them."""
 
 
@@ -166,16 +166,14 @@ def count_of(study: Study) -> Count:
     return read_spec(study.spec(), str(study.spec_path)).shapes.count
 
 
-def _kept(study: Study) -> dict[str, Any] | None:
-    """The last fit; None before there was one, and where it cannot be read, since it can be made anew."""
+def kept_fit(study: Study) -> dict[str, Any] | None:
+    """The last fit; None before there was one, and where it is damaged or of an older version: it can be made
+    anew."""
     try:
         found = study.fit()
-        if found is not None and found["version"] == fit_file.VERSION:
-            fit_file.from_dict(found)
-            return found
-    except (RunError, KeyError, TypeError, ValueError):
-        pass
-    return None
+    except RunError:
+        return None
+    return found if found is not None and fit_file.is_readable(found) else None
 
 
 def fit_study(
@@ -191,7 +189,7 @@ def fit_study(
     """Fit the runs that have finished, and keep the result; without `anew` the one that is kept will do where
     it is of the same runs, and what it was asked for (the count, the level, runs left out) holds on. Raises
     `DataError` where there are too few."""
-    known = None if anew else _kept(study)
+    known = None if anew else kept_fit(study)
     if known is not None:
         count, level = count or known["count"], float(known["level"])
         leave_out = [*leave_out, *(name for name, why in known["left_out"].items() if why == ASKED)]

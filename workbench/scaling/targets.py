@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workbench import paths
 from workbench.errors import RecipeError, UsageError
 from workbench.models.estimate import estimate
 from workbench.recipe import Recipe, load, validate
@@ -13,8 +14,10 @@ from workbench.scaling.fit_file import Fitted
 from workbench.scaling.laws import Count
 from workbench.scaling.plan import Plan, PlannedRun
 from workbench.scaling.recipes import base_recipe, learning_rate, recipe_of, row_length
+from workbench.scaling.results import results_of
 from workbench.scaling.shapes import Family
-from workbench.scaling.spec import read_spec
+from workbench.scaling.spec import StudySpec, read_spec
+from workbench.store.runs import Run
 from workbench.store.scaling_studies import Study
 
 
@@ -76,9 +79,27 @@ def _differences(recipe: Recipe, study: Study) -> tuple[str, ...]:
     same = ("vocab_size", "tokenizer_name_or_path")
     if any(getattr(recipe.model, key) != getattr(base.model, key) for key in same):
         found.append("its tokenizer is not the study's: losses a token do not compare")
-    if recipe.training.lr_scheduler_type == "constant":
-        found.append("its learning rate does not decay to the end, as in the study's runs")
+    if recipe.data.isolate_documents != base.data.isolate_documents:
+        found.append("its documents see each other in a row otherwise than the study's")
+    found += _trained_otherwise(recipe, spec)
     return tuple(found)
+
+
+def _trained_otherwise(recipe: Recipe, spec: StudySpec) -> list[str]:
+    """In what its training differs from the rules of a study."""
+    training, rules, found = recipe.training, spec.rules, []
+    parts = training.gradient_accumulation_steps * recipe.launch.num_processes
+    step = training.per_device_train_batch_size * parts * row_length(recipe)
+    if not 0.5 <= step / rules.batch_tokens <= 2:
+        found.append(f"its steps read {step:,} tokens, the study's {rules.batch_tokens:,}")
+    if training.lr_scheduler_type == "constant":
+        found.append("its learning rate does not decay to the end, as in the study's runs")
+    elif (training.lr_scheduler_type, training.min_lr_ratio) != (rules.lr_scheduler_type, rules.min_lr_ratio):
+        found.append(
+            f"its learning rate decays by {training.lr_scheduler_type} to {training.min_lr_ratio:g} of it, "
+            f"the study's by {rules.lr_scheduler_type} to {rules.min_lr_ratio:g}"
+        )
+    return found
 
 
 def of_family(
@@ -135,6 +156,13 @@ def of_family(
     return _target(validate(mapping, study.name), study.name)
 
 
-def epoch_tokens_of(study: Study) -> int | None:
-    """The tokens of the study's data, where its plan knows them."""
-    return Plan.from_dict(study.plan()).epoch_tokens
+def unique_tokens_of(study: Study) -> float | None:
+    """The different tokens of the study's data: as planned, or else as its runs counted their epochs."""
+    planned = Plan.from_dict(study.plan()).epoch_tokens
+    if planned is not None:
+        return float(planned)
+    for point in results_of(study, "total").points:
+        status = Run(paths.runs_dir() / point.name).status()
+        if status.epoch > 0:
+            return float(status.num_tokens) / status.epoch
+    return None

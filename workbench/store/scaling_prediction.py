@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ class Prediction:
 
     `low` and `high` hold it with probability `level`; `law` says by what; `curve` is the whole way there as
     (step, loss) where it can be told, empty otherwise; `factor` how much more compute it is than the largest
-    run that the law was fitted to; `made` seconds since the epoch.
+    run that the law was fitted to; `made` seconds since the epoch; `forms` the losses that each form of law
+    predicts by itself, by name.
     """
 
     loss: float
@@ -38,6 +39,7 @@ class Prediction:
     factor: float | None = None
     made: float = 0.0
     curve: Sequence[tuple[float, float]] = field(default_factory=tuple)
+    forms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def tokens_per_step(self) -> float:

@@ -24,6 +24,7 @@ SILENCE_SECONDS = 90.0
 """A queue on another host that has said nothing for so long is gone."""
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
 """States of a run in a queue; `stopped`: a person stopped it, and the queue left it alone."""
+UNREADABLE = "queue.json cannot be read"
 
 
 @dataclass
@@ -74,7 +75,7 @@ class QueueState:
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, TypeError, KeyError) as error:
-            return cls(message=f"queue.json cannot be read: {error}")
+            return cls(message=f"{UNREADABLE}: {error}")
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,10 @@ class Study:
         raise RunError(
             f"{path.name} of the study “{self.name}” cannot be read",
             where=str(path),
-            hint="plan it again: workbench scale plan",
+            hint={
+                "fit.json": f"fit it again: workbench scale fit {self.name}",
+                "emergence.json": f"ask again: workbench scale emergence {self.name}",
+            }.get(path.name, "plan it again: workbench scale plan"),
         )
 
 
@@ -212,9 +216,13 @@ def new_study(name: str) -> Study:
             f"“{name}” is no name for a study", hint="letters, digits, dots, dashes; at most 60 of them"
         )
     study = Study(studies_dir() / name)
-    if study.queue().runs:
+    queue = study.queue()
+    # Of a queue that cannot be read nobody knows whether it has begun.
+    if queue.runs or queue.message.startswith(UNREADABLE):
         raise RunError(
-            f"the study “{name}” has begun, and its plan stays as it is",
+            f"the study “{name}” has begun, and its plan stays as it is"
+            if queue.runs
+            else f"whether the study “{name}” has begun cannot be told: {queue.message}",
             where=str(study.path),
             hint=f"choose another with --name, or remove it: workbench scale rm {name}",
         )

@@ -13,15 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from workbench.scaling.fitting.points import Points
+from workbench.scaling.fitting.search import DELTA, Search
 from workbench.scaling.fitting.threads import on_one_thread
 from workbench.scaling.laws import Count, Floats, Law
 
-DELTA = 1e-3
-"""Where the Huber loss turns from square to linear, in log loss."""
-STARTS = 24
-"""The best so many places of the grid are descended from."""
-SHORT, LONG, BEST = 60, 1000, 3
-"""Steps of the first and of the second descent, and how many places have a second."""
 EXPONENTS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.55, 0.75, 1.0, 1.5])
 SHARES = np.array([0.02, 0.1, 0.3, 0.6, 0.9])
 """Of the smallest loss: E at the start."""
@@ -34,11 +29,12 @@ BOUNDS = ((-12.0, 12.0), (-12.0, 12.0), (-12.0, 4.0), (0.005, 4.0), (0.005, 4.0)
 @dataclass(frozen=True)
 class Fit:
     """What came of it: the law, the Huber loss that is left, and where the search ended in its own
-    coordinates, from which another search may begin."""
+    coordinates, from which another search may begin, as it may from the `others` that came near it."""
 
     law: Law
     objective: float
     place: Floats
+    others: tuple[Floats, ...] = ()
 
     @property
     def at_bounds(self) -> tuple[str, ...]:
@@ -55,30 +51,24 @@ class Fit:
 def fit_law(points: Points, count: Count, *, delta: float = DELTA) -> Fit:
     """The law of the least Huber loss."""
     search = _Search(points, delta)
-    # A short way down from every start, and from the best of these places the whole way.
-    near = sorted((search.descend(place, SHORT) for place in search.starts()), key=lambda one: one[0])
-    value, place = min((search.descend(place, LONG) for _, place in near[:BEST]), key=lambda one: one[0])
-    return Fit(replace(search.law(place), count=count), value, place)
+    value, place, others = search.least_of_all()
+    return Fit(replace(search.law(place), count=count), value, place, others)
 
 
-def refit_law(points: Points, count: Count, start: Floats, *, delta: float = DELTA) -> Fit:
-    """The law of nearly the same runs as those whose fit ended at `start`: no search for good starts."""
+def refit_law(points: Points, fit: Fit, *, delta: float = DELTA) -> Fit:
+    """The law of nearly the same runs as those of another fit: down from where that ended, and from the
+    places that came near it, for the least may now be another."""
     search = _Search(points, delta)
-    value, place = search.descend(start, LONG)
-    return Fit(replace(search.law(place), count=count), value, place)
+    value, place = search.least_near(fit.place, fit.others)
+    return Fit(replace(search.law(place), count=fit.law.count), value, place)
 
 
-class _Search:
+class _Search(Search):
     """Five numbers (a, b, e, α, β): L̂ = exp(a − α·x) + exp(b − β·y) + exp(e), where x and y are log N and
     log D less their means."""
 
     def __init__(self, points: Points, delta: float) -> None:
-        log_n, log_d = np.log(points.parameters), np.log(points.tokens)
-        self.middle = (float(log_n.mean()), float(log_d.mean()))
-        self.x, self.y = log_n - self.middle[0], log_d - self.middle[1]
-        self.target, self.delta = np.log(points.loss), delta
-        self.least = float(points.loss.min())
-        self.typical = float(np.median(points.loss))
+        super().__init__(points, delta, BOUNDS)
 
     def law(self, place: Floats) -> Law:
         a, b, e, alpha, beta = (float(value) for value in place)
@@ -109,38 +99,10 @@ class _Search:
             ]
         )
         terms = self._terms(grid)
-        off = np.logaddexp(np.logaddexp(terms[:, 0], terms[:, 1]), terms[:, 2]) - self.target
-        # Far from the minimum Huber's loss is as good as the absolute one.
-        return np.asarray(grid[np.argsort(np.abs(off).sum(-1))[:STARTS]])
+        return self.best_of(grid, np.logaddexp(np.logaddexp(terms[:, 0], terms[:, 1]), terms[:, 2]))
 
-    def value(self, place: Floats) -> tuple[float, Floats]:
-        """The objective, in units of δ, and its gradient."""
+    def predicted(self, place: Floats) -> tuple[Floats, Floats]:
         first, second, third = self._terms(place)
         predicted = np.logaddexp(np.logaddexp(first, second), third)
-        off = predicted - self.target
-        size = np.abs(off)
-        inside = size <= self.delta
-        huber = np.where(inside, 0.5 * off**2, self.delta * (size - 0.5 * self.delta))
-        slope = np.where(inside, off, self.delta * np.sign(off))
-        of_n, of_d, of_e = (slope * np.exp(term - predicted) for term in (first, second, third))
-        gradient = np.array(
-            [of_n.sum(), of_d.sum(), of_e.sum(), -(of_n * self.x).sum(), -(of_d * self.y).sum()]
-        )
-        # In units of δ² the objective is of the order of the number of runs, as L-BFGS's tests expect.
-        return float(huber.sum()) / self.delta**2, gradient / self.delta**2
-
-    def descend(self, start: Floats, steps: int) -> tuple[float, Floats]:
-        """The minimum below a place, or as far down as so many steps go."""
-        from scipy.optimize import minimize
-
-        low, high = np.array(BOUNDS).T
-        place = np.clip(start, low, high)
-        found = minimize(
-            self.value,
-            place,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=BOUNDS,
-            options={"maxiter": steps, "maxfun": 2 * steps, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 10},
-        )
-        return float(found.fun) * self.delta**2, np.asarray(found.x, np.float64)
+        of_n, of_d, of_e = (np.exp(term - predicted) for term in (first, second, third))
+        return predicted, np.stack((of_n, of_d, of_e, -of_n * self.x, -of_d * self.y))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def read_points(path: Path) -> list[Point]:
     except OSError as error:
         raise storage_error(error, path) from None
     delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     columns = {key: _column(reader.fieldnames or (), names) for key, names in NAMES.items()}
     lacking = [key for key in ("parameters", "tokens", "loss") if columns[key] is None]
     if lacking:
@@ -134,7 +135,8 @@ def read_points(path: Path) -> list[Point]:
             hint="the first line names the columns: N,D,loss and, if known, flops",
         )
     found = []
-    for number, row in enumerate(_rows(reader, path), 2):
+    for row in _rows(reader, path):
+        number = reader.line_num
         values = {
             key: _number(row.get(column), f"{path}:{number}", column)
             for key, column in columns.items()

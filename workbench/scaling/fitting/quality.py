@@ -8,14 +8,15 @@ import numpy as np
 
 from workbench.errors import DataError
 from workbench.scaling.fitting.bootstrap import Interval
-from workbench.scaling.fitting.parametric import DELTA, Fit, fit_law
+from workbench.scaling.fitting.parametric import Fit, fit_law
 from workbench.scaling.fitting.points import Point, Points, require_enough
+from workbench.scaling.fitting.search import DELTA
 
 WIDE = 2.0
 """An exponent whose interval's ends are so far apart, as a ratio, is told, but not to be relied on."""
 MANY = 12
-"""Runs: resamples of fewer have hardly more different ones than the law has coefficients, so that it fits
-them whatever they are (six runs predicted one of eight times their compute 7 % too high, far outside)."""
+"""Runs: hardly more than the law has coefficients are fitted by it whatever they are (six runs predicted one
+of eight times their compute 7 % too high)."""
 SPAN = 4.0
 """Sizes, and tokens, should differ by so much at least."""
 
@@ -83,8 +84,8 @@ def doubts(points: Points, fit: Fit, intervals: dict[str, Interval]) -> list[str
     found = []
     if len(points) < MANY:
         found.append(
-            f"{len(points)} runs for five coefficients: intervals are narrower than they should be, above "
-            f"all of predictions far beyond the runs; it takes {MANY} runs or more"
+            f"{len(points)} runs for five coefficients: they say little of how far off the law is, and "
+            f"intervals are guesses; it takes {MANY} runs or more"
         )
     for what, values in (("sizes", points.parameters), ("numbers of tokens", points.tokens)):
         span = float(values.max() / values.min())

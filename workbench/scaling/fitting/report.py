@@ -7,10 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from workbench.scaling.fitting.bootstrap import LEVEL, RESAMPLES, Bootstrap, Interval, bootstrap
+from workbench.scaling.fitting.backtest import Backtest, backtests, rates
+from workbench.scaling.fitting.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    Bootstrap,
+    Interval,
+    bootstrap,
+    bootstrap_joint,
+)
 from workbench.scaling.fitting.fixed_ratio import RatioCurve, fit_ratios
 from workbench.scaling.fitting.isoflop import IsoFlop, fit_isoflop
-from workbench.scaling.fitting.parametric import DELTA, Fit, fit_law
+from workbench.scaling.fitting.joint import JointFit, fit_joint
+from workbench.scaling.fitting.parametric import Fit, fit_law
 from workbench.scaling.fitting.points import Point, Points, points_of, require_enough
 from workbench.scaling.fitting.quality import (
     LeftOut,
@@ -20,18 +29,28 @@ from workbench.scaling.fitting.quality import (
     r_squared,
     residuals,
 )
+from workbench.scaling.fitting.search import DELTA
 from workbench.scaling.fitting.threads import on_one_thread
-from workbench.scaling.laws import Count, effective_tokens
+from workbench.scaling.forecast import STANDING, Form, forecast
+from workbench.scaling.laws import Count, KaplanLaw, Law, effective_tokens
+
+AHEAD, PART = 8.0, 0.02
+"""Forms that part by more at so much more compute are told."""
 
 
 @dataclass(frozen=True)
 class Report:
     """A fit and all that is said of it. Intervals are by name: the five coefficients, and `a` and `b`, the
-    exponents of N_opt and D_opt in C."""
+    exponents of N_opt and D_opt in C. `runs` are as they were, `points` with tokens for what they are
+    worth; `joint` is the second form of law, and `backtests` are of both."""
 
+    runs: tuple[Point, ...]
     points: Points
     fit: Fit
-    bootstrap: Bootstrap
+    bootstrap: Bootstrap[Law]
+    joint: JointFit
+    joint_bootstrap: Bootstrap[KaplanLaw]
+    backtests: tuple[Backtest, ...]
     intervals: dict[str, Interval]
     level: float
     isoflop: IsoFlop
@@ -42,6 +61,15 @@ class Report:
     left_out: LeftOut | None
     doubts: tuple[str, ...]
     repeats_counted: bool
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """Both forms, for predictions."""
+        rho = rates(self.backtests)
+        return (
+            Form("additive", self.fit.law, self.bootstrap, rho.get("additive")),
+            Form("joint", self.joint.law, self.joint_bootstrap, rho.get("joint")),
+        )
 
 
 @on_one_thread
@@ -70,10 +98,18 @@ def report_on(
     }
     intervals["a"] = drawn.interval(lambda law: law.parameters_exponent, level)
     intervals["b"] = drawn.interval(lambda law: law.tokens_exponent, level)
-    return Report(
+    joint = fit_joint(points, count, delta=delta)
+    report = Report(
+        runs=raw.runs,
         points=points,
         fit=fit,
         bootstrap=drawn,
+        joint=joint,
+        # The joint form only widens predictions: a quarter of the draws will do for that.
+        joint_bootstrap=bootstrap_joint(
+            points, joint, resamples=max(20, resamples // 4), seed=seed, delta=delta
+        ),
+        backtests=backtests(points, count, delta=delta),
         intervals=intervals,
         level=level,
         isoflop=fit_isoflop(raw),
@@ -85,6 +121,31 @@ def report_on(
         doubts=tuple(doubts(points, fit, intervals)),
         repeats_counted=repeated,
     )
+    return replace(report, doubts=(*report.doubts, *_doubts_of_form(report)))
+
+
+def _doubts_of_form(report: Report) -> list[str]:
+    """What the two forms, and the tests of them, leave open."""
+    found = []
+    if not report.backtests:
+        found.append(
+            "too few budgets to test the forms of law beyond their runs: how far each errs there is assumed"
+        )
+    law, points = report.fit.law, report.points
+    flops, per = float(points.flops.max()) * AHEAD, points.flops_per_parameter
+    ahead = forecast(
+        report.forms,
+        parameters=float(law.optimal_parameters(flops, per)),
+        tokens=float(law.optimal_tokens(flops, per)),
+        factor=AHEAD,
+        level=report.level,
+    )
+    if ahead.apart > PART and min(ahead.weights.values()) >= STANDING:
+        found.append(
+            f"at {AHEAD:.0f}× the compute the two forms of law, which fit these runs about alike, part by "
+            f"{ahead.apart:.1%}: more budgets would tell which holds"
+        )
+    return found
 
 
 def _worth(run: Point) -> Point:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.screen import Screen
 
 from workbench.errors import WorkbenchError
+from workbench.tui.build import scaling_drafts as drafts
 from workbench.tui.build.scaling_reading import Reading, command
 from workbench.tui.notices import notify, notify_error
 from workbench.tui.text import reveal_control
@@ -34,6 +35,7 @@ class StudyActions(Screen[None]):
     predicted_arguments: list[str]
     waiting = ""
     draft = ""
+    draft_of = ""
 
     @property
     def prompt(self) -> Prompt:
@@ -101,7 +103,12 @@ class StudyActions(Screen[None]):
         self.look()
         self.refresh_bindings()
 
-    # Planning.
+    def ask_command(self, arguments: Sequence[str]) -> Any:
+        """What a command answers; it ends with the program."""
+        app = self.app
+        return command(arguments, lambda: not app.is_running)
+
+    # Planning. What was edited is kept on disk until it is planned: it may be an hour's work.
 
     def action_new(self) -> None:
         """Choose a preset, change it in the editor, name it."""
@@ -112,10 +119,17 @@ class StudyActions(Screen[None]):
         choices = [
             (name, reveal_control(name), reveal_control(words)) for name, (_, words) in presets.items()
         ]
+        kept = drafts.read()
+        if kept is not None:
+            choices.insert(0, (drafts.CHOICE, "your draft", "What you edited last, and was not planned."))
 
         def chosen(name: str | None) -> None:
-            if name is not None and self._edit(presets[name][0].read_text(encoding="utf-8")):
-                self._ask("name", self._free_name(name))
+            if name is None:
+                return
+            stem = "study" if name == drafts.CHOICE else name
+            text = kept if name == drafts.CHOICE else presets[name][0].read_text(encoding="utf-8")
+            if self._edit(text or "", ""):
+                self._ask("name", self._free_name(stem))
 
         self.app.push_screen(ChoiceScreen("A study from a preset", choices), chosen)
 
@@ -126,20 +140,23 @@ class StudyActions(Screen[None]):
         )
 
     def action_edit(self) -> None:
+        name = self.reading.name
         try:
             text = self.study.spec_path.read_text(encoding="utf-8")
         except (WorkbenchError, OSError) as error:
             self.app.notify(reveal_control(str(error)), severity="error", markup=False)
             return
-        if self._edit(text):
-            self._plan(self.reading.name)
+        # Where the last edit of it was refused, it goes on from there.
+        if self._edit(self.draft if self.draft and self.draft_of == name else text, name):
+            self._plan(name)
 
-    def _edit(self, text: str) -> bool:
-        """Have the text edited; whether there is something to plan."""
+    def _edit(self, text: str, of: str) -> bool:
+        """Have the text edited, of a study or of a new one; whether there is something to plan."""
         from workbench.tui import editor
 
         try:
-            self.draft = editor.edit(self.app, text, "study.yaml")
+            self.draft, self.draft_of = editor.edit(self.app, text, "study.yaml"), of
+            drafts.write(self.draft)
         except WorkbenchError as error:
             notify_error(self.app, error)
             return False
@@ -152,10 +169,13 @@ class StudyActions(Screen[None]):
             with tempfile.TemporaryDirectory(prefix="workbench-") as folder:
                 path = Path(folder, "study.yaml")
                 path.write_text(text, encoding="utf-8")
-                return command(["plan", str(path), "--name", name])
+                return self.ask_command(["plan", str(path), "--name", name])
 
         def then(found: Any) -> None:
             self.chosen = str(found["name"])
+            if self.draft == text:
+                self.draft = ""
+                drafts.remove()
             notify(self.app, f"Planned {found['name']}: {len(found['runs'])} runs; R starts them")
 
         self.work("planning, and preparing the data …", do, then)
@@ -202,7 +222,7 @@ class StudyActions(Screen[None]):
         name = self.reading.name
         self.work(
             "fitting …",
-            lambda: command(["fit", name]),
+            lambda: self.ask_command(["fit", name]),
             lambda found: notify(self.app, f"Fitted {len(found['points'])} runs; l shows the law"),
         )
 
@@ -225,9 +245,8 @@ class StudyActions(Screen[None]):
                 else ["--parameters", words[0], "--tokens", *words[1:]]
             )
             self.predicted_arguments = [self.reading.name, *arguments]
-            self.work(
-                "predicting …", lambda: command(["predict", *self.predicted_arguments]), self._predicted
-            )
+            words = ["predict", *self.predicted_arguments]
+            self.work("predicting …", lambda: self.ask_command(words), self._predicted)
 
     def _predicted(self, found: Any) -> None:
         self.predicted = found
@@ -243,7 +262,7 @@ class StudyActions(Screen[None]):
         def then(found: Any) -> None:
             notify(self.app, f"Started {found['run']}; the Train tab shows it beside its prediction")
 
-        self.work("starting …", lambda: command(["predict", *arguments]), then)
+        self.work("starting …", lambda: self.ask_command(["predict", *arguments]), then)
 
     def action_ask_sums(self) -> None:
         name = self.reading.name
@@ -251,4 +270,4 @@ class StudyActions(Screen[None]):
         def then(found: Any) -> None:
             self.action_pane("sums")
 
-        self.work("asking sums …", lambda: command(["emergence", name]), then)
+        self.work("asking sums …", lambda: self.ask_command(["emergence", name]), then)

@@ -12,7 +12,7 @@ PANES = (
     Pane("isoflop", "i", "isoflop", "Show the IsoFLOP parabolas."),
     Pane("residuals", "d", "deviations", "Show how far each run is from the law."),
     Pane("predict", "o", "outlook", "Show the last prediction."),
-    Pane("sums", "m", "sums", "Show exact match and likelihood of sums, by size."),
+    Pane("sums", "m", "sums", "Show exact match and likelihood of sums, by compute."),
 )
 CHARTS = ("loss", "isoflop", "residuals")
 """Panes that are charts where there is room for one thing."""

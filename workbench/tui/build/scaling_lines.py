@@ -68,6 +68,20 @@ def law_lines(fit: Mapping[str, Any] | None) -> list[Line]:
     if section["parameters"]:
         a, b = section["parameters"]["exponent"], section["tokens"]["exponent"]
         lines.append(plain(f"by the parabolas: a {a:.3f}, b {b:.3f}", "dim"))
+    joint = fit["joint"]["coefficients"]
+    lines += [
+        plain(""),
+        plain("second form: E + ((N_c/N)^(α_N/α_D) + D_c/D)^α_D", "title"),
+        plain(
+            f"E {joint['E']:.4g}, N_c {joint['N_c']:.3g}, D_c {joint['D_c']:.3g}, "
+            f"α_N {joint['alpha_N']:.3g}, α_D {joint['alpha_D']:.3g}"
+        ),
+    ]
+    for form, rate in fit["rates"].items():
+        words = (
+            f"{form}: erred by {rate:.2%} for each factor e of compute (weight {fit['weights'][form]:.0%})"
+        )
+        lines.append(plain(words))
     left = fit["leave_largest_out"]
     if left is not None:
         words = f"largest left out ({left['factor']:.1f}× compute): predicted within {abs(left['worst']):.2%}"
@@ -105,17 +119,24 @@ def prediction_lines(found: Mapping[str, Any]) -> list[Line]:
 
 
 def emergence_lines(found: Mapping[str, Any] | None) -> list[Line]:
-    """The sums by size: right answers, likelihood, and the verdict."""
+    """The sums by compute: right answers, likelihood, and the verdict."""
+    from workbench.scaling.figures import compute_of
+
     if found is None:
         return [plain("No sums were asked yet: E asks the models of the finished runs.", "warn")]
-    lines: list[Line] = [plain(f"{'N':>7}  steps  exact match            nats/token  p(answer)", "title")]
+    lines: list[Line] = [
+        plain(f"{'FLOPs':>7}  {'N':>6}  steps  exact match            nats/token  p(answer)", "title")
+    ]
     for model in found["models"]:
         for row in model["rows"]:
             low, high = row["exact_interval"]
             share = f"{row['exact']:6.1%} [{low:.1%}, {high:.1%}]"
-            size = short_number(model["parameters"]) if row is model["rows"][0] else ""
+            first = row is model["rows"][0]
+            flops = f"{compute_of(model):.1e}" if first else ""
+            size = short_number(model["parameters"]) if first else ""
             words = (
-                f"{size:>7}  {row['steps']:>5}  {share:<22} {row['per_token']:>10.3f}  {row['expected']:9.2%}"
+                f"{flops:>7}  {size:>6}  {row['steps']:>5}  {share:<22} {row['per_token']:>10.3f}  "
+                f"{row['expected']:9.2%}"
             )
             lines.append(plain(words))
     lines.append(plain(""))

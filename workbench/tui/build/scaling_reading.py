@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from workbench import paths
 from workbench.errors import WorkbenchError
 from workbench.store.runs import Run
 from workbench.store.scaling_studies import Study, list_studies
+
+PATIENCE = 0.5
+"""Seconds between looks whether a command is still wanted."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Reader:
         """The studies, and the one that is chosen, or the newest. Raises `WorkbenchError` where the folder of
         studies cannot be read."""
         from workbench.scaling.queue import progress
+        from workbench.scaling.study_files import kept_fit
 
         rows, studies = [], list_studies()
         for study in studies:
@@ -60,7 +64,7 @@ class Reader:
         try:
             view = view_of(own)
             if (own.name, stamp) != (last.name, last.stamp):
-                fit, sums = own.fit(), own.emergence()
+                fit, sums = kept_fit(own), own.emergence()
         except (WorkbenchError, KeyError, TypeError, ValueError) as error:
             # The next reading reads all of it, for it may have been mended by then.
             fit, sums, problem, stamp = None, None, f"the study cannot be read: {error}", ()
@@ -107,16 +111,28 @@ class CommandFailed(WorkbenchError):
     title = "Scaling"
 
 
-def command(arguments: Sequence[str]) -> Any:
+def command(arguments: Sequence[str], stopped: Callable[[], bool] = lambda: False) -> Any:
     """What `workbench scale …` answers as JSON, from a process of its own, for fits and imports take long.
 
-    Raises `CommandFailed` with what it said.
+    The process is ended once `stopped` says so. Raises `CommandFailed` with what it said.
     """
     line = [sys.executable, "-m", "workbench", "scale", *arguments, "--json"]
-    done = subprocess.run(line, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode == 0:
-        return json.loads(done.stdout)
-    said = [text for text in done.stderr.splitlines() if text.strip()]
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        while True:
+            try:
+                out, err = process.communicate(timeout=PATIENCE)
+                break
+            except subprocess.TimeoutExpired:
+                if stopped():
+                    process.terminate()
+    said = [text for text in err.splitlines() if text.strip()]
+    if process.returncode == 0:
+        try:
+            return json.loads(out)
+        except ValueError:
+            raise CommandFailed(f"scale {arguments[0]} gave no answer that can be read") from None
     told = {
         name: text.partition(":")[2].strip()
         for text in said[-3:]
