@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import orjson
@@ -57,8 +58,24 @@ def test_damaged_files_are_left_out(tmp_path: Path) -> None:
     wrong = orjson.loads((folder / "rank-00000.json").read_bytes()) | {"memory": "much"}
     (folder / "rank-00003.json").write_bytes(orjson.dumps(wrong))
     (folder / "rank-00004.json").write_bytes(orjson.dumps(wrong | {"memory": 1, "phase": "\x1b[2J"}))
+    place = wrong["place"] | {"world_size": 10**12}
+    (folder / "rank-00005.json").write_bytes(orjson.dumps(wrong | {"memory": 1, "place": place}))
     (folder / "notes.txt").write_text("mine")
     assert [rank.place.rank for rank in read_ranks(tmp_path)] == [0]
+
+
+def test_a_rank_says_since_when_it_does_what_it_does(tmp_path: Path) -> None:
+    began = time.time()
+    writer = RankWriter(tmp_path, Place())
+    writer.phase("computing")
+    writer.passes = 7
+    writer.close("computing")
+    (rank,) = read_ranks(tmp_path)
+    assert rank.passes == 7 and rank.since is not None and began <= rank.since <= rank.updated
+    path = tmp_path / ranks.FOLDER / "rank-00000.json"
+    path.write_bytes(path.read_bytes().replace(b'"since"', b'"before"'))
+    # As an earlier version wrote it.
+    assert read_ranks(tmp_path)[0].since is None
 
 
 def test_a_disk_that_refuses_ends_no_run(

@@ -11,7 +11,7 @@ from fake_ranks import write_ranks
 
 from workbench.scaling.layouts.layout import Layout
 from workbench.store.ranks import Rank
-from workbench.store.stragglers import missing, own_work, silent, stragglers
+from workbench.store.stragglers import missing, own_work, silent, stragglers, stuck
 
 
 def names(ranks: tuple[Rank, ...]) -> list[int]:
@@ -59,6 +59,39 @@ def test_silence_is_told_of_active_runs(tmp_path: Path) -> None:
     # A reader whose clock is an hour ahead of all hosts, which agree, sees nobody silent but by the clock.
     ended = tuple(replace(rank, phase="ended") for rank in ranks)
     assert silent(ended, active=True) == []
+
+
+def test_ranks_that_hang_are_told_though_they_are_heard_of(tmp_path: Path) -> None:
+    layout = Layout(dp_shard=4)
+    ranks = write_ranks(tmp_path, layout, stuck=300.0, passes={2: 7})
+    found = stuck(ranks, active=True)
+    assert silent(ranks, active=True) == [] and found is not None and found.seconds == pytest.approx(300)
+    assert [rank.place.rank for rank in found.behind] == [2]
+    assert stuck(ranks, active=False) is None
+    # One that still reads its rows, while the others have theirs; one a step behind.
+    reading = [replace(rank, phase="waiting", passes=0) for rank in ranks]
+    for rank in (replace(reading[1], phase="computing"), replace(reading[1], step=811, passes=30)):
+        found = stuck([reading[0], rank, *reading[2:]], active=True)
+        assert found is not None and found.behind == (rank,)
+    # As far as each other: who it is cannot be told.
+    found = stuck(write_ranks(tmp_path, layout, stuck=300.0), active=True)
+    assert found is not None and found.behind == ()
+    # In a pipeline a later stage is behind where an earlier one hangs.
+    found = stuck(write_ranks(tmp_path, Layout(pp=4), stuck=300.0, passes={3: 0}), active=True)
+    assert found is not None and found.behind == ()
+
+
+def test_ranks_that_get_on_or_do_what_takes_long_are_not_stuck(tmp_path: Path) -> None:
+    layout = Layout(dp_shard=4)
+    assert stuck(write_ranks(tmp_path, layout, stuck=100.0), active=True) is None
+    ranks = write_ranks(tmp_path, layout, stuck=300.0)
+    assert stuck([replace(ranks[0], since=ranks[0].updated - 5), *ranks[1:]], active=True) is None
+    # Steps of a hundred seconds may take three.
+    assert stuck([replace(rank, seconds=(100.0,)) for rank in ranks], active=True) is None
+    # The first step compiles.
+    assert stuck([replace(rank, seconds=(), busy=()) for rank in ranks], active=True) is None
+    assert stuck([replace(ranks[0], phase="saving"), *ranks[1:]], active=True) is None
+    assert stuck([replace(rank, since=None) for rank in ranks], active=True) is None
 
 
 def test_ranks_that_never_wrote_are_missing(tmp_path: Path) -> None:

@@ -23,12 +23,14 @@ def write_ranks(
     per_node: int = 8,
     slow: Mapping[int, float] | None = None,
     silent: Mapping[int, float] | None = None,
+    stuck: float = 0.0,
+    passes: Mapping[int, int] | None = None,
     phase: str = "computing",
     busy: float | None = 0.33,
     seed: int = 5,
 ) -> tuple[Rank, ...]:
     """The files of all ranks of a layout; `slow` ranks take so many times the own work, `silent` ones were
-    heard of so many seconds ago."""
+    heard of so many seconds ago. All have been in their step for `stuck` seconds, and made 24 `passes`."""
     draw, now = random.Random(seed), time.time()
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
     for number in range(layout.ranks):
@@ -49,6 +51,8 @@ def write_ranks(
             "phase": phase,
             "step": 812,
             "updated": now - (silent or {}).get(number, 0.0),
+            "since": now - (silent or {}).get(number, 0.0) - stuck,
+            "passes": (passes or {}).get(number, 24),
             "tokens": 4096 * 812,
             "memory": 61 * GB,
             "peak_memory": 64 * GB,

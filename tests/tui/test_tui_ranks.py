@@ -47,6 +47,12 @@ def test_stragglers_and_silent_ranks_stand_first(tmp_path: Path) -> None:
     assert "✗" in host
 
 
+def test_a_rank_that_hangs_is_named(tmp_path: Path) -> None:
+    lines = text_of(Layout(dp_shard=8), tmp_path, stuck=400.0, passes={5: 3})
+    assert "no rank has got on with its step for 6m 40s" in lines[1]
+    assert "rank 5 (gpu-000, cuda:5 NVIDIA H100 80GB HBM3) is behind, and the others wait" in lines[2]
+
+
 def test_ascii_stays_ascii(tmp_path: Path) -> None:
     lines = text_of(Layout(dp_shard=64), tmp_path, symbols="ascii", slow={3: 2.0})
     assert "\n".join(lines).isascii()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from workbench import units
 from workbench.cli import parser as grammar
 
+NAMED = 8
+
 if TYPE_CHECKING:
     from workbench.store.ranks import Rank
     from workbench.store.runs import Run
@@ -55,9 +57,11 @@ def gather(found: Run, ranks: Sequence[Rank]) -> dict[str, Any]:
     """All ranks as plain values; times in seconds, memory in bytes."""
     from dataclasses import asdict
 
-    from workbench.store.stragglers import missing, own_work, silent, step_seconds, stragglers
+    from workbench.store.stragglers import missing, own_work, silent, step_seconds, stragglers, stuck
 
     active = found.status().is_active
+    quiet = silent(ranks, active=active)
+    hung = None if quiet else stuck(ranks, active=active)
     return {
         "run": found.name,
         "active": active,
@@ -90,8 +94,11 @@ def gather(found: Run, ranks: Sequence[Rank]) -> dict[str, Any]:
         ],
         "silent": [
             {"rank": rank.place.rank, "host": rank.place.host, "seconds": seconds, "phase": rank.phase}
-            for rank, seconds in silent(ranks, active=active)
+            for rank, seconds in quiet
         ],
+        "stuck": None
+        if hung is None
+        else {"seconds": hung.seconds, "behind": [rank.place.rank for rank in hung.behind]},
         "missing": missing(ranks),
     }
 
@@ -107,6 +114,12 @@ def page(facts: dict[str, Any]) -> str:
     for one in facts["silent"]:
         words = f"rank {one['rank']} on {render.literal(one['host'])} has not been heard of for "
         words += f"{units.duration(one['seconds'])}; it was {render.literal(one['phase'])}"
+        parts.append(render.style(words, "red"))
+    if facts["stuck"]:
+        words = f"no rank has got on with its step for {units.duration(facts['stuck']['seconds'])}"
+        behind = facts["stuck"]["behind"][:NAMED]
+        if behind:
+            words += f"; the others wait for rank {', '.join(map(str, behind))}"
         parts.append(render.style(words, "red"))
     for one in facts["stragglers"]:
         words = f"rank {one['rank']} on {render.literal(one['host'])} holds the others up: its own work "

@@ -1,11 +1,13 @@
 """`ranks/rank-00012.json` in a run folder: what one process of a run is doing, written by itself.
 
 Each rank replaces its own small file, at most once a second and at least every ten: no two hosts write one
-file, which network file systems would tear, the folder never grows, and a rank that hangs or dies shows by
-its silence and by the phase that it was last in. It holds who the rank is (`Place`), what it does now, and
-the last steps as columns:
+file, which network file systems would tear, and the folder never grows. A rank that dies shows by its
+silence. One that hangs does not, for a thread goes on writing; it shows by `since`, the time of its last
+step or turn to another phase, and by `passes`, how far it is in its step. The file holds who the rank is
+(`Place`), what it does now, and the last steps as columns:
 
-    {"place": {...}, "phase": "computing", "step": 812, "updated": 1764442396.1, "tokens": 3325952,
+    {"place": {...}, "phase": "computing", "step": 812, "updated": 1764442396.1, "since": 1764442395.8,
+     "passes": 24, "tokens": 3325952,
      "memory": 91268055040, "peak_memory": 95563022336, "memory_limit": 150754820096,
      "steps": {"step": [809, 810], "seconds": [0.41, 0.40], "busy": [0.33, 0.33], "tokens": [4096, 4096]}}
 
@@ -15,6 +17,7 @@ before it waited for others (null where that is not measured), `tokens` those th
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
@@ -39,8 +42,10 @@ WRITE_SECONDS = 1.0
 WRITE_STEPS, LEAST_SECONDS = STEPS_KEPT // 2, 0.25
 
 PHASES = ("preparing", "computing", "waiting", "evaluating", "sampling", "saving", "ended", "failed")
-"""What a rank may be in. `waiting` is for other ranks; the last two are a rank's last word."""
+"""What a rank may be in. `waiting` is for the rows of other ranks; the last two are a rank's last word."""
 OVER = ("ended", "failed")
+MOST_RANKS = 1 << 17
+"""More than any run has: a larger number in a file is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,9 @@ class RankWriter:
         self.place = place
         self.path = run / FOLDER / _name(place.rank)
         self._phase, self._step, self._tokens = "preparing", 0, 0
+        self._since = time.time()
+        self.passes = 0
+        """Passes through layers in this step; the next write carries it."""
         self._memory: tuple[int | None, int | None, int | None] = (None, None, None)
         self._steps: deque[tuple[int, float, float | None, int]] = deque(maxlen=STEPS_KEPT)
         self._lock = threading.Lock()
@@ -111,7 +119,8 @@ class RankWriter:
 
     def phase(self, phase: str) -> None:
         """What the rank turns to, one of `PHASES`; costs nothing, the next write carries it."""
-        self._phase = phase
+        if phase != self._phase:
+            self._phase, self._since = phase, time.time()
 
     def step(
         self,
@@ -130,7 +139,7 @@ class RankWriter:
         `peak_memory` the most it held, `memory_limit` what the device or the host has.
         """
         with self._lock:
-            self._step = step
+            self._step, self._since = step, time.time()
             self._tokens += tokens
             self._steps.append((step, seconds, busy_seconds, tokens))
             if memory is not None:
@@ -157,6 +166,8 @@ class RankWriter:
                 "phase": self._phase,
                 "step": self._step,
                 "updated": time.time(),
+                "since": self._since,
+                "passes": self.passes,
                 "tokens": self._tokens,
                 **dict(zip(("memory", "peak_memory", "memory_limit"), self._memory, strict=True)),
                 "steps": dict(zip(("step", "seconds", "busy", "tokens"), columns, strict=True)),
@@ -190,6 +201,8 @@ class Rank:
     seconds: tuple[float, ...]
     busy: tuple[float | None, ...]
     step_tokens: tuple[int, ...]
+    since: float | None = field(default=None, kw_only=True)
+    passes: int = field(default=0, kw_only=True)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -263,6 +276,8 @@ def _read(path: str) -> Rank | None:
             value["peak_memory"],
             value["memory_limit"],
             *(tuple(steps[name]) for name in ("step", "seconds", "busy", "tokens")),
+            since=value.get("since"),
+            passes=value.get("passes", 0),
         )
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -274,9 +289,12 @@ def _check_numbers(place: Place, value: dict[str, Any], steps: dict[str, Any]) -
     texts = all(isinstance(word, str) for word in (place.host, place.device, *names))
     if not texts or value["phase"] not in PHASES or not all(name.isidentifier() for name in names):
         raise TypeError("not a name")
-    memory = [value[name] for name in ("memory", "peak_memory", "memory_limit")]
+    if max(place.world_size, math.prod(place.axes.values())) > MOST_RANKS:
+        raise TypeError("too many ranks")
+    memory = [*(value[name] for name in ("memory", "peak_memory", "memory_limit")), value.get("since")]
     numbers = [place.rank, place.world_size, place.local_rank, place.pid, *place.axes.values()]
     numbers += [*place.coordinates.values(), *steps["step"], *steps["seconds"], *steps["tokens"]]
+    numbers.append(value.get("passes", 0))
     numbers += [number for number in (*memory, *steps["busy"]) if number is not None]
     if not all(isinstance(number, int | float) and number >= 0 for number in numbers):
         raise TypeError("not a number")

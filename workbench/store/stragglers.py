@@ -19,7 +19,11 @@ DEVIATIONS = 4 * 1.4826
 """Four standard deviations, in median absolute deviations of a normal distribution (Rousseeuw and Croux
 1993)."""
 MOST_STEPS_SLOW = 0.75
+IN_STEP = ("computing", "waiting")
 SILENT_SECONDS = 3.5 * HEARTBEAT_SECONDS
+STUCK_SECONDS, STUCK_STEPS, STUCK_FIRST = 120.0, 5.0, 600.0
+"""Ranks are stuck when none of them has got on for so many seconds, and for so many times the longest of
+the last steps; before there are any, for so many seconds: the first step compiles and allocates."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,43 @@ def silent(ranks: Sequence[Rank], *, active: bool, now: float | None = None) -> 
         for rank in ranks
         if rank.phase not in OVER and reference - rank.updated > SILENT_SECONDS
     ]
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """All ranks are in a step that does not end, for so many seconds; those that are `behind` are what the
+    others wait for. Where all are as far, that cannot be told from here, and there are none."""
+
+    seconds: float
+    behind: tuple[Rank, ...]
+
+
+def stuck(ranks: Sequence[Rank], *, active: bool) -> Stuck | None:
+    """Whether the ranks of an active run wait for each other for ever; None while any of them gets on, is
+    silent or over, or does something that takes long. Each is measured by its own clock."""
+    if not active or len(ranks) < 2 or any(rank.phase not in IN_STEP for rank in ranks):
+        return None
+    ages = [rank.updated - rank.since for rank in ranks if rank.since is not None]
+    steps = [rank.seconds[-STEPS:] for rank in ranks]
+    longest = max((max(seconds, default=0.0) for seconds in steps), default=0.0)
+    limit = max(STUCK_SECONDS, STUCK_STEPS * longest) if longest else STUCK_FIRST
+    if len(ages) < len(ranks) or min(ages) < limit:
+        return None
+    return Stuck(min(ages), _behind(ranks))
+
+
+def _behind(ranks: Sequence[Rank]) -> tuple[Rank, ...]:
+    # A later stage of a pipeline has made no pass where an earlier one hangs.
+    stages = len({rank.place.coordinates.get("pp", 0) for rank in ranks}) > 1
+
+    def far(rank: Rank) -> tuple[int, int]:
+        # One that waits has its rows, and has not begun to compute.
+        return rank.step, 1 + rank.passes if rank.passes and not stages else int(rank.phase == "waiting")
+
+    places = [far(rank) for rank in ranks]
+    least = min(places)
+    found = tuple(rank for rank, place in zip(ranks, places, strict=True) if place == least)
+    return found if len(found) <= len(ranks) / 2 else ()
 
 
 def missing(ranks: Sequence[Rank]) -> list[int]:

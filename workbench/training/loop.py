@@ -164,6 +164,7 @@ class Trainer:
             dtype=torch.float64,
         )
         *counts, tokens, stopping = map(int, over_processes(known, self.accelerator).tolist())
+        self.ranks.counted()
         # Gradients are averaged over processes; the counts are over all of them.
         scale = torch.tensor(
             [

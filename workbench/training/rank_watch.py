@@ -57,11 +57,18 @@ class RankWatch:
         """A step begins."""
         self._began, self._forward, self._loading = time.perf_counter(), 0.0, 0.0
         self._events.clear()
+        if self.writer is not None:
+            self.writer.passes = 0
         self.phase("computing")
 
     def loaded(self) -> None:
-        """The rows of the step are there."""
+        """The rows of the step are there; now all count what they have together."""
         self._loading = time.perf_counter() - self._began
+        self.phase("waiting")
+
+    def counted(self) -> None:
+        """All others have their rows too."""
+        self.phase("computing")
 
     def ended(self, step: int, seconds: float, tokens: int) -> None:
         """A step is over, of so many tokens of this rank."""
@@ -90,6 +97,8 @@ class RankWatch:
     def _enter(self, module: nn.Module, inputs: Any) -> None:
         if not torch.is_grad_enabled():
             return
+        if self.writer is not None:
+            self.writer.passes += 1
         if self.device.type == "cuda":
             begin = torch.cuda.Event(enable_timing=True)
             begin.record()

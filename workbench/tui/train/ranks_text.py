@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from workbench.store.ranks import Rank
-from workbench.store.stragglers import Straggler, missing, own_work, silent, stragglers
+from workbench.store.stragglers import Straggler, Stuck, missing, own_work, silent, stragglers, stuck
 from workbench.tui.text import reveal_control, short_number
 from workbench.tui.train.ranks_table import Marked, grid, seconds_words, table
 from workbench.tui.widgets.text_lines import Line, plain
@@ -25,12 +25,14 @@ def ranks_lines(ranks: Sequence[Rank], width: int, symbols: str, *, active: bool
     slow = stragglers(ranks) if active else []
     quiet = silent(ranks, active=active, now=now)
     failed = [rank for rank in ranks if rank.phase == "failed"]
+    hung = None if quiet else stuck(ranks, active=active)
+    bad = (*failed, *(rank for rank, _ in quiet), *(hung.behind if hung else ()))
     marked = Marked(
         ranks,
-        frozenset(rank.place.rank for rank in (*failed, *(rank for rank, _ in quiet))),
+        frozenset(rank.place.rank for rank in bad),
         frozenset(straggler.rank.place.rank for straggler in slow),
     )
-    told = [*_silent(quiet, len(ranks)), *_failed(failed), *_slow(slow), *_missing(ranks)]
+    told = [*_silent(quiet, len(ranks)), *_stuck(hung), *_failed(failed), *_slow(slow), *_missing(ranks)]
     if not told and active and len(ranks) > 1 and all(own_work(rank) is not None for rank in ranks):
         told = [plain("no rank is slower than its peers", "dim")]
     rows = table(marked, width, symbols) if len(ranks) <= FEW else grid(marked, width, symbols)
@@ -63,6 +65,16 @@ def _silent(quiet: Sequence[tuple[Rank, float]], ranks: int) -> Iterator[Line]:
         yield plain(f"{_name(rank)} {since}; it was {rank.phase} at step {rank.step}", "bad")
     if len(quiet) > NAMED:
         yield plain(f"and {len(quiet) - NAMED} more are silent", "bad")
+
+
+def _stuck(hung: Stuck | None) -> Iterator[Line]:
+    if hung is None:
+        return
+    yield plain(f"no rank has got on with its step for {duration(hung.seconds)}", "bad")
+    for rank in hung.behind[:NAMED]:
+        yield plain(f"{_name(rank)} is behind, and the others wait for it; it is {rank.phase}", "bad")
+    if len(hung.behind) > NAMED:
+        yield plain(f"and {len(hung.behind) - NAMED} more are behind", "bad")
 
 
 def _failed(failed: Sequence[Rank]) -> Iterator[Line]:
