@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,21 +16,28 @@ from workbench.training.parallel.context import Share, attend
 BATCH, LENGTH, HEADS, KV_HEADS, SIZE = 2, 24, 4, 2, 8
 
 
-def shares(ranks: int, documents: Tensor) -> list[Share]:
-    return [Share(None, rank, ranks, documents) for rank in range(ranks)]  # type: ignore[arg-type]
+PACKED = [[7, 17], [15, 1, 8]]
+
+
+def shares(ranks: int, rows: list[list[int]]) -> list[Share]:
+    """The shares of rows of documents of these lengths."""
+    positions = np.stack([np.concatenate([np.arange(length) for length in row]) for row in rows])
+    return [Share.of(None, rank, ranks, positions, torch.device("cpu")) for rank in range(ranks)]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize("window", [None, 5])
+@pytest.mark.parametrize("rows", [PACKED, [[LENGTH]] * BATCH])
 def test_attention_of_all_ranks_is_that_of_one(
-    monkeypatch: pytest.MonkeyPatch, ranks: int, window: int | None
+    monkeypatch: pytest.MonkeyPatch, ranks: int, window: int | None, rows: list[list[int]]
 ) -> None:
     torch.manual_seed(0)
     query = torch.randn(BATCH, HEADS, LENGTH, SIZE)
     key, value = torch.randn(2, BATCH, KV_HEADS, LENGTH, SIZE)
-    documents = torch.tensor([[0] * 7 + [1] * 17, [0] * LENGTH])
+    numbers = [np.repeat(np.arange(len(row)), row) for row in rows]
+    documents = torch.from_numpy(np.stack(numbers))
     module: Any = SimpleNamespace(num_key_value_groups=HEADS // KV_HEADS, is_causal=True, training=False)
-    everyone = shares(ranks, documents)
+    everyone = shares(ranks, rows)
 
     def gathered(own: Tensor, group: Any) -> Tensor:
         return torch.stack([torch.stack([_part(share, key), _part(share, value)]) for share in everyone])
@@ -55,8 +63,33 @@ def _part(share: Share, whole: Tensor) -> Tensor:
 
 
 def test_work_is_the_same_on_all_ranks() -> None:
-    documents = torch.zeros(1, 32, dtype=torch.int64)
-    seen = [
-        sum(int(share.mask(piece, None).sum()) for piece in share.pieces) for share in shares(4, documents)
-    ]
+    everyone = shares(4, [[32]])
+    seen = [sum(int(share.mask(piece, None).sum()) for piece in share.pieces) for share in everyone]
     assert len(set(seen)) == 1
+
+
+def test_masks_are_as_wide_as_what_is_seen() -> None:
+    (share, *_) = shares(3, PACKED)
+    # Pieces of 4: the second piece of row 1 ends in its first document, the last ones see none of it.
+    spans = [share.span(piece, None) for piece in range(6)]
+    assert spans == [(0, 4), (0, 8), (0, 12), (0, 16), (7, 20), (7, 24)]
+    assert [share.span(piece, 5)[0] for piece in range(6)] == [0, 0, 4, 8, 12, 16]
+    assert share.mask(5, None).shape == (2, 1, 4, 17)
+    (whole, *_) = shares(3, [[24], [24]])
+    # Rows that see the same share a mask.
+    assert whole.mask(5, 5).shape == (1, 1, 4, 8)
+    assert whole.is_causal(None) and not whole.is_causal(5) and not share.is_causal(None)
+
+
+@pytest.mark.parametrize("keys", [4, 12])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_needs_no_mask_is_computed_without(keys: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    query = torch.randn(BATCH, HEADS, 4, SIZE, dtype=dtype)
+    key, value = torch.randn(2, BATCH, KV_HEADS, keys, SIZE, dtype=dtype)
+    module: Any = SimpleNamespace(num_key_value_groups=HEADS // KV_HEADS, is_causal=True, training=False)
+    seen = torch.arange(keys)[None] <= torch.arange(keys - 4, keys)[:, None]
+    expected, _ = attend(module, query, key, value, seen[None, None])
+    # Half precision rounds probabilities and outputs, of values up to three.
+    within = 1e-6 if dtype == torch.float32 else 3 * 2**-7
+    assert torch.allclose(context._causal(module, query, key, value), expected, atol=within)

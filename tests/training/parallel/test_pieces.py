@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,8 @@ from torch.distributed.checkpoint.api import CheckpointException
 from transformers import (
     BertConfig,
     BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -34,6 +37,8 @@ from workbench.training.parallel.widths import parts, widened
 from workbench.training.resume import resume
 from workbench.training.session import make_accelerator
 from workbench.training.state import TrainState
+
+MOVING = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
 
 
 def small_llama(**changes: Any) -> LlamaForCausalLM:
@@ -110,6 +115,28 @@ def test_models_that_cannot_be_split_so(model: Any, degrees: Degrees, said: str)
         check_model(model(), layout, Recipe())
     error = caught.value
     assert said in f"{error.message} {error.hint}"
+
+
+def small_gpt() -> GPT2LMHeadModel:
+    return GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=30, n_embd=16, n_layer=2, n_head=2))
+
+
+@pytest.mark.parametrize(
+    ("model", "degrees", "length", "said"),
+    [
+        (lambda: small_llama(rope_parameters=MOVING), Degrees(cp=2), 32, "no rank of cp reads all"),
+        (lambda: small_llama(rope_parameters=MOVING), Degrees(pp=2), 32, "a pipeline pads"),
+        (lambda: small_gpt(), Degrees(cp=2), 30, "make it 28 or less"),
+        (lambda: small_gpt(), Degrees(cp=2), 28, ""),
+        (lambda: small_llama(max_position_embeddings=30), Degrees(cp=2), 30, ""),
+    ],
+)
+def test_positions_that_padding_would_change(model: Any, degrees: Degrees, length: int, said: str) -> None:
+    layout: Any = SimpleNamespace(degrees=degrees)
+    expected: Any = pytest.raises(ModelError) if said else contextlib.nullcontext()
+    with expected as caught:
+        check_model(model(), layout, Recipe(), length)
+    assert caught is None or said in f"{caught.value.message} {caught.value.hint}"
 
 
 def small_linear() -> WorkbenchLlamaForCausalLM:

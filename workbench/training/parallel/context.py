@@ -14,9 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -27,21 +31,34 @@ IMPLEMENTATION = "workbench_context_parallel"
 
 @dataclass
 class Share:
-    """One rank's part of the rows of a batch. `documents` [B, T] numbers the documents of whole rows."""
+    """One rank's part of the rows of a batch.
+
+    `documents` [B, T] numbers the documents of whole rows, on the device. `starts` [2·cp] says, for each
+    piece, where the earliest document begins that any of its queries is in: no key before it is seen.
+    `are_whole`: each row is one document, so that no mask has to tell documents apart.
+    """
 
     group: dist.ProcessGroup
     rank: int
     size: int
     documents: Tensor
+    starts: tuple[int, ...]
+    are_whole: bool
     _masks: dict[tuple[int, int | None], Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, group: dist.ProcessGroup, position_ids: Tensor) -> Share:
-        """The share of rows whose documents begin where `position_ids` [B, T] do not go on; T is a multiple
-        of 2·cp."""
-        begins = torch.ones_like(position_ids)
-        begins[:, 1:] = (position_ids.diff() != 1).long()
-        return cls(group, dist.get_rank(group), dist.get_world_size(group), begins.cumsum(1))
+    def of(
+        cls, group: Any, rank: int, size: int, positions: NDArray[np.int64], device: torch.device
+    ) -> Share:
+        """The share of rows whose documents begin where `positions` [B, T] do not go on; T is a multiple of
+        2·cp. All that decides what is computed is told on the host: asking the device would wait for it."""
+        begins = np.ones_like(positions, dtype=np.int64)
+        begins[:, 1:] = np.diff(positions, axis=1) != 1
+        places = np.where(begins > 0, np.arange(positions.shape[1]), 0)
+        own = np.maximum.accumulate(places, axis=1)
+        starts = own[:, :: positions.shape[1] // (2 * size)].min(axis=0)
+        documents = torch.from_numpy(begins.cumsum(axis=1)).to(device)
+        return cls(group, rank, size, documents, tuple(starts.tolist()), bool(begins[:, 1:].sum() == 0))
 
     @property
     def pieces(self) -> tuple[int, int]:
@@ -53,19 +70,33 @@ class Share:
         chunks = whole.chunk(2 * self.size, dim=1)
         return torch.cat([chunks[piece] for piece in self.pieces], dim=1)
 
+    def span(self, piece: int, window: int | None) -> tuple[int, int]:
+        """The first of the keys that the queries of a piece may see, and the first behind them."""
+        width = self.documents.shape[1] // (2 * self.size)
+        first = self.starts[piece]
+        if window is not None:
+            first = max(first, piece * width - window + 1)
+        return first, (piece + 1) * width
+
     def mask(self, piece: int, window: int | None) -> Tensor:
-        """Booleans [B, 1, C, E]: what the queries of a piece see of the E keys up to its end."""
+        """Booleans [B, 1, C, E]: what the queries of a piece see of the E keys of its span; B is 1 where all
+        rows see the same."""
         if (piece, window) not in self._masks:
-            width = self.documents.shape[1] // (2 * self.size)
-            start, end = piece * width, (piece + 1) * width
-            queries = torch.arange(start, end, device=self.documents.device)[:, None]
-            keys = torch.arange(end, device=self.documents.device)[None]
-            seen = keys <= queries
+            width, device = self.documents.shape[1] // (2 * self.size), self.documents.device
+            start, (first, end) = piece * width, self.span(piece, window)
+            queries = torch.arange(start, end, device=device)[:, None]
+            keys = torch.arange(first, end, device=device)[None]
+            seen = (keys <= queries)[None]
             if window is not None:
-                seen &= queries - keys < window
-            same = self.documents[:, start:end, None] == self.documents[:, None, :end]
-            self._masks[piece, window] = (same & seen)[:, None]
+                seen = seen & (queries - keys < window)
+            if not self.are_whole:
+                seen = seen & (self.documents[:, start:end, None] == self.documents[:, None, first:end])
+            self._masks[piece, window] = seen[:, None]
         return self._masks[piece, window]
+
+    def is_causal(self, window: int | None) -> bool:
+        """Whether queries see all that comes before them in their row, and nothing else decides."""
+        return self.are_whole and window is None
 
 
 class _Gather(torch.autograd.Function):
@@ -110,13 +141,38 @@ def attend(
     window = options.get("sliding_window")
     outputs = []
     for piece, part in zip(context_share.pieces, query.chunk(2, dim=2), strict=True):
-        end = (piece + 1) * part.shape[2]
-        mask = context_share.mask(piece, window)
-        output, _ = sdpa_attention_forward(
-            module, part, keys[:, :, :end], values[:, :, :end], mask, **options
-        )
-        outputs.append(output)
+        first, end = context_share.span(piece, window)
+        seen = keys[:, :, first:end], values[:, :, first:end]
+        if query.device.type == "cuda" and context_share.is_causal(window):
+            outputs.append(_causal(module, part, *seen, **options))
+        else:
+            mask = context_share.mask(piece, window)
+            outputs.append(sdpa_attention_forward(module, part, *seen, mask, **options)[0])
     return torch.cat(outputs, dim=1), None
+
+
+def _causal(module: Any, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+    """Output [B, C, H, d] of queries [B, H, C, d] that are the last of E keys [B, KV, E, d], without a mask
+    of C·E places: flash attention knows which it does not see, and shared heads."""
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):
+        # The operators behind it are given all three in one precision.
+        query, key, value = (part.to(torch.get_autocast_dtype(kind)) for part in (query, key, value))
+    bias: Any = causal_lower_right(query.shape[2], key.shape[2])
+    if query.dtype == torch.float32:
+        # Which flash attention has not, and others do not share heads.
+        whole: Tensor = sdpa_attention_forward(module, query, key, value, bias, **options)[0]
+        return whole
+    output = F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=bias,
+        dropout_p=options.get("dropout", 0.0),
+        scale=options.get("scaling"),
+        enable_gqa=key.shape[1] != query.shape[1],
+    )
+    return output.transpose(1, 2).contiguous()
 
 
 def _in_order(own: Tensor, share: Share) -> Tensor:

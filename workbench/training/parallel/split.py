@@ -18,6 +18,7 @@ from workbench.training.parallel.pipeline import Stage, cut, parts_of
 from workbench.training.parallel.pipeline_stepper import PipelineStepper
 from workbench.training.parallel.shard import shard
 from workbench.training.parallel.stepper import ShardedStepper, Stepper
+from workbench.training.parallel.widths import rounded
 
 if TYPE_CHECKING:
     from workbench.objectives import Objective
@@ -32,7 +33,7 @@ def split(model: Any, objective: Objective, layout: Layout, recipe: Recipe, leng
     Raises `ModelError` where this model cannot be split so, with what can be done instead.
     """
     degrees, device, bf16 = layout.degrees, layout.device, recipe.training.bf16
-    check_model(model, layout, recipe)
+    check_model(model, layout, recipe, length)
     assert layout.mesh is not None
     if degrees.cp > 1:
         model.set_attn_implementation(context.IMPLEMENTATION)
@@ -62,8 +63,9 @@ def split(model: Any, objective: Objective, layout: Layout, recipe: Recipe, leng
     )
 
 
-def check_model(model: Any, layout: Layout, recipe: Recipe) -> None:
-    """Raise `ModelError` where a model's architecture or shape cannot be split by a layout."""
+def check_model(model: Any, layout: Layout, recipe: Recipe, length: int = 0) -> None:
+    """Raise `ModelError` where a model's architecture or shape cannot be split by a layout, with rows of
+    `length` tokens."""
     degrees, name = layout.degrees, type(model).__name__
     instead = f"parallel.dp_shard={degrees.world_size} splits any model"
     if degrees.tp > 1:
@@ -91,12 +93,30 @@ def check_model(model: Any, layout: Layout, recipe: Recipe) -> None:
                 where="parallel.cp",
                 hint=instead,
             )
-        if is_moving(config):
-            raise ModelError(
-                f"{name} turns its rotary positions by the length of what it reads; no rank of cp reads all",
-                where="parallel.cp",
-                hint=f"another model.rope_scaling; or {instead}",
-            )
+    _check_positions(config, layout, length, name, instead)
+
+
+def _check_positions(config: Any, layout: Layout, length: int, name: str, instead: str) -> None:
+    """Rows are shared among ranks, or padded: positions that depend on how long a row is would be others."""
+    degrees = layout.degrees
+    if degrees.cp * degrees.pp > 1 and is_moving(config):
+        axis = "cp" if degrees.cp > 1 else "pp"
+        why = "no rank of cp reads all" if axis == "cp" else "a pipeline pads what it reads to few lengths"
+        raise ModelError(
+            f"{name} turns its rotary positions by the length of what it reads; {why}",
+            where=f"parallel.{axis}",
+            hint=f"another model.rope_scaling; or {instead}",
+        )
+    known = getattr(config, "max_position_embeddings", None)
+    turns = getattr(config, "rope_parameters", None) or getattr(config, "rope_theta", None)
+    multiple = 2 * degrees.cp
+    if degrees.cp > 1 and known and not turns and rounded(length, multiple) > known:
+        raise ModelError(
+            f"{name} has {known:,} positions, and rows of {length:,} tokens are padded to "
+            f"{rounded(length, multiple):,}, a multiple of {multiple}",
+            where="data.max_length",
+            hint=f"make it {known // multiple * multiple:,} or less; or {instead}",
+        )
 
 
 def _stages(model: Any, layout: Layout, recipe: Recipe) -> list[Stage]:

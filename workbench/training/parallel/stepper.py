@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch.distributed as dist
 from torch import nn
 
 from workbench.training.parallel import gradients
@@ -180,7 +181,9 @@ def context_parallel(
     """This rank's part of the rows of a batch, and the model as it computes that."""
     assert layout.cp_group is not None
     width = rounded(width_of([batch]), 2 * layout.degrees.cp)
-    tensors = objective.tensors(widened(batch, width), layout.device)
-    share = Share.of(layout.cp_group, tensors["position_ids"])
+    wide, group = widened(batch, width), layout.cp_group
+    tensors = objective.tensors(wide, layout.device)
+    positions = wide.arrays["position_ids"]
+    share = Share.of(group, dist.get_rank(group), dist.get_world_size(group), positions, layout.device)
     changes = {"context_share": share, "attention_mask": no_mask(layout.device)}
     return Facade(model, changes), {name: share.take(tensor) for name, tensor in tensors.items()}
