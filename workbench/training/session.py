@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from datetime import timedelta
@@ -31,6 +32,8 @@ from workbench.training.resume import resume
 from workbench.training.samples import SampleWriter
 from workbench.training.starting_model import purpose_of, row_length, starting_model
 from workbench.training.state import TrainState
+from workbench.training.stop import Stopped
+from workbench.training.tally import over_processes
 from workbench.training.telemetry import flops_per_token, peak_flops
 from workbench.training.trackers import check_trackers, start_trackers
 
@@ -132,8 +135,7 @@ def set_up(
     found = newest_checkpoint(run, accelerator)
 
     context = context_of(recipe.model)
-    prepared = prepare_data(recipe, row_length(recipe, context), reporter, stop)
-    stop.raise_if_set()
+    prepared = prepare_together(recipe, row_length(recipe, context), reporter, stop, accelerator)
     random_state.seed_everything(recipe.training.seed)
     purpose = purpose_of(recipe, prepared.labels)
     in_parts = found is not None and is_sharded(found.path)
@@ -216,6 +218,21 @@ def set_up(
     trainer.begin_again = lambda: objective.begin(beginning_of(trainer, held_out, purpose, has_moved=True))
     reporter.update(progress=None)
     return trainer
+
+
+def prepare_together(
+    recipe: Recipe, length: int, reporter: Reporter, stop: StopRequest, accelerator: Accelerator
+) -> Prepared | PreparedRecords:
+    """The data of a recipe, on all processes. Raises `Stopped` on all of them where one was asked to stop:
+    one that went on alone would wait for the others in the first thing that all do together."""
+    prepared = None
+    with contextlib.suppress(Stopped):
+        prepared = prepare_data(recipe, length, reporter, stop)
+    own = torch.tensor([float(prepared is None or bool(stop))])
+    stopping = over_processes(own, accelerator, greatest=True).item() > 0
+    if stopping or prepared is None:
+        raise Stopped
+    return prepared
 
 
 def newest_checkpoint(run: Run, accelerator: Accelerator) -> checkpoint.Checkpoint | None:
