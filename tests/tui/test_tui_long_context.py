@@ -113,6 +113,7 @@ async def test_cost_is_drawn_and_commands_are_started(
         assert "256 tokens 8.0 ms, 16,384 8.0 ms (full 41.0 ms)" in lines.text
         await pilot.press("e")
         assert screen.prompt.asked and "--lengths" in screen.prompt.value
+        await until(pilot, lambda: "options of workbench context cost" in text_of(app))
         await pilot.press("escape", "c", "e", *" --stride 64", "enter")
         await until(pilot, lambda: started)
         assert started == [(run.path, "eval", ["--rope-scaling", "all", "--stride", "64"])]

@@ -46,6 +46,10 @@ class MeasuringActions(Base):
         """What `e` starts."""
         raise NotImplementedError
 
+    def redraw(self) -> None:
+        """Draw the screen; its title says what the line of options is for."""
+        raise NotImplementedError
+
     @property
     def prompt(self) -> Prompt:
         """Where options are typed."""
@@ -64,6 +68,7 @@ class MeasuringActions(Base):
             notify(self.app, "Something is measured of it already; x stops that.")
             return
         self.prompt.ask(OPTIONS[self.measured], QUESTIONS[self.measured])
+        self.redraw()
 
     def start_measuring(self, options: str) -> None:
         """What the line of options is for."""
@@ -74,6 +79,7 @@ class MeasuringActions(Base):
         """Hide the line of options."""
         self.prompt.put_away()
         self.query_one(TextLines).focus()
+        self.redraw()
 
     @work(thread=True)
     def _start(self, what: What, options: str) -> None:

@@ -21,7 +21,7 @@ from workbench.store.runs import Run
 from workbench.tui.commands import Command, bindings
 from workbench.tui.text import reveal_control
 from workbench.tui.train.context_cost_report import cost_lines
-from workbench.tui.train.long_context_actions import COMMANDS, MeasuringActions, nothing_line
+from workbench.tui.train.long_context_actions import COMMANDS, QUESTIONS, MeasuringActions, nothing_line
 from workbench.tui.train.long_context_report import (
     Column,
     columns_of,
@@ -154,6 +154,7 @@ class LongContextScreen(MeasuringActions, ModalScreen[None]):
         names = ", ".join(result.name for result in self.shown) or f"{self.run_shown.name}: no evaluation"
         more = f"  ({self.place + 1} of {len(self.results)})" if len(self.results) > 1 else ""
         title = f"{self.run_shown.name}: cost" if self.shows_cost else names + more
+        title = QUESTIONS[self.measured] if self.prompt.asked else title
         self.query_one("#long-title", Static).update(reveal_control(title))
         self.query_one(Chart).display = not self.shows_cost
         try:
