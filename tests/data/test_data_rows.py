@@ -47,6 +47,25 @@ def test_every_token_but_the_first_of_a_document_is_a_target_once(
     assert targets_of(rows, epoch) == Counter(token for ids in documents for token in ids[1:])
 
 
+@pytest.mark.parametrize("packing", [True, False])
+def test_documents_that_are_left_out_are_gone_from_later_epochs(make_store: MakeStore, packing: bool) -> None:
+    documents = distinct([*some_lengths(), 200])
+    rows, plain = (PackedRows(make_store(documents), 8, packing=packing, seed=5) for _ in range(2))
+    first = rows.rows_per_epoch(0)
+    long = [place for place in range(first) if rows.documents_of(0, place) == [60]]
+    place = next(place for place in range(first) if rows.documents_of(0, place) != [60])
+    # For one row of a long document the rest of it is not given up.
+    assert long and not rows.leave_out(long[0], long[0] + 1, 1)
+    assert rows.epoch_of(first) == 1 and rows.leave_out(place, place + 1, 1)
+    out = set(rows.documents_of(0, place)) - {60}
+    for epoch, gone in ((0, set()), (1, out), (4, out)):
+        kept = [ids for number, ids in enumerate(documents) if number not in gone]
+        assert targets_of(rows, epoch) == Counter(token for ids in kept for token in ids[1:])
+    second = rows.rows_per_epoch(1)
+    assert rows.locate(first + second) == (2, 0) and rows.locate(first - 1) == (0, first - 1)
+    assert (rows.batch(0, first).input_ids == plain.batch(0, first).input_ids).all()
+
+
 def test_without_isolation_only_the_first_token_of_the_epoch_is_no_target(make_store: MakeStore) -> None:
     documents = distinct(some_lengths())
     rows = PackedRows(make_store(documents), 8, isolate=False, shuffle=False)

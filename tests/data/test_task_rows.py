@@ -10,6 +10,11 @@ import pytest
 
 from workbench.data.records import ExampleStore, TaskRows
 from workbench.errors import DataError
+from workbench.objectives.answer_rows import PackedAnswerRows
+
+
+def without(out: list[int]) -> list[int]:
+    return sorted(set(range(203)) - set(out))
 
 
 def store(lengths: list[int], **fields: Any) -> ExampleStore:
@@ -42,6 +47,36 @@ def test_a_batch_holds_its_rows_padded_to_a_multiple_of_eight() -> None:
     assert batch["token_type_ids"].shape == (3, 16)
     # Never wider than a row may be.
     assert TaskRows(store([60, 61]), shuffle=False).batch(0, 2)["input_ids"].shape == (2, 64)
+
+
+@pytest.mark.parametrize("bucketing", [0, 8])
+def test_rows_that_are_left_out_are_gone_from_later_epochs(bucketing: int) -> None:
+    rows, plain = (TaskRows(store(LENGTHS), seed=3, batch_bucketing=bucketing) for _ in range(2))
+    out = rows.indices(200, 6).tolist()
+    assert rows.epoch_of(202) == 0 and rows.epoch_of(205) == 1
+    assert rows.leave_out(200, 206, 2)
+    # What has been read stays as it was read.
+    assert rows.indices(0, 406).tolist() == plain.indices(0, 406).tolist()
+    left = 203 - len(set(out))
+    assert sorted(rows.indices(406, left).tolist()) == without(out) == sorted(rows.order(7).tolist())
+    assert [rows.epoch_of(406 + place) for place in (0, left - 1, left)] == [2, 2, 3]
+    more = rows.indices(406, 3).tolist()
+    assert rows.leave_out(406, 409, 3) and sorted(rows.order(3).tolist()) == without(out + more)
+    assert len(rows.order(2)) == left
+    # Never more than half of all.
+    assert not rows.leave_out(0, 100, 4) and len(rows.order(4)) == left - 3
+
+
+def test_records_that_share_a_row_are_left_out_together() -> None:
+    rows = PackedAnswerRows(TaskRows(store(LENGTHS), seed=3, batch_bucketing=0), 3, True)
+    first = rows.rows_per_epoch(0)
+    out = [member for row in (first - 1, first) for member in rows.members_of(row)]
+    assert [rows.epoch_of(row) for row in (0, first - 1, first)] == [0, 0, 1]
+    second = rows.rows_per_epoch(1)
+    assert rows.leave_out(first - 1, first + 1, 2)
+    assert rows.rows_per_epoch(1) == second
+    found = [rows.members_of(first + second + row) for row in range(rows.rows_per_epoch(2))]
+    assert sorted(sum(found, [])) == without(out)
 
 
 @pytest.mark.parametrize("bucketing", [0, 8, 32])

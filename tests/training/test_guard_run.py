@@ -165,6 +165,42 @@ def test_a_loss_that_is_no_number_is_undone_without_any_checkpoint(
     assert ours[:6] == theirs[:6] and len(ours) == 12 and ours[6] != theirs[6]
 
 
+def test_what_went_wrong_is_not_met_again_in_later_epochs(
+    make: MakeRun, work: Work, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole, loss_of = CausalRows.batch, CausalLanguageModeling.loss
+    met: list[int] = []
+
+    def batch(self: CausalRows, start: int, count: int) -> Batch:
+        made = whole(self, start, count)
+        made.extra["start"] = start
+        return made
+
+    def loss(self: Any, model: Any, tensors: Any, batch: Batch) -> LossOutput:
+        found = loss_of(self, model, tensors, batch)
+        # Only the broken document has a q.
+        if torch.is_grad_enabled() and "q" in self.tokenizer.decode(batch.arrays["input_ids"].reshape(-1)):
+            met.append(batch.extra["start"])
+            found.sums = found.sums * torch.nan
+        return found
+
+    monkeypatch.setattr(CausalRows, "batch", batch)
+    monkeypatch.setattr(CausalLanguageModeling, "loss", loss)
+    lines = write(tmp_path / "one.jsonl", range(9, 10)).read_bytes().splitlines(keepends=True)
+    (tmp_path / "one.jsonl").write_bytes(b"".join(lines[:40]))
+    few = {"data__sources": [str(tmp_path / "one.jsonl")], "data__shuffle": True}
+    run = make(**few, training__max_steps=None, training__num_train_epochs=3)
+    kill_at(70, monkeypatch, after_rollback=True)
+    with pytest.raises(Killed):
+        work(run)
+    assert work(run) == 0
+    found = alarms(run)
+    assert met and {event.kind for event in found} == {"loss_not_finite"} and len(found) == len(met)
+    # In the first epoch each of its rows; never in a later one, before the kill or after.
+    assert {event.rows["rows"][0]["epoch"] for event in found if event.rows} == {0}
+    assert curve(run, "epoch")["epoch"][-1][1] > 2.9
+
+
 def test_trouble_that_stays_ends_the_run_after_so_many_rollbacks(
     make: MakeRun, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,9 @@ from workbench.data.epochs import ROWS, Epochs, Indices, permutation
 from workbench.data.token_store import TokenStore
 from workbench.errors import DataError
 
+LONG = 8
+"""A document that would fill more rows than so many is not left out for the sake of one of them."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -110,6 +113,25 @@ class EpochRows(ABC):
             here = min(count, self.rows_per_epoch(epoch) - index)
             yield from ((epoch, index + offset) for offset in range(here))
             epoch, index, count = epoch + 1, 0, count - here
+
+    def leave_out(self, first: int, end: int, epoch: int) -> bool:
+        """From `epoch` on, have no more of the documents that the rows from `first` to before `end` are made
+        of, but for long ones. All these rows are of epochs before. Returns whether anything is left out."""
+        found = {
+            document for place in self.places(first, end - first) for document in self.documents_of(*place)
+        }
+        documents = np.array(sorted(found), np.int64)
+        documents = documents[self._sizes(documents) <= LONG * self.length]
+        if not self._epochs.leave_out(documents.tolist(), epoch):
+            return False
+        for later in [known for known in self._layouts if known >= epoch]:
+            del self._layouts[later]
+        del self._first_rows[epoch + 1 :]
+        return True
+
+    def epoch_of(self, index: int) -> int:
+        """The epoch of the row with a global index."""
+        return self.locate(index)[0]
 
     def documents_of(self, epoch: int, index: int) -> list[int]:
         """The documents, by their numbers in the store, that a row of an epoch has tokens of."""

@@ -41,9 +41,28 @@ class Epochs:
         self._seed, self._shuffle = seed, shuffle
         self.all_alike = all(weight.denominator == 1 for weight in self._weights)
         """Whether each epoch holds the same documents, in whatever order."""
+        self._left_out: list[tuple[int, Indices]] = []
+
+    def leave_out(self, documents: Sequence[int], epoch: int) -> bool:
+        """From `epoch` on, have these no more. Where that would take more than half of all, nothing is done,
+        and the answer is False."""
+        given = np.unique(np.asarray(documents, np.int64))
+        gone = np.unique(np.concatenate([given, *(known for _, known in self._left_out)]))
+        if not len(given) or 2 * len(gone) > sum(map(len, self._members)):
+            return False
+        self._left_out.append((epoch, given))
+        self.all_alike = False
+        return True
 
     def documents(self, epoch: int) -> Indices:
         """The documents of an epoch, in their order; one of weight 2 stands there twice."""
+        found = self._all(epoch)
+        for first, gone in self._left_out:
+            if epoch >= first:
+                found = found[~np.isin(found, gone)]
+        return found
+
+    def _all(self, epoch: int) -> Indices:
         parts: list[Indices] = []
         passes: list[Indices] = []
         for source, (members, weight) in enumerate(zip(self._members, self._weights, strict=True)):

@@ -114,6 +114,21 @@ class PackedAnswerRows:
         """The rows of the store that share the row at a global index."""
         return [int(index) for index in self._members(row, 1)[0]]
 
+    def leave_out(self, first: int, end: int, epoch: int) -> bool:
+        """See `RowOrder.leave_out`: the records that share these rows are left out."""
+        members = np.concatenate(self._members(first, end - first))
+        if not self.rows.leave_out_rows(members.tolist(), epoch):
+            return False
+        for later in [known for known in self._epochs if known >= epoch]:
+            del self._epochs[later]
+        del self._firsts[epoch + 1 :]
+        return True
+
+    def epoch_of(self, index: int) -> int:
+        """The epoch of the row at a global index."""
+        self._members(index, 1)
+        return bisect_right(self._firsts, index) - 1
+
     def _members(self, start: int, count: int) -> list[NDArray[np.int64]]:
         """The records of the rows at global indices `start` … `start + count`, across the ends of epochs."""
         while self._firsts[-1] <= start:

@@ -102,7 +102,7 @@ class RowOrder(Generic[S]):
 
         Raises `DataError` where there are no rows at all.
         """
-        epoch = self._epoch_of(start)
+        epoch = self.epoch_of(start)
         first = start - self.first_row(epoch)
         found: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         while count > 0:
@@ -111,7 +111,23 @@ class RowOrder(Generic[S]):
             epoch, first, count = epoch + 1, 0, count - len(taken)
         return np.concatenate(found)
 
-    def _epoch_of(self, index: int) -> int:
+    def leave_out(self, first: int, end: int, epoch: int) -> bool:
+        """From `epoch` on, have the rows no more that stand from `first` to before `end`, in epochs before.
+        Returns whether that could be done."""
+        return self.leave_out_rows(self.indices(first, end - first).tolist(), epoch)
+
+    def leave_out_rows(self, rows: list[int], epoch: int) -> bool:
+        """The same, by their numbers in the store."""
+        if not self._epochs.leave_out(rows, epoch):
+            return False
+        for kept in (self._plain, self._sorted):
+            for later in [known for known in kept if known >= epoch]:
+                del kept[later]
+        del self._first_rows[epoch + 1 :]
+        return True
+
+    def epoch_of(self, index: int) -> int:
+        """The epoch of the row at a global index."""
         if not len(self.store):
             raise DataError(
                 "there is not one record to evaluate", hint="raise data.eval_fraction, or add records"

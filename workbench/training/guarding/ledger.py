@@ -15,12 +15,18 @@ REPEAT_STEPS = 32
 
 @dataclass
 class Ledger:
-    """`skipped` are ranges of rows, [first, behind the last), in order and apart; `rollbacks` counts them,
-    `alarms` are the steps of the alarms that they answered; `lr_scale` multiplies every learning rate from
-    now on; `last_alarm` is the step of the last rollback's alarm, `streak` how often it
-    was the same trouble again, `last_target` the step that was gone back to."""
+    """What is kept through all rollbacks.
+
+    `skipped` are ranges of rows, [first, behind the last), in order and apart; `left_out` those in the order
+    of the alarms, each with the epoch from which on what they were made of is left out; `reached` is behind
+    the last row that was ever taken. `rollbacks` counts them, `alarms` are the steps of the alarms that the
+    latest answered; `last_alarm` is the step of the last one, `streak` how often it was the same trouble
+    again, `last_target` the step that was gone back to. `lr_scale` multiplies every learning rate from now
+    on."""
 
     skipped: list[list[int]] = field(default_factory=list)
+    left_out: list[list[int]] = field(default_factory=list)
+    reached: int = 0
     rollbacks: int = 0
     alarms: list[int] = field(default_factory=list)
     lr_scale: float = 1.0

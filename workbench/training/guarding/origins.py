@@ -28,7 +28,7 @@ def origins(rows: Rows, start: int, end: int, tokenizer: Any, sources: list[str]
 
 def _origin(rows: Rows, number: int, tokenizer: Any, sources: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"row": number}
-    inner = _innermost(rows)
+    inner = innermost(rows)
     if isinstance(inner, EpochRows):
         epoch, index = inner.locate(number)
         documents = inner.documents_of(epoch, index)
@@ -59,7 +59,7 @@ def _records(rows: Any, number: int, sources: list[str]) -> dict[str, Any]:
     return found
 
 
-def _innermost(rows: Any) -> Any:
+def innermost(rows: Any) -> Any:
     """The rows that know their documents or records; others are wrapped around them."""
     for _ in range(4):
         if isinstance(rows, EpochRows) or hasattr(rows, "indices") or hasattr(rows, "members_of"):

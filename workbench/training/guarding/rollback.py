@@ -17,7 +17,7 @@ import torch
 from workbench.errors import CheckpointError, TrainingError
 from workbench.store.files import replace_file
 from workbench.training import checkpoint, random_state
-from workbench.training.guarding import words
+from workbench.training.guarding import leaving, words
 from workbench.training.guarding.ledger import RECENT_STEPS, REPEAT_STEPS
 from workbench.training.guarding.origins import origins
 from workbench.training.optimizer import groups_of
@@ -62,6 +62,7 @@ def answer(trainer: Trainer, alarm: Alarm) -> None:
         reached = found.state
     first, end = _rows(trainer, alarm, reached, ledger)
     ledger.skip(first, end)
+    leaving.note(trainer.rows, ledger, first, end, trainer.state.rows + trainer.rows_per_step)
     slower = (ledger.streak > 0 or not alarm.skips) and trainer.recipe.stability.rollback_lr_factor < 1
     if slower:
         ledger.lr_scale *= trainer.recipe.stability.rollback_lr_factor
@@ -71,6 +72,7 @@ def answer(trainer: Trainer, alarm: Alarm) -> None:
     _restore(trainer, found, reached)
     guard.load_state_dict(reached.guard)
     guard.ledger = ledger
+    trainer.watch.leave_out()
     _prepare_rows(trainer)
     # Before files change, all processes have read them.
     trainer.accelerator.wait_for_everyone()

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from workbench.training.guard import Guard
+from workbench.training.guarding import leaving
 from workbench.training.guarding.layers import LayerMonitor
 from workbench.training.guarding.record import Record
 
@@ -24,7 +25,8 @@ class StepWatch:
         self.record.tokens = lambda: trainer.state.num_tokens
         self.guard = Guard(section, self.record, trainer.recipe.training.learning_rate)
         self.guard.load_state_dict(trainer.state.guard)
-        self._scale = 0.0
+        self._scale, self._left_out = 0.0, 0
+        self.leave_out()
         self.monitor: LayerMonitor | None = None
         if section.layer_metrics:
             weights = trainer.stepper.weights
@@ -37,6 +39,10 @@ class StepWatch:
         """Whether the step that is made now ends a line of metrics."""
         step = self.trainer.state.step + 1
         return step % self.trainer.recipe.training.logging_steps == 0 or step == self.trainer.max_steps
+
+    def leave_out(self) -> None:
+        """Have epochs to come be without what went wrong."""
+        self._left_out = leaving.leave_out(self.trainer.rows, self.guard.ledger, self._left_out)
 
     def begin(self) -> None:
         """Go past rows that are left out."""
