@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from workbench.errors import TrainingError
 from workbench.objectives import Totals
 from workbench.recipe.stability_section import StabilitySection
 from workbench.store.runs import Run
@@ -252,6 +253,21 @@ def test_the_best_checkpoint_as_of_one_that_may_be_gone_back_to_is_kept(tmp_path
     alarm = Alarm("loss_not_finite", 80, 60, True, {"loss": math.nan})
     ended: Any = SimpleNamespace(run=Run(tmp_path))
     assert "checkpoint-40" in (rollback._end(ended, alarm, "It is over.").hint or "")
+
+
+def test_a_divergence_ends_the_run_where_nothing_would_be_done_otherwise(tmp_path: Path) -> None:
+    section, ended = StabilitySection(rollback_lr_factor=1.0), list[str]()
+    record = SimpleNamespace(ended=lambda alarm, ledger, done: ended.append(done))
+    trainer: Any = SimpleNamespace(
+        optimizer=SimpleNamespace(zero_grad=lambda: None),
+        guard=SimpleNamespace(goes_back=True, ledger=Ledger(), record=record),
+        recipe=SimpleNamespace(stability=section),
+        run=Run(tmp_path),
+    )
+    numbers = {"loss": 5.0, "level": 3.0, "limit": 4.0}
+    with pytest.raises(TrainingError, match="the same steps would be made again"):
+        rollback.answer(trainer, Alarm("divergence", 300, 250, False, numbers))
+    assert len(ended) == 1 and trainer.guard.ledger == Ledger()
 
 
 class Block(torch.nn.Module):
