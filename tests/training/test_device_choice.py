@@ -28,5 +28,6 @@ def test_processes_without_gpus_train_together(
 
     monkeypatch.setattr(session, "Accelerator", accelerator)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2 * gpus)
     session.make_accelerator(load("nano", [f"launch.num_processes={processes}", f"launch.device={device}"]))
     assert asked["cpu"] is cpu
