@@ -88,6 +88,8 @@ def test_the_pane_reads_again_what_changed_and_knows_lone_processes(
                 f'{{"step": {step}, "time": {step}.0, "loss": 1.0, "tokens_per_second": 500.0, '
                 f'"num_tokens": {step * 1000}, "memory/cpu_gib": 1.5}}\n'
             )
+            if step == 2:
+                file.write('{"step": 2, "time": 2.5, "num_tokens": 2000, "eval_loss": 1.0}\n')
     lines = ["".join(text for text, _ in line) for line in source.poll() or []]
     assert lines[0] == "1 rank  step 3 · 500 tokens/s"
     assert "computing" in lines[-1] and "2.00 s" in lines[-1] and "1.5 GiB" in lines[-1]

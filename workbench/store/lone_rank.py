@@ -26,9 +26,12 @@ def lone_rank(run: Run, status: Status, metrics: MetricsTail | None = None) -> R
     counted, counts = tail.series("num_tokens")
     memory = tail.last("memory/gpu_gib") or tail.last("memory/cpu_gib")
     rows = []
-    if len(steps) > 1 and len(counted) == len(steps):
+    # Evaluations have a line of their own, with the tokens but without a speed.
+    tokens_at = dict(zip(counted.tolist(), counts.tolist(), strict=True))
+    if len(steps) > 1 and all(step in tokens_at for step in steps.tolist()):
         for index in range(max(1, len(steps) - STEPS_KEPT), len(steps)):
-            tokens = (counts[index] - counts[index - 1]) / max(steps[index] - steps[index - 1], 1)
+            now, before = float(steps[index]), float(steps[index - 1])
+            tokens = (tokens_at[now] - tokens_at[before]) / max(now - before, 1)
             if speeds[index] > 0 and tokens > 0:
                 rows.append((int(steps[index]), float(tokens / speeds[index]), None, int(tokens)))
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
