@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import MissingExtraError, RunError, WorkbenchError
+from workbench.store.answering import answer_of
 from workbench.store.cleaning import Cleaning
 from workbench.store.inspector import error_of
 from workbench.store.spawning import spawn
@@ -65,27 +66,26 @@ def wait(cleaning: Cleaning, timeout: float, poll: float = 0.1) -> str:
     return cleaning.status().seen_state()
 
 
-def ask(recipe: CleaningRecipe, what: str, **values: Any) -> dict[str, Any]:
-    """What the worker says of a recipe without cleaning: `dry_run` (count=N), `plan`. Raises what it
-    raised."""
+def ask(
+    recipe: CleaningRecipe, what: str, *, stopped: Callable[[], bool] = lambda: False, **values: Any
+) -> dict[str, Any]:
+    """What the worker says of a recipe without cleaning: `dry_run` (count=N), `plan`. Its process is ended
+    once `stopped` says so. Raises what it raised."""
     request = {"do": what, "recipe": recipe.model_dump(mode="json"), **values}
-    done = subprocess.run(
-        [sys.executable, "-m", f"{MODULE}.asking"],
-        input=json.dumps(request).encode(),
-        capture_output=True,
-        check=False,
+    code, out, err = answer_of(
+        [sys.executable, "-m", f"{MODULE}.asking"], asked=json.dumps(request).encode(), stopped=stopped
     )
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(out.splitlines()[-1])
     except (ValueError, IndexError):
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-5:]
+        last = err.decode(errors="replace").strip().splitlines()[-5:]
         if last and last[-1].startswith("ModuleNotFoundError: "):
             raise MissingExtraError(
                 f"cleaning needs a package that is missing ({last[-1].partition(': ')[2]})",
                 hint="pip install 'llm-workbench[cleaning]'",
             ) from None
         raise WorkbenchError(
-            f"the process that tries the rules ended with code {done.returncode}", where="\n".join(last)
+            f"the process that tries the rules ended with code {code}", where="\n".join(last)
         ) from None
     if "error" in answer:
         raise error_of(answer["error"])

@@ -8,9 +8,12 @@ from collections import Counter
 
 import numpy as np
 
+from workbench.data.cleaning.items import Item
 from workbench.data.cleaning.reports.bias import BiasCounter, bias_report
+from workbench.data.cleaning.reports.collecting import ShardCounts
 from workbench.data.cleaning.reports.sketches import SIZE, Distinct, Frequent
 from workbench.data.cleaning.words import word_hashes
+from workbench.recipe.cleaning import CleaningRecipe
 from workbench.recipe.cleaning.recipe import ReportSection
 from workbench.store.cleaning import Cleaning
 
@@ -43,6 +46,20 @@ def test_who_stands_near_what() -> None:
     assert pair["count"] == 50 and pair["expected"] == round(expected, 2)
     assert pair["pmi"] == round(math.log2(50 / expected), 3)
     assert {entry["word"] for entry in found["company"]["cats"]} == {"the", "was", "honest"}
+
+
+def test_nobody_stands_near_the_words_of_another_turn() -> None:
+    recipe = CleaningRecipe()
+    recipe.report.window, recipe.report.min_count = 2, 1
+    recipe.report.identity_terms = {"cats": ["cat"]}
+    counts = ShardCounts(recipe)
+    turns = [{"role": "user", "content": "hear the cat"}, {"role": "assistant", "content": "honest it was"}]
+    counts.add(Item({"messages": turns}, "conversation"))
+    bias = counts.bias
+    assert bias is not None and bias.words == 6
+    cats = bias.identities.names.index("cats")
+    assert bias.named[cats] == 1 and bias.said.sum() == 1 and bias.near.sum() == 0
+    assert dict(bias.company[cats].counts) == {"hear": 1, "the": 1}
 
 
 def test_counts_of_shards_add_up() -> None:

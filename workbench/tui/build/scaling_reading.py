@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,9 @@ from typing import Any
 
 from workbench import paths
 from workbench.errors import WorkbenchError
+from workbench.store.answering import answer_of
 from workbench.store.runs import Run
 from workbench.store.scaling_studies import Study, list_studies
-
-PATIENCE = 0.5
-"""Seconds between looks whether a command is still wanted."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +114,10 @@ def command(arguments: Sequence[str], stopped: Callable[[], bool] = lambda: Fals
     The process is ended once `stopped` says so. Raises `CommandFailed` with what it said.
     """
     line = [sys.executable, "-m", "workbench", "scale", *arguments, "--json"]
-    with subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
-    ) as process:
-        while True:
-            try:
-                out, err = process.communicate(timeout=PATIENCE)
-                break
-            except subprocess.TimeoutExpired:
-                if stopped():
-                    process.terminate()
+    code, answered, told_why = answer_of(line, stopped=stopped)
+    out, err = (text.decode(errors="replace") for text in (answered, told_why))
     said = [text for text in err.splitlines() if text.strip()]
-    if process.returncode == 0:
+    if code == 0:
         try:
             return json.loads(out)
         except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,9 @@ class Draft:
         if self.cleaning is not None:
             request_stop(self.cleaning)
 
-    def trial(self, count: int) -> dict[str, Any]:
-        """Try the rules on some records; blocks. Raises `WorkbenchError`."""
-        return ask(self.recipe(), "dry_run", count=count)
+    def trial(self, count: int, stopped: Callable[[], bool]) -> dict[str, Any]:
+        """Try the rules on some records; blocks, until `stopped` at most. Raises `WorkbenchError`."""
+        return ask(self.recipe(), "dry_run", count=count, stopped=stopped)
 
     def _show(self, cleaning: Cleaning) -> None:
         self.cleaning, self._reader, self._log = cleaning, StepReader(cleaning), None

@@ -260,17 +260,20 @@ class CleaningPane(Container):
         self.say(f"trying the rules on {TRIED} records …")
 
         def work() -> None:
+            from textual.worker import get_current_worker
+
             from workbench.errors import WorkbenchError
             from workbench.tui.notices import notify_error
 
-            call = self.app.call_from_thread
+            worker, call = get_current_worker(), self.app.call_from_thread
             try:
-                found = self.draft.trial(TRIED)
+                found = self.draft.trial(TRIED, lambda: worker.is_cancelled)
             except WorkbenchError as error:
-                call(self.say, "")
-                notify_error(self.app, error)
+                if not worker.is_cancelled:
+                    call(self.say, "")
+                    notify_error(self.app, error)
                 return
-            if self.is_attached:
+            if not worker.is_cancelled:
                 call(self._take_trial, found)
 
         self.run_worker(work, thread=True, group="trial", exclusive=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ class ShardCounts:
         """One record of the result."""
         text = item.text
         raw = text.encode("utf-8", "replace")
-        words = plain_words(text)
+        # Turn by turn: nobody stands near a word of another's.
+        turns = [plain_words(part) for part in item.texts] if item.kind != "tagging" else [plain_words(text)]
+        words = list(chain.from_iterable(turns))
         counts = self.sources.setdefault(item.source, Counter())
         counts.update(records=1, characters=len(text), bytes=len(raw), words=len(words))
         if item.language:
@@ -63,7 +66,10 @@ class ShardCounts:
                 self.compressed[0] += len(raw[:COMPRESSED_BYTES])
                 self.compressed[1] += len(zlib.compress(raw[:COMPRESSED_BYTES], 6))
         if self.bias is not None:
-            self.bias.add(words, hashes)
+            begin = 0
+            for turn in turns:
+                self.bias.add(turn, hashes[begin : begin + len(turn)])
+                begin += len(turn)
 
     def values(self) -> dict[str, Any]:
         """As JSON."""
