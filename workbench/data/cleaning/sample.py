@@ -130,7 +130,9 @@ def drops_everything(
 ) -> DataError:
     """The error for a step that leaves nothing: which rule does it, and what it measured."""
     reason, count = reasons.most_common(1)[0]
-    every = f"all {came:,} records{rest}" if not rest else f"all {came:,} records that reach it,{rest}"
+    every = "the only record" if came == 1 else f"all {came:,} records"
+    if rest:
+        every += f" that reach{'es' * (came == 1)} it,{rest}"
     message = f"the step {name} drops {every}: {count:,} by its rule {reason}"
     rule = step.rules().get(reason) if step is not None else None
     if rule is None or not lost:
@@ -146,8 +148,11 @@ def drops_everything(
 def distribution(rule: Rule, items: list[Item]) -> str:
     """What a rule measures over some records."""
     values = np.array([rule.measure(item) for item in items[:SAMPLE]])
-    low, quarter, middle, three, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
-    return (
-        f"least {low:.4g}, a quarter below {quarter:.4g}, half below {middle:.4g}, "
-        f"three quarters below {three:.4g}, most {high:.4g}"
-    )
+    low, quarter, middle, three, high = map(_figure, np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
+    if low == high:
+        return low
+    return f"least {low}, a quarter below {quarter}, half below {middle}, three quarters below {three}, most {high}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
