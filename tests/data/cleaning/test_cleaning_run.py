@@ -177,7 +177,7 @@ def test_a_rule_that_drops_everything_is_named_with_what_it_saw(tmp_path: Path) 
     with pytest.raises(DataError) as caught:
         run_cleaning(cleaning)
     assert "gopher_quality drops all 30 records" in caught.value.message
-    assert "gopher_short_doc" in caught.value.message and "half below 12" in caught.value.message
+    assert "gopher_short_doc" in caught.value.message and "observed: 12" in caught.value.message
     assert caught.value.where == "gopher_quality.min_doc_words"
     assert not cleaning.result_path().exists()
 

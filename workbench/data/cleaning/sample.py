@@ -151,7 +151,8 @@ def distribution(rule: Rule, items: list[Item]) -> str:
     low, quarter, middle, three, high = map(_figure, np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
     if low == high:
         return low
-    return f"least {low}, a quarter below {quarter}, half below {middle}, three quarters below {three}, most {high}"
+    quarters = f"a quarter below {quarter}, half below {middle}, three quarters below {three}"
+    return f"least {low}, {quarters}, most {high}"
 
 
 def _figure(value: float) -> str:
