@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from workbench.errors import DataError
+from workbench.scaling.fitting.backtest import backtests
 from workbench.scaling.fitting.bootstrap import bootstrap
 from workbench.scaling.fitting.fixed_ratio import fit_ratios
 from workbench.scaling.fitting.isoflop import fit_isoflop
@@ -139,6 +141,14 @@ def test_forms_that_were_not_tested_stand_both_in_the_interval() -> None:
     assert all(ahead.low <= loss <= ahead.high for loss in ahead.forms.values())
     # Untested forms err by 0.02 for each factor e at the least.
     assert np.log(ahead.high / ahead.loss) >= 1.95 * 0.02 * np.log(100)
+
+
+def test_what_a_curve_says_is_not_tested_by_two_budgets() -> None:
+    three = grid(PLANTED[0])[:12]
+    assert len({run.level for run in three}) == 3 and backtests(points_of(three), "total") == ()
+    # Runs without budgets are parted by compute.
+    free = [replace(run, level=None) for run in grid(PLANTED[0])]
+    assert {test.runs for test in backtests(points_of(free), "total")} == {12, 16}
 
 
 def test_the_largest_are_predicted_by_the_others() -> None:
