@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from estimate_cases import model_of, recipe_of
 
 from workbench.errors import ModelError
+from workbench.inference.engine import layer_caches
 from workbench.inference.engine.engine import Engine
 from workbench.inference.engine.kv_codecs import KvDtype
 from workbench.inference.engine.kv_store import KvStore
@@ -244,6 +246,37 @@ def test_where_memory_runs_out_the_others_go_on(monkeypatch: pytest.MonkeyPatch)
     assert runner.held_bytes() == held
     runner.decode([handle], [5])
     runner.close(handle)
+    assert runner.held_bytes() == 0
+
+
+@pytest.mark.parametrize("failing", range(1, 9))
+@torch.inference_mode()
+def test_sums_stay_whole_wherever_memory_runs_out(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of a sum or in that of its norm, of whichever layer, when one comes and when one goes."""
+    runner = runner_of(model_with("linear"))
+    prefill, _ = read(runner, PROMPTS[1])
+    handle = runner.open(prefill, 20)
+    resized, calls = layer_caches._resized, []
+
+    def scarce(old: torch.Tensor, slots: int) -> torch.Tensor:
+        calls.append(slots)
+        if len(calls) >= failing:
+            raise MemoryError("no more")
+        return resized(old, slots)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(layer_caches, "_resized", scarce)
+        with contextlib.suppress(MemoryError):
+            runner.forget(runner.begin(PROMPTS[0]))
+    assert len(calls) >= failing
+    # Both as if nothing had been.
+    other, _ = read(runner, PROMPTS[0])
+    beside = runner.open(other, 20)
+    found = runner.decode([handle, beside], [ANSWER[0]] * 2)
+    for row, wanted in zip(found, truth(model_with("linear"))[1::-1], strict=True):
+        assert float((row - wanted[1]).abs().max()) < 2e-5 * float(wanted.abs().max())
+    runner.close(handle)
+    runner.close(beside)
     assert runner.held_bytes() == 0
 
 

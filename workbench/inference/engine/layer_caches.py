@@ -6,6 +6,7 @@ tokens have the positions 0, 1, 2 … Slots are numbered without a gap: see `Slo
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -247,9 +248,10 @@ class LinearCache:
     def remove(self, slot: int) -> None:
         self.count -= 1
         self.values[slot], self.norm[slot] = self.values[self.count], self.norm[self.count]
-        # Not at once: the next one may come in a moment.
+        # Not at once: the next one may come in a moment. And never for want of memory: it is to be given back.
         if 2 * self.count <= len(self.values):
-            self._resize(self.count)
+            with contextlib.suppress(MemoryError, RuntimeError):
+                self._resize(self.count)
 
     def reserve(self, slot: int, tokens: int, limit: int) -> None:
         """Nothing: a sum does not grow."""
@@ -258,12 +260,8 @@ class LinearCache:
         """Nothing: a sum does not shrink."""
 
     def _resize(self, slots: int) -> None:
-        for name in ("values", "norm"):
-            old = getattr(self, name)
-            new = old.new_zeros(slots, *old.shape[1:])
-            kept = min(slots, len(old))
-            new[:kept] = old[:kept]
-            setattr(self, name, new)
+        # Both or none: where memory runs out in between, they stay as long as each other.
+        self.values, self.norm = _resized(self.values, slots), _resized(self.norm, slots)
 
     def copy(self, source: int, target: int, tokens: int) -> None:
         self.values[target], self.norm[target] = self.values[source], self.norm[source]
@@ -281,3 +279,10 @@ class LinearCache:
         if not isinstance(rows.seen, slice):
             self.values[rows.seen], self.norm[rows.seen] = state.values, state.norm
         return output[:, :, 0]
+
+
+def _resized(old: Tensor, slots: int) -> Tensor:
+    """So many first slots; new ones are zeros."""
+    new, kept = old.new_zeros(slots, *old.shape[1:]), min(slots, len(old))
+    new[:kept] = old[:kept]
+    return new
