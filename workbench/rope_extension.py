@@ -197,5 +197,7 @@ def with_flat_keys(values: Mapping[str, Any]) -> dict[str, Any]:
         # But a base stands in every preset and whole recipe, be it the default.
         base = beside.pop("rope_theta", ROPE_THETA)
         if base not in (own, ROPE_THETA):
-            raise ValueError(f"rope_theta is {own} in rope_scaling, and {base} beside it; leave one of them out")
+            raise ValueError(
+                f"rope_theta is {own} in rope_scaling, and {base} beside it; leave one of them out"
+            )
     return {**values, "rope_scaling": None, **flat, **beside}

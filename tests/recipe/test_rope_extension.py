@@ -60,7 +60,10 @@ def test_the_mapping_of_transformers_means_the_same_as_keys_of_ones_own() -> Non
             {"rope_scaling": {"rope_type": "yarn", "rope_theta": 5e5}, "model_name_or_path": "somewhere"},
             "rope_theta is the loaded model's own",
         ),
-        ({"rope_scaling": {"rope_theta": 5e5}, "rope_theta": 1e6}, "1000000.0 beside it; leave one of them out"),
+        (
+            {"rope_scaling": {"rope_theta": 5e5}, "rope_theta": 1e6},
+            "1000000.0 beside it; leave one of them out",
+        ),
         ({"rope_scaling": "yarn", "rope_factor": 2, "attention": "sliding_window"}, "no distance among them"),
         ({"rope_scaling": "linear", "rope_factor": 2, "family": "bert"}, "BERT has a learned table"),
         ({"rope_scaling": "linear", "rope_factor": 2, "family": "t5"}, "T5 has biases by distance"),
