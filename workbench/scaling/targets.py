@@ -90,7 +90,7 @@ def _differences(recipe: Recipe, study: Study) -> tuple[str, ...]:
 def _trained_otherwise(recipe: Recipe, spec: StudySpec) -> list[str]:
     """In what its training differs from the rules of a study."""
     training, rules, found = recipe.training, spec.rules, []
-    parts = training.gradient_accumulation_steps * recipe.launch.num_processes
+    parts = training.gradient_accumulation_steps * recipe.data_ranks
     step = training.per_device_train_batch_size * parts * row_length(recipe)
     if not 0.5 <= step / rules.batch_tokens <= 2:
         found.append(f"its steps read {step:,} tokens, the study's {rules.batch_tokens:,}")
