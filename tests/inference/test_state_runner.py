@@ -403,6 +403,27 @@ def test_the_engine_serves_samples_and_requests_side_by_side() -> None:
     assert heard == {(number, index): wanted[number] for number in range(2) for index in range(2)}
 
 
+def test_samples_never_wait_for_the_room_of_their_own_prompt() -> None:
+    """There is room for one sample, and three share a prompt: one after the other, with the prompt beside."""
+    runner = runner_of(model_with("full"))
+    engine = Engine(runner, Numbers(), frozenset(), Limits(8, runner.bytes_of(110), 8))
+    held, ended = [0], threading.Event()
+
+    def hear(events: list[Any]) -> None:
+        held.append(runner.held_bytes())
+        if isinstance(events[-1], Ended):
+            ended.set()
+
+    engine.start()
+    try:
+        params = SamplingParams(max_tokens=10, temperature=0.0)
+        engine.submit(EngineRequest(tuple(PROMPTS[0]), params, n=3), hear)
+        assert ended.wait(60)
+    finally:
+        engine.close()
+    assert runner.bytes_of(110) < max(held) <= runner.bytes_of(110) + runner.bytes_of(100)
+
+
 @torch.inference_mode()
 def test_a_text_shorter_than_window_and_stride_goes_on() -> None:
     model = model_with("strided")
