@@ -17,7 +17,7 @@ from workbench.scaling.fitting.joint import fit_joint
 from workbench.scaling.fitting.parametric import fit_law
 from workbench.scaling.fitting.points import Point, points_of, read_points
 from workbench.scaling.fitting.quality import leave_largest_out
-from workbench.scaling.fitting.report import report_on
+from workbench.scaling.fitting.report import doubts_of_form, report_on
 from workbench.scaling.forecast import forecast
 from workbench.scaling.laws import KaplanLaw, Law
 
@@ -128,6 +128,9 @@ def test_the_form_that_holds_beyond_the_runs_has_the_weight(law: Law | KaplanLaw
     assert [(test.form, test.runs) for test in report.backtests[::2]] == [("additive", 12)] * 2 + [
         ("additive", 16)
     ]
+    # One test alone is doubtful.
+    once = doubts_of_form(replace(report, backtests=report.backtests[-2:]))
+    assert any("tested once" in words for words in once) and not doubts_of_form(report)
     ahead = forecast(report.forms, parameters=1e6, tokens=2e9, factor=8, level=0.95)
     assert ahead.weights[right] > 0.9 > 0.1 > ahead.weights[wrong]
     assert ahead.low < float(law.loss(1e6, 2e9)) < ahead.high
