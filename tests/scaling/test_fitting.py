@@ -176,6 +176,9 @@ def test_repeated_tokens_count_for_what_they_are_worth() -> None:
     assert [run.tokens for run in report.runs] == [run.tokens for run in seen]
     assert max(run.tokens / worth.tokens for run, worth in zip(seen, report.points.runs, strict=True)) > 1.1
     assert report.fit.law.alpha == pytest.approx(law.alpha, rel=1e-6)
+    # What is read again takes as much compute as what is new.
+    assert report.flops_per_parameter == pytest.approx(6.0)
+    assert report.points.flops_per_parameter > 6.1
 
 
 def test_too_few_runs_are_refused_saying_what_is_missing() -> None:

@@ -63,6 +63,11 @@ class Report:
     repeats_counted: bool
 
     @property
+    def flops_per_parameter(self) -> float:
+        """κ of C = κ·N·D, of tokens as they were read: those seen again take as much as new ones."""
+        return points_of(self.runs).flops_per_parameter
+
+    @property
     def forms(self) -> tuple[Form, ...]:
         """Both forms, for predictions."""
         rho = rates(self.backtests)
@@ -133,11 +138,11 @@ def doubts_of_form(report: Report) -> list[str]:
         )
     elif len(report.backtests) == len(FORMS):
         found.append(
-            "each form of law was tested once: how far it errs beyond the runs is one number, perhaps small by "
-            "chance, and intervals are as sure as that; one budget more would tell"
+            "each form of law was tested once: how far it errs beyond the runs is one number, perhaps small "
+            "by chance, and intervals are as sure as that; one budget more would tell"
         )
     law, points = report.fit.law, report.points
-    flops, per = float(points.flops.max()) * AHEAD, points.flops_per_parameter
+    flops, per = float(points.flops.max()) * AHEAD, report.flops_per_parameter
     ahead = forecast(
         report.forms,
         parameters=float(law.optimal_parameters(flops, per)),
