@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,11 +112,11 @@ def recorded(run: Path | None, what: What) -> Iterator[Told]:
     if run is None or other:
         yield lambda progress: None
         return
-    job, told_at = Job(what, time.time(), own), 0.0
+    began, told_at = time.time(), 0.0
 
-    def write(**changes: str) -> None:
+    def write(progress: str = "", error: str = "") -> None:
         with contextlib.suppress(WorkbenchError):
-            _write(run, replace(job, **changes))
+            _write(run, Job(what, began, own, progress, error))
 
     def tell(progress: str) -> None:
         nonlocal told_at
