@@ -139,7 +139,7 @@ def test_what_a_fit_left_out_stays_out_of_predictions(
     larger = told(capsys, "predict", study.name, "--compute", "8x")
     assert study.fit() == fit and larger["level"] == 0.8
     assert any(f"leaves out {name}" in note for note in larger["notes"])
-    study.fit_path.write_text('{"version": 2}')
+    study.fit_path.write_text('{"version": 3}')
     # One that is damaged, or of an older version, is as none, and made anew.
     assert told(capsys, "show", study.name)["coefficients"] is None
     assert told(capsys, "list")[0]["coefficients"] is None

@@ -17,7 +17,7 @@ from workbench.scaling.forecast import Form, weights_of
 from workbench.scaling.laws import Count, Floats, KaplanLaw, Law
 from workbench.scaling.published import published_laws
 
-VERSION = 2
+VERSION = 3
 CHINCHILLA_FLOPS = 5.76e23
 """What Gopher and Chinchilla took (Hoffmann et al. 2022, section 3.4)."""
 
