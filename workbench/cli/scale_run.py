@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from workbench import units
 from workbench.cli import parser as grammar
 from workbench.cli.numbers import positive
 
@@ -143,6 +144,8 @@ def progress_words(found: dict[str, Any]) -> str:
         f"{counts['done']} of {total} runs",
         f"{found['flops_done'] / found['flops']:.0%} of the compute",
     ]
+    if found["seconds_left"]:
+        words.append(f"about {units.duration(found['seconds_left'])} left")
     words += [f"{counts[name]} {name}" for name in ("failed", "stopped") if counts[name]]
     for one in found["running"]:
         loss = f", loss {render.number(one['loss'])}" if one["loss"] is not None else ""
