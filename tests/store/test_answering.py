@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from workbench.data.cleaning import asking
 from workbench.errors import WorkbenchError
 from workbench.recipe.cleaning import load_cleaning
 from workbench.store.answering import answer_of
@@ -29,6 +31,17 @@ def test_one_that_is_no_longer_waited_for_is_ended() -> None:
         [sys.executable, "-c", "import time; time.sleep(600)"], stopped=lambda: time.monotonic() > begun + 1
     )
     assert code < 0 and time.monotonic() - begun < 300
+
+
+def test_a_second_signal_does_not_cut_the_tidying_short() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, asking._leave)
+        with pytest.raises(SystemExit, match="143"):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_trial_that_is_given_up_leaves_nothing(
