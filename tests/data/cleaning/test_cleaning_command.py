@@ -18,7 +18,7 @@ from tests.data.cleaning.conftest import contents, prose, run_cleaning, write_li
 from workbench.cli import main
 from workbench.errors import RunError, WorkbenchError
 from workbench.recipe.cleaning import load_cleaning
-from workbench.store.cleaning import Cleaning, find_cleaning, open_cleaning
+from workbench.store.cleaning import Cleaning, cleanings_dir, find_cleaning, open_cleaning
 from workbench.store.cleaning_launch import start, wait
 from workbench.store.status import Status
 from workbench.tui.app import WorkbenchApp
@@ -186,6 +186,13 @@ async def test_the_view_changes_a_recipe_and_says_what_is_wrong(home: Path, corp
         assert not pane.draft.recipe().boilerplate.enabled
         pane.answer("preset", "nothing-of-the-kind")
         assert pane.draft.preset == "conversations"
+        # One that was damaged by hand is told of, and what was shown stays.
+        broken = cleanings_dir() / "broken"
+        broken.mkdir(parents=True)
+        (broken / "recipe.yaml").write_text("order: 5\n")
+        Status(objective="cleaning").write(broken / "status.json")
+        pane.answer("preset", "broken")
+        assert pane.draft.cleaning is None and pane.draft.preset == "conversations"
 
 
 @pytest.mark.slow

@@ -81,7 +81,9 @@ class Draft:
         known = [cleaning.name for cleaning in list_cleanings()]
         self._log = self._recipe = None
         if name in known:
-            self._show(find_cleaning(name))
+            found = find_cleaning(name)
+            found.recipe()  # one that was damaged by hand is not shown
+            self._show(found)
             return
         before = self.preset, self.overrides, self.cleaning, self._reader, self.own_sources
         self.preset, self.overrides, self.cleaning, self._reader, self._counts = name, [], None, None, []
