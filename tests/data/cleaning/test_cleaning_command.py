@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -14,12 +15,13 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tests.data.cleaning.conftest import contents, prose, run_cleaning, write_lines
+from tests.data.cleaning.conftest import contents, make_cleaning, prose, run_cleaning, write_lines
 from workbench.cli import main
 from workbench.errors import RunError, WorkbenchError
 from workbench.recipe.cleaning import load_cleaning
 from workbench.store.cleaning import Cleaning, cleanings_dir, find_cleaning, open_cleaning
 from workbench.store.cleaning_launch import start, wait
+from workbench.store.cleaning_steps import StepReader
 from workbench.store.status import Status
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.data.cleaning_draft import Draft
@@ -135,6 +137,10 @@ def test_a_command_cleans_and_a_dry_run_leaves_nothing(home: Path, tmp_path: Pat
 async def shown(pilot: Pilot[None]) -> str:
     pane = pilot.app.query_one(CleaningPane)
     pane.look()
+    # A log is read in a thread.
+    await pilot.app.workers.wait_for_complete(
+        [worker for worker in pilot.app.workers if worker.group == "log"]
+    )
     await pilot.pause()
     return pane.lines.text
 
@@ -240,3 +246,32 @@ def test_a_difference_marks_words_and_leaves_out_what_is_alike() -> None:
     assert any("lines alike" in text for line in lines for text, _ in line)
     marked = [text for line in lines for text, role in line if "strong" in role]
     assert marked == ["a@x.org", "[EMAIL]"]
+
+
+def test_counts_are_read_once_and_what_comes_later_is_added(tmp_path: Path) -> None:
+    cleaning = make_cleaning(tmp_path / "c", "text", "data.sources=[a.jsonl]")
+    reader = StepReader(cleaning)
+    folder = cleaning.steps_path / "01-normalise"
+    folder.mkdir(parents=True)
+    came = []
+    for number in range(3):
+        (folder / f"{number:05d}.json").write_text('{"in": 2, "kept": 1, "dropped": 1, "reasons": {"a": 1}}')
+        step = reader.read()[0]
+        came.append((step.came, step.shards, step.reasons["a"]))
+        step.counts["in"] = 99  # theirs, and not what is kept
+    assert came == [(2, 1, 1), (4, 2, 2), (6, 3, 3)]
+    # Half written: as soon as it can be read.
+    os.utime(folder, (1, 1))
+    (folder / "00003.json").write_text('{"in"')
+    os.utime(folder, (2, 2))
+    assert reader.read()[0].came == 6
+    (folder / "00003.json").write_text('{"in": 5}')
+    os.utime(folder, (2, 2))
+    assert reader.read()[0].came == 11
+    # A folder that stays as it is is not looked through.
+    (folder / "00000.json").unlink()
+    (folder / "00004.json").write_text('{"in": 7}')
+    os.utime(folder, (2, 2))
+    assert reader.read()[0].came == 11
+    os.utime(folder, (3, 3))
+    assert reader.read()[0].came == 18

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from workbench.errors import RecipeError, WorkbenchError
 from workbench.recipe.cleaning import CleaningRecipe, StepName, load_cleaning
@@ -14,6 +14,14 @@ from workbench.store.cleaning_log import StepLogReader
 from workbench.store.cleaning_steps import StepCounts, StepReader
 
 FIRST_PRESET = "text"
+
+
+class ReadLog(NamedTuple):
+    """The log `of` a cleaning, step and reason, when so many of its shards were done."""
+
+    of: tuple[Path | None, str, str]
+    shards: int
+    reader: StepLogReader
 
 
 class Draft:
@@ -29,7 +37,7 @@ class Draft:
         self._reader: StepReader | None = None
         self._counts: list[StepCounts] = []
         self._recipe: CleaningRecipe | None = None
-        self._log: tuple[object, StepLogReader] | None = None
+        self._log: ReadLog | None = None
 
     def use(self, sources: list[dict[str, Any]]) -> None:
         """What a new cleaning cleans."""
@@ -184,14 +192,32 @@ class Draft:
         return [reason for reason, _ in counts.reasons.most_common()] if counts is not None else []
 
     def log(self, step: str, reason: str) -> StepLogReader | None:
-        """What a step dropped and changed, of one reason or all; opened anew when more shards are done."""
+        """What a step dropped and changed, of one reason or all, as it was read last; None where it was
+        not."""
+        found = self._log
+        return found.reader if found is not None and found.of == self._of(step, reason) else None
+
+    def is_behind(self, step: str, reason: str) -> bool:
+        """Whether there is more to read for `log`."""
         counts = self.counts(step)
-        if self.cleaning is None or counts is None:
+        if self.cleaning is None or counts is None or not counts.shards:
+            return False
+        known = 0 if self._log is None or self._log.of != self._of(step, reason) else self._log.shards
+        return known != counts.shards
+
+    def read_log(self, step: str, reason: str) -> ReadLog | None:
+        """Read for `log`; blocks, and changes nothing here. Raises `WorkbenchError`."""
+        counts, cleaning, of = self.counts(step), self.cleaning, self._of(step, reason)
+        if cleaning is None or counts is None:
             return None
-        key = (self.cleaning.path, step, reason, counts.shards)
-        if self._log is None or self._log[0] != key:
-            self._log = (key, StepLogReader(self.cleaning, step, reason=reason))
-        return self._log[1]
+        return ReadLog(of, counts.shards, StepLogReader(cleaning, step, reason=reason))
+
+    def take_log(self, found: ReadLog) -> None:
+        """What was read."""
+        self._log = found
+
+    def _of(self, step: str, reason: str) -> tuple[Path | None, str, str]:
+        return (self.cleaning.path if self.cleaning is not None else None, step, reason)
 
     def report(self) -> dict[str, Any]:
         """The report, empty before the end."""
