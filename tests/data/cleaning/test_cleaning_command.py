@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 
 from tests.data.cleaning.conftest import contents, make_cleaning, prose, run_cleaning, write_lines
 from workbench.cli import main
-from workbench.errors import RunError, WorkbenchError
+from workbench.errors import RecipeError, RunError, WorkbenchError
 from workbench.recipe.cleaning import load_cleaning
 from workbench.store.cleaning import Cleaning, cleanings_dir, find_cleaning, open_cleaning
 from workbench.store.cleaning_launch import start, wait
@@ -226,6 +226,23 @@ def test_what_is_changed_of_a_cleaning_keeps_its_sources(there: Cleaning, corpus
     assert draft.cleaning is None and [spec.path for spec in draft.recipe().data.sources] == [str(corpus)]
     draft.open("text")
     assert [spec.path for spec in draft.recipe().data.sources] == ["elsewhere.jsonl"]
+
+
+def test_a_draft_outlives_its_files_and_a_change_that_is_refused(home: Path, tmp_path: Path) -> None:
+    cleaning = make_cleaning(cleanings_dir() / "x", "text", "data.sources=[a.jsonl]")
+    draft = Draft()
+    draft.open("x")
+    with pytest.raises(RecipeError):
+        draft.set("pii.nonsense=1")
+    assert draft.cleaning == cleaning and draft.recipe().data.sources[0].path == "a.jsonl"
+    shutil.rmtree(cleaning.path)
+    draft.use([{"path": "b.jsonl"}])
+    assert draft.recipe().data.sources[0].path == "a.jsonl"
+    (tmp_path / "mine.yaml").write_text("pii: {enabled: false}\n")
+    draft.open(str(tmp_path / "mine.yaml"))
+    (tmp_path / "mine.yaml").unlink()
+    draft.use([{"path": "c.jsonl"}])
+    assert draft.recipe().data.sources[0].path == "c.jsonl" and not draft.recipe().pii.enabled
 
 
 def test_a_second_driver_leaves_the_status_alone(there: Cleaning) -> None:

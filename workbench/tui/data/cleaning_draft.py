@@ -36,28 +36,34 @@ class Draft:
         self.cleaning: Cleaning | None = None
         self._reader: StepReader | None = None
         self._counts: list[StepCounts] = []
+        self._base: CleaningRecipe | None = None
+        """The preset with its changes. Files are read when they are named, not when they are looked at: they
+        may be gone by then."""
         self._recipe: CleaningRecipe | None = None
         self._log: ReadLog | None = None
 
     def use(self, sources: list[dict[str, Any]]) -> None:
         """What a new cleaning cleans."""
-        self.sources, self._recipe = sources, None
+        self.sources = sources
+        if self.cleaning is None:
+            self._recipe = None
 
     def recipe(self) -> CleaningRecipe:
-        """The recipe as it stands. Raises `RecipeError`."""
+        """The recipe as it stands."""
+        if self._base is None:
+            self._base = load_cleaning(self.preset, self.overrides)
         if self._recipe is None:
-            self._recipe = self._made(self.overrides) if self.cleaning is None else self.cleaning.recipe()
+            self._recipe = self._with_sources(self._base, self.own_sources)
         return self._recipe
 
-    def _made(self, overrides: list[str]) -> CleaningRecipe:
+    def _with_sources(self, base: CleaningRecipe, own: bool) -> CleaningRecipe:
         from workbench.recipe.cleaning import validate_cleaning
 
-        recipe = load_cleaning(self.preset, overrides)
-        if self.sources and not self.own_sources:
-            mapping = recipe.model_dump(mode="json")
-            mapping["data"]["sources"] = self.sources
-            recipe = validate_cleaning(mapping, self.preset)
-        return recipe
+        if own or not self.sources:
+            return base
+        mapping = base.model_dump(mode="json")
+        mapping["data"]["sources"] = self.sources
+        return validate_cleaning(mapping, "data.sources")
 
     def names(self) -> list[StepName]:
         """All steps in their order, also those that are off."""
@@ -69,37 +75,32 @@ class Draft:
         self.set(f"{step}.enabled={str(not on).lower()}")
 
     def set(self, override: str) -> None:
-        """Change a setting. Raises `RecipeError`, and where a cleaning is shown begins another recipe."""
+        """Change a setting. A recipe that was started stays as it is: what is changed is another. Raises
+        `RecipeError`."""
         if self.cleaning is not None:
-            self._begin_anew()
-        self._made([*self.overrides, override])
-        self.overrides.append(override)
-        self._recipe = None
+            self._take(str(self.cleaning.recipe_path), ["run.name=null", override], own_sources=True)
+        else:
+            self._take(self.preset, [*self.overrides, override], own_sources=self.own_sources)
 
-    def _begin_anew(self) -> None:
-        """A recipe that was started stays as it is; what is changed is another."""
-        assert self.cleaning is not None
-        self.preset, self.overrides = str(self.cleaning.recipe_path), ["run.name=null"]
-        self.own_sources = True
-        self.cleaning = self._reader = self._recipe = self._log = None
+    def _take(self, preset: str, overrides: list[str], *, own_sources: bool) -> None:
+        """Be about a new recipe. Raises `RecipeError`, and stays what it was."""
+        base = load_cleaning(preset, overrides)
+        recipe = self._with_sources(base, own_sources)
+        self.preset, self.overrides, self.own_sources = preset, overrides, own_sources
+        self._base, self._recipe = base, recipe
+        self.cleaning = self._reader = self._log = None
         self._counts = []
 
     def open(self, name: str) -> None:
-        """A preset, a recipe file, or a cleaning that is there. Raises `RecipeError`."""
+        """A preset, a recipe file, or a cleaning that is there. Raises `RecipeError`, and stays what it
+        was."""
         known = [cleaning.name for cleaning in list_cleanings()]
-        self._log = self._recipe = None
         if name in known:
-            found = find_cleaning(name)
-            found.recipe()  # one that was damaged by hand is not shown
-            self._show(found)
+            self._show(find_cleaning(name))
             return
-        before = self.preset, self.overrides, self.cleaning, self._reader, self.own_sources
-        self.preset, self.overrides, self.cleaning, self._reader, self._counts = name, [], None, None, []
-        self.own_sources = False
         try:
-            self.recipe()
+            self._take(name, [], own_sources=False)
         except RecipeError as error:
-            self.preset, self.overrides, self.cleaning, self._reader, self.own_sources = before
             if known and not error.hint.startswith("did you mean"):
                 error.hint = f"presets: web, text, conversations, code; cleanings: {', '.join(known[:5])}"
             raise
@@ -125,8 +126,8 @@ class Draft:
         return ask(self.recipe(), "dry_run", count=count, stopped=stopped)
 
     def _show(self, cleaning: Cleaning) -> None:
+        self._base = self._recipe = cleaning.recipe()
         self.cleaning, self._reader, self._log = cleaning, StepReader(cleaning), None
-        self._recipe = None
 
     # What is read of the folder.
 
