@@ -21,6 +21,7 @@ from workbench.errors import RecipeError, RunError, WorkbenchError
 from workbench.recipe.cleaning import load_cleaning
 from workbench.store.cleaning import Cleaning, cleanings_dir, find_cleaning, open_cleaning
 from workbench.store.cleaning_launch import start, wait
+from workbench.store.cleaning_log import StepLogReader
 from workbench.store.cleaning_steps import StepReader
 from workbench.store.status import Status
 from workbench.tui.app import WorkbenchApp
@@ -145,7 +146,7 @@ async def shown(pilot: Pilot[None]) -> str:
     return pane.lines.text
 
 
-async def test_the_view_browses_a_cleaning(there: Cleaning) -> None:
+async def test_the_view_browses_a_cleaning(there: Cleaning, monkeypatch: pytest.MonkeyPatch) -> None:
     app = WorkbenchApp()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2", "C")
@@ -162,6 +163,10 @@ async def test_the_view_browses_a_cleaning(there: Cleaning) -> None:
         assert "pii 1 of 5" in text and "anna.0@mail.example.net" in text and "[EMAIL]" in text
         await pilot.press("right_square_bracket")
         assert "anna.1@" in await shown(pilot)
+        with monkeypatch.context() as gone:
+            gone.setattr(StepLogReader, "get", lambda log, number: (there.path / "gone").read_bytes())
+            await pilot.press("right_square_bracket")
+            assert "could not be read" in await shown(pilot)
         pane.steps.highlighted = pane.draft.names().index("normalise")
         pane.steps.highlighted = pane.draft.names().index("toxicity")
         await pilot.press("f")

@@ -191,7 +191,12 @@ class CleaningPane(Container):
             f", {self._reason} only" if self._reason else ""
         )
         keys = "[ ] turn, f by reason, esc back"
-        return [((head, "title"), (f"   {keys}", "dim")), *example_lines(log.get(self._number))]
+        try:
+            record = example_lines(log.get(self._number))
+        except (OSError, ValueError):
+            # Removed meanwhile, or damaged by hand.
+            record = [plain("it could not be read", "bad")]
+        return [((head, "title"), (f"   {keys}", "dim")), *record]
 
     def _read(self) -> None:
         wanted = (self.step, self._reason)
