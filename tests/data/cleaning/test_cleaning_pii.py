@@ -200,6 +200,14 @@ def test_other_columns_are_looked_at_when_named() -> None:
     assert item.values["author"] == "bob@x.org"
 
 
+@pytest.mark.parametrize(("context", "action"), [("nobody", "changed"), ("ann@x.org", "dropped")])
+def test_columns_beside_texts_that_must_stay_are_changed(context: str, action: str) -> None:
+    item = Item({"question": "Who?", "context": context, "author": "bob@x.org"}, "span_extraction")
+    assert PII(PIIStep(columns=["author"])).judge(item).action == action
+    assert item.values["context"] == context
+    assert action == "dropped" or item.values["author"] == "[EMAIL]"
+
+
 @pytest.mark.parametrize(
     "text",
     ["y = W@x.float()", "(A@B.shape)", "A@B.mT", "f(W@x.data.sum(1))", "W@x.to(device)", "W@self.net(x)"],
