@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench.tui.data.cleaning_pane import CleaningPane
@@ -21,16 +22,16 @@ def try_rules(pane: CleaningPane) -> None:
         from workbench.errors import WorkbenchError
         from workbench.tui.notices import notify_error
 
-        worker, call = get_current_worker(), pane.app.call_from_thread
+        worker = get_current_worker()
         try:
             found = pane.draft.trial(TRIED, lambda: worker.is_cancelled)
         except WorkbenchError as error:
             if not worker.is_cancelled:
-                call(pane.say, "")
+                _tell(pane, pane.say, "")
                 notify_error(pane.app, error)
             return
         if not worker.is_cancelled:
-            call(pane.take_trial, found)
+            _tell(pane, pane.take_trial, found)
 
     pane.run_worker(work, thread=True, group="trial", exclusive=True)
 
@@ -51,6 +52,11 @@ def read_log(pane: CleaningPane, step: str, reason: str) -> None:
             # Gone, or damaged by hand.
             found = None
         if not worker.is_cancelled:
-            pane.app.call_from_thread(pane.take_log, found)
+            _tell(pane, pane.take_log, found)
 
     pane.run_worker(work, thread=True, group="log", exclusive=True)
+
+
+def _tell(pane: CleaningPane, take: Callable[..., None], *values: Any) -> None:
+    """On the interface's thread, where the pane may be gone by then."""
+    pane.app.call_from_thread(lambda: take(*values) if pane.is_attached else None)
