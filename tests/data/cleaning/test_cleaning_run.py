@@ -220,6 +220,10 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     beside = make_cleaning(tmp_path / "e", "text", f"data.sources=[{path}]", "pii.columns=[autor]")
     with pytest.raises(DataError, match="no record of a sample of 1 has the column “autor”"):
         run_cleaning(beside)
+    labelled = write_lines(tmp_path / "l.jsonl", [{"text": "mine", "label": "good"}])
+    labels = make_cleaning(tmp_path / "f", "text", f"data.sources=[{labelled}]", "pii.columns=[label]")
+    with pytest.raises(DataError, match="“label” holds the labels of records of the kind classification"):
+        run_cleaning(labels)
 
 
 def test_sources_that_changed_are_not_mixed(tmp_path: Path) -> None:
