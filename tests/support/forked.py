@@ -13,21 +13,34 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from workbench.recipe import load
 from workbench.training.session import make_accelerator
 
-TIMEOUT = 120.0
+TIMEOUT = 300.0
 
 
-def in_processes(count: int, work: Callable[[Accelerator, Path], Any], folder: Path) -> None:
-    """Have `work` done by so many processes at once; what they leave in `folder` is theirs to read. Fails with
-    what a process said where one has failed."""
+def together(count: int, work: Callable[[Accelerator, Path], Any], folder: Path) -> None:
+    """Have `work` done by so many processes that have met already; see `in_processes`."""
+
+    def met(folder: Path) -> None:
+        recipe = load("nano", [f"launch.num_processes={count}", "launch.device=cpu"])
+        work(make_accelerator(recipe), folder)
+
+    in_processes(count, met, folder)
+
+
+def in_processes(count: int, work: Callable[[Path], Any], folder: Path) -> None:
+    """Have `work` done by so many processes at once, in whose environment it stands which they are and where
+    they meet; what they leave in `folder` others may read. Fails with what a process said where one has
+    failed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_work, args=(rank, count, port, work, folder)) for rank in range(count)]
+    given = [(rank, count, port, work, folder) for rank in range(count)]
+    processes = [context.Process(target=_work, args=arguments) for arguments in given]
     with warnings.catch_warnings():
         # Of threads that other tests may have left: the processes start none of theirs.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -44,10 +57,11 @@ def in_processes(count: int, work: Callable[[Accelerator, Path], Any], folder: P
     assert [process.exitcode for process in processes] == [0] * count
 
 
-def _work(
-    rank: int, count: int, port: int, work: Callable[[Accelerator, Path], Any], folder: Path
-) -> None:
+def _work(rank: int, count: int, port: int, work: Callable[[Path], Any], folder: Path) -> None:
     torch.set_num_threads(1)
+    for state in (AcceleratorState, GradientState, PartialState):
+        # What the parent trained alone is not these processes' world.
+        state._reset_state()
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),
@@ -58,8 +72,7 @@ def _work(
     )
     code = 0
     try:
-        recipe = load("nano", [f"launch.num_processes={count}", "launch.device=cpu"])
-        work(make_accelerator(recipe), folder)
+        work(folder)
     except BaseException:
         code = 1
         (folder / f"failed-{rank}.txt").write_text(f"process {rank}: {traceback.format_exc()}")

@@ -86,6 +86,12 @@ class _Unpacker(pickle.Unpickler):
         return weight
 
 
+def device_of(model: Any) -> torch.device:
+    """Where a model computes: with weights that are lent to it, on the CPU."""
+    device: torch.device = model.device
+    return torch.device("cpu") if device.type == "meta" else device
+
+
 def take_weights(model: nn.Module) -> dict[str, Tensor]:
     """Make a model its own frame, in place; its weights by name, one that stands in several places once."""
     taken = {name: weight.data for name, weight in model.named_parameters()}

@@ -114,11 +114,10 @@ def load_model(
 
 def load_frame(section: ModelSection, purpose: Purpose | None = None) -> PreTrainedModel | None:
     """The model named by the recipe as `load_model` gives it, but without its weights, which nobody reads: as
-    a frame (see `workbench.models.frame`). None where what is read changes more than numbers: a pair of
-    models, a head that depends on what the folder has, weights in a format of their own, code that comes with
-    them. Raises `ModelError`."""
+    a frame (see `workbench.models.frame`), for weights that come from elsewhere, all of them. None for a pair
+    of models, weights in a format of their own, and code that comes with them. Raises `ModelError`."""
     purpose = purpose or Purpose("clm")
-    if purpose.is_task or purpose.objective == "rtd" or section.trust_remote_code:
+    if purpose.objective == "rtd" or section.trust_remote_code:
         return None
     name, options = _place(section)
     _check_weights(name)

@@ -1,4 +1,4 @@
-"""One process makes a model, and all get their parts: those that each would have had of a model of its own."""
+"""One process makes a model, and all get their parts: those that each would have had of a whole one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import forked
 import pytest
 import torch
 from accelerate import Accelerator
-from forked import in_processes
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers import (
@@ -36,6 +36,7 @@ from workbench.recipe import load
 from workbench.recipe.parallel_section import Degrees
 from workbench.training.agreement import FailedElsewhere, together
 from workbench.training.making import make
+from workbench.training.parallel import parts
 from workbench.training.parallel.gradients import local
 from workbench.training.parallel.layout import Layout
 from workbench.training.parallel.split import split
@@ -45,7 +46,7 @@ SHAPE: dict[str, Any] = {
     "vocab_size": 50,
     "hidden_size": 16,
     "intermediate_size": 24,
-    "num_hidden_layers": 4,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
 }
 MOVING = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
@@ -67,12 +68,14 @@ def adapted_llama() -> nn.Module:
 
     # PEFT asks transformers for what it has renamed.
     warnings.simplefilter("ignore", FutureWarning)
-    wrapped: nn.Module = get_peft_model(llama(), LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"]))
+    config = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"])
+    wrapped: nn.Module = get_peft_model(llama(), config)
     return wrapped
 
 
 def norms_by_head() -> Qwen3ForCausalLM:
-    model = Qwen3ForCausalLM(Qwen3Config(**SHAPE, num_key_value_heads=4, head_dim=4))
+    shape = {**SHAPE, "num_key_value_heads": 4, "head_dim": 4, "num_hidden_layers": 4}
+    model = Qwen3ForCausalLM(Qwen3Config(**shape))
     for weight in model.parameters():
         # Norms of ones would be right by chance.
         nn.init.normal_(weight)
@@ -105,7 +108,7 @@ CASES: list[tuple[Callable[[], nn.Module], Degrees, bool]] = [
     (llama, COPIED, False),
     (lambda: llama(tie_word_embeddings=True), Degrees(tp=2, dp_shard=2), False),
     (lambda: llama(tie_word_embeddings=True), Degrees(pp=2, tp=2), False),
-    (lambda: llama(tie_word_embeddings=True), Degrees(pp=2, dp_shard=2), True),
+    (lambda: llama(tie_word_embeddings=True, num_hidden_layers=4), Degrees(pp=2, dp_shard=2), True),
     (lambda: llama(vocab_size=51), Degrees(cp=2, tp=2), False),
     (norms_by_head, Degrees(tp=2, dp_shard=2), False),
     (norms_by_head, Degrees(pp=2, dp_replicate=2), True),
@@ -143,7 +146,9 @@ def parts_of(stepper: Stepper) -> dict[str, Tensor]:
 
 
 def compare(accelerator: Accelerator, folder: Path) -> None:
-    """All cases, the old way and the new one."""
+    """All cases: each with a whole model, and one for all."""
+    # A few rows at a time.
+    vars(parts)["PIECE"] = 1000
     for number, (build, degrees, interleaved) in enumerate(CASES):
         schedule = ["parallel.pp_schedule=interleaved"] if interleaved else []
         recipe = load("nano", ["training.gradient_checkpointing=true", *schedule])
@@ -191,7 +196,7 @@ def _check_sum(stepper: Stepper, whole: Any) -> None:
 
 
 def test_parts_are_those_of_a_whole_model_each(tmp_path: Path) -> None:
-    in_processes(4, compare, tmp_path)
+    forked.together(4, compare, tmp_path)
 
 
 def fail(accelerator: Accelerator, folder: Path) -> None:
@@ -227,7 +232,7 @@ def fail(accelerator: Accelerator, folder: Path) -> None:
 
 
 def test_an_error_of_one_process_ends_all(tmp_path: Path) -> None:
-    in_processes(3, fail, tmp_path)
+    forked.together(3, fail, tmp_path)
 
 
 def make_whole(accelerator: Accelerator, folder: Path) -> None:
@@ -237,8 +242,8 @@ def make_whole(accelerator: Accelerator, folder: Path) -> None:
 
     def bound() -> nn.Module:
         torch.manual_seed(0)
-        model: Any = llama()
-        model.scale = lambda hidden: hidden
+        model = llama()
+        vars(model)["scale"] = lambda hidden: hidden
         return model
 
     made = make(bound, None, load("nano", []), layout)
@@ -254,7 +259,5 @@ def make_whole(accelerator: Accelerator, folder: Path) -> None:
 def test_a_model_that_cannot_be_sent_is_made_by_each(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    in_processes(2, make_whole, tmp_path)
+    forked.together(2, make_whole, tmp_path)
     assert "each process holds the whole model until it is split" in capfd.readouterr().out
-
-

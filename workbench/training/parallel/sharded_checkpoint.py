@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as write_parts
 
 from workbench.errors import CheckpointError, StorageError, storage_error
 from workbench.training.checkpoint import save_model, write_folder
-from workbench.training.parallel.parts import Source, put, send
+from workbench.training.parallel.parts import Source, send
 from workbench.training.parallel.stepper import persistent_buffers
 
 if TYPE_CHECKING:
@@ -142,17 +142,21 @@ def from_plain(
     model's."""
     moments: dict[str, dict[str, Tensor]] = {}
 
-    def accept(key: str, value: Tensor) -> None:
+    def place_of(key: str, shape: torch.Size, kind: torch.dtype) -> Tensor | None:
         number, _, name = key.partition(".")
         weight = weights.get(order[int(number)])
         if weight is None:
-            return
-        whole = value.shape == weight.shape and weight.ndim
-        place = torch.zeros_like(weight.detach() if whole else value)
-        put(place, value)
+            return None
+        is_split = shape == weight.shape and weight.ndim
+        place = (
+            torch.zeros_like(weight.detach(), dtype=kind)
+            if is_split
+            else torch.zeros(shape, dtype=kind, device=weight.device)
+        )
         moments.setdefault(order[int(number)], {})[name] = place
+        return place
 
-    send(flat, accept, layout)
+    send(flat, place_of, layout)
     put_back(optimizer, weights, moments)
 
 

@@ -65,8 +65,8 @@ def cuts_vocabulary(model: Any) -> bool:
 
 
 def parallelize(model: Any, mesh: DeviceMesh, *, vocabulary: bool = True) -> None:
-    """Cut the matrices of a model over `mesh`, in place; those of the `vocabulary` too, if so. Every rank holds
-    the same whole model, or its frame, before."""
+    """Cut the matrices of a model over `mesh`, in place; those of the `vocabulary` too, if so. Every rank
+    holds the same whole model, or its frame, before."""
     plan = plan_of(model)
     styles: dict[str, Any] = {}
     for name, module in _matching(model, plan):
@@ -91,7 +91,7 @@ def add_up_gradients(model: Any, mesh: DeviceMesh) -> list[nn.Parameter]:
     weights that are trained, and not those of a frame. Returns those of which nobody hears when a gradient is
     there, for they are sharded: theirs is to be added up when it is settled."""
     plan = plan_of(model)
-    late = []
+    late: list[nn.Parameter] = []
     for name, module in _matching(model, plan):
         if plan[_pattern(plan, name)] != SUMMED:
             continue
