@@ -42,6 +42,7 @@ LAYOUTS = ("dp_shard=4", "tp=4", "pp=4", "dp_shard=2,tp=2")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layouts", nargs="*", default=LAYOUTS)
+    parser.add_argument("--ways", nargs="*", default=("one", "each"))
     parser.add_argument("--hidden", type=int, default=1024)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--vocabulary", type=int, default=32000)
@@ -65,7 +66,7 @@ def measured(layout: str, given: argparse.Namespace) -> dict[str, Any]:
             together(degrees.world_size, work, folder)
             return [json.loads((folder / f"{rank}.json").read_bytes()) for rank in range(degrees.world_size)]
 
-    return {way: measure(way) for way in ("one", "each")}
+    return {way: measure(way) for way in given.ways}
 
 
 def one_way(

@@ -18,7 +18,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from workbench.recipe import load
 from workbench.training.session import make_accelerator
 
-TIMEOUT = 300.0
+TIMEOUT = 900.0
 
 
 def together(count: int, work: Callable[[Accelerator, Path], Any], folder: Path) -> None:

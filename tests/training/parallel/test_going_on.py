@@ -17,6 +17,7 @@ from tiny_run import MakeRun, curve, mapping
 from workbench.recipe import validate
 from workbench.store.runs import Run, create_run
 from workbench.training import session
+from workbench.training.starting_model import starting_model
 from workbench.training.worker import main
 
 STEPS, HALF, PROCESSES = 4, 2, 2
@@ -38,12 +39,12 @@ def train(run: Run, folder: Path) -> list[list[str]]:
     """Train by several processes; for each the states that the run was in when it made a whole model."""
 
     def work(folder: Path) -> None:
-        plain, made = session.starting_model, []
+        made: list[str] = []
         vars(session)["peak_flops"] = lambda device, half: 1e12
 
         def noted(*given: Any) -> Any:
             made.append(run.status().state)
-            return plain(*given)
+            return starting_model(*given)
 
         vars(session)["starting_model"] = noted
         code = main(run.path)

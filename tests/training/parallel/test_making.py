@@ -242,7 +242,7 @@ def make_whole(accelerator: Accelerator, folder: Path) -> None:
 
     def bound() -> nn.Module:
         torch.manual_seed(0)
-        model = llama()
+        model: nn.Module = llama()
         vars(model)["scale"] = lambda hidden: hidden
         return model
 
