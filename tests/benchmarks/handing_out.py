@@ -81,7 +81,7 @@ def one_way(
         "vocab_size": given.vocabulary,
     }
     heads = {"num_attention_heads": 16, "num_key_value_heads": 8, "num_hidden_layers": given.layers}
-    config = LlamaConfig(vocab_size=given.vocabulary, **shape, **heads)
+    config = LlamaConfig(**shape, **heads)
 
     def whole() -> nn.Module:
         torch.manual_seed(0)
