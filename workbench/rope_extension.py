@@ -22,6 +22,8 @@ TITLES: dict[str, str] = {
 }
 YARN_KEYS = ("beta_fast", "beta_slow", "attention_factor")
 """What only YaRN takes, as transformers calls it."""
+ROPE_THETA = 10_000.0
+"""The base of the angles where none is said."""
 MOST = 1024.0
 """A larger factor is a mistake: angles would be closer together than bf16 can tell apart."""
 
@@ -174,7 +176,8 @@ def with_flat_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     """A model section with keys of its own for what `rope_scaling` says in transformers' way.
 
     transformers writes the base of the angles there too, and a mapping for plain positions. Raises
-    `ValueError` for a key that the mapping has not, and for a base of a model that is loaded with its own.
+    `ValueError` for a key that the mapping has not, for a base of a model that is loaded with its own, and
+    for two bases.
     """
     given = values.get("rope_scaling")
     if not isinstance(given, Mapping):
@@ -190,4 +193,11 @@ def with_flat_keys(values: Mapping[str, Any]) -> dict[str, Any]:
         flat["rope_scaling"] = None
     # What was set beside the mapping was set later: by a form, or as key.path=value.
     beside = {name: values[name] for name in FLAT.values() if name != "rope_scaling" and values.get(name)}
+    if (own := flat.get("rope_theta")) is not None:
+        # But a base stands in every preset and whole recipe, be it the default.
+        base = beside.pop("rope_theta", ROPE_THETA)
+        if base not in (own, ROPE_THETA):
+            raise ValueError(
+                f"rope_theta is {own} in rope_scaling, and {base} beside it; leave one of them out"
+            )
     return {**values, "rope_scaling": None, **flat, **beside}

@@ -60,7 +60,7 @@ def test_a_run_is_read_on_what_it_held_out_and_other_models_on_the_library(
         (("--rope-factor", "4"), "a factor is of a method"),
         (("--lengths", "256,x"), "are no lengths"),
         (("--no-positions", "--no-passkey"), "nothing is left to measure"),
-        (("--trials", "0"), "positive number"),
+        (("--trials", "0"), "no whole number above 0"),
     ],
 )
 def test_what_makes_no_sense_is_misuse(

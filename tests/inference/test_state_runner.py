@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from estimate_cases import model_of, recipe_of
 
 from workbench.errors import ModelError
+from workbench.inference.engine import layer_caches
 from workbench.inference.engine.engine import Engine
 from workbench.inference.engine.kv_codecs import KvDtype
 from workbench.inference.engine.kv_store import KvStore
@@ -247,6 +249,37 @@ def test_where_memory_runs_out_the_others_go_on(monkeypatch: pytest.MonkeyPatch)
     assert runner.held_bytes() == 0
 
 
+@pytest.mark.parametrize("failing", range(1, 9))
+@torch.inference_mode()
+def test_sums_stay_whole_wherever_memory_runs_out(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of a sum or in that of its norm, of whichever layer, when one comes and when one goes."""
+    runner = runner_of(model_with("linear"))
+    prefill, _ = read(runner, PROMPTS[1])
+    handle = runner.open(prefill, 20)
+    resized, calls = layer_caches._resized, []
+
+    def scarce(old: torch.Tensor, slots: int) -> torch.Tensor:
+        calls.append(slots)
+        if len(calls) >= failing:
+            raise MemoryError("no more")
+        return resized(old, slots)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(layer_caches, "_resized", scarce)
+        with contextlib.suppress(MemoryError):
+            runner.forget(runner.begin(PROMPTS[0]))
+    assert len(calls) >= failing
+    # Both as if nothing had been.
+    other, _ = read(runner, PROMPTS[0])
+    beside = runner.open(other, 20)
+    found = runner.decode([handle, beside], [ANSWER[0]] * 2)
+    for row, wanted in zip(found, truth(model_with("linear"))[1::-1], strict=True):
+        assert float((row - wanted[1]).abs().max()) < 2e-5 * float(wanted.abs().max())
+    runner.close(handle)
+    runner.close(beside)
+    assert runner.held_bytes() == 0
+
+
 @torch.inference_mode()
 def test_a_prompt_that_goes_on_is_read_from_where_it_stopped() -> None:
     for kind in ("global tokens", "linear"):
@@ -368,6 +401,27 @@ def test_the_engine_serves_samples_and_requests_side_by_side() -> None:
     finally:
         engine.close()
     assert heard == {(number, index): wanted[number] for number in range(2) for index in range(2)}
+
+
+def test_samples_never_wait_for_the_room_of_their_own_prompt() -> None:
+    """There is room for one sample, and three share a prompt: one after the other, with the prompt beside."""
+    runner = runner_of(model_with("full"))
+    engine = Engine(runner, Numbers(), frozenset(), Limits(8, runner.bytes_of(110), 8))
+    held, ended = [0], threading.Event()
+
+    def hear(events: list[Any]) -> None:
+        held.append(runner.held_bytes())
+        if isinstance(events[-1], Ended):
+            ended.set()
+
+    engine.start()
+    try:
+        params = SamplingParams(max_tokens=10, temperature=0.0)
+        engine.submit(EngineRequest(tuple(PROMPTS[0]), params, n=3), hear)
+        assert ended.wait(60)
+    finally:
+        engine.close()
+    assert runner.bytes_of(110) < max(held) <= runner.bytes_of(110) + runner.bytes_of(100)
 
 
 @torch.inference_mode()

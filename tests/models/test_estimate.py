@@ -70,6 +70,15 @@ def test_the_plan_counts_every_process_and_micro_batch() -> None:
     assert found.plan.tokens_per_step == 4 * 256 * 3 * 2
     assert found.plan.tokens == found.plan.tokens_per_step * 10
     assert found.plan.flops == found.plan.tokens * found.flops.training
+    # Those that share rows read them once, whichever machine they are on.
+    far = [
+        "launch.num_machines=2",
+        "launch.main_process_ip=10.0.0.1",
+        "launch.num_processes=4",
+        "parallel.tp=4",
+    ]
+    split = known(load("nano", [*overrides, *far, "training.per_device_train_batch_size=4"]))
+    assert split.plan.tokens_per_step == 4 * 256 * 3 * 2 and split.plan.processes == 8
     endless = estimate(load("nano", ["training.max_steps=null"]))
     assert endless.known is not None and endless.known.plan.tokens is None
     assert any("max_steps" in note for note in endless.notes)

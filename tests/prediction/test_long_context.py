@@ -15,7 +15,7 @@ from compiled_home import compiled_home
 from saved_models import save, tokenizer_of
 from tiny_run import text_of
 
-from workbench.errors import DataError, ModelError, UsageError
+from workbench.errors import DataError, ModelError, StorageError, UsageError
 from workbench.prediction.long_context.passkeys import Passkeys, Prompt
 from workbench.prediction.long_context.positions import by_position, positions, sliding
 from workbench.prediction.long_context.retrieval import _cell
@@ -234,3 +234,5 @@ def test_texts_to_learn_from_fit_and_tell_their_key(folder: str, ask: Ask, tmp_p
     assert pair["prompt"] + pair["completion"] == records[0]["text"]
     with pytest.raises(UsageError, match="50 tokens are too few"):
         ask("passkey_texts", **given, shortest=30, longest=50, kind="text")
+    with pytest.raises(StorageError):
+        ask("passkey_texts", **given | {"output": str(out / "x")}, shortest=150, longest=200, kind="text")

@@ -34,6 +34,8 @@ def test_the_mapping_of_transformers_means_the_same_as_keys_of_ones_own() -> Non
     # As a configuration of transformers has it.
     based = validate({"model": {"rope_scaling": {**YARN, "rope_theta": 5e5}}}, "here")
     assert based.model.rope_theta == 5e5 and based.model.rope_extension == nested.model.rope_extension
+    words = "model.rope_scaling={rope_type: yarn, factor: 4, rope_theta: 500000.0}"
+    assert load("nano", [words]).model.rope_theta == 5e5
     plain = validate({"model": {"rope_scaling": {"rope_type": "default", "rope_theta": 5e5}}}, "here")
     assert plain.model.rope_theta == 5e5 and plain.model.rope_extension is None
 
@@ -57,6 +59,10 @@ def test_the_mapping_of_transformers_means_the_same_as_keys_of_ones_own() -> Non
         (
             {"rope_scaling": {"rope_type": "yarn", "rope_theta": 5e5}, "model_name_or_path": "somewhere"},
             "rope_theta is the loaded model's own",
+        ),
+        (
+            {"rope_scaling": {"rope_theta": 5e5}, "rope_theta": 1e6},
+            "1000000.0 beside it; leave one of them out",
         ),
         ({"rope_scaling": "yarn", "rope_factor": 2, "attention": "sliding_window"}, "no distance among them"),
         ({"rope_scaling": "linear", "rope_factor": 2, "family": "bert"}, "BERT has a learned table"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from workbench.errors import DataError
+from workbench.scaling.fitting.backtest import backtests
 from workbench.scaling.fitting.bootstrap import bootstrap
 from workbench.scaling.fitting.fixed_ratio import fit_ratios
 from workbench.scaling.fitting.isoflop import fit_isoflop
@@ -15,7 +17,7 @@ from workbench.scaling.fitting.joint import fit_joint
 from workbench.scaling.fitting.parametric import fit_law
 from workbench.scaling.fitting.points import Point, points_of, read_points
 from workbench.scaling.fitting.quality import leave_largest_out
-from workbench.scaling.fitting.report import report_on
+from workbench.scaling.fitting.report import doubts_of_form, report_on
 from workbench.scaling.forecast import forecast
 from workbench.scaling.laws import KaplanLaw, Law
 
@@ -126,6 +128,9 @@ def test_the_form_that_holds_beyond_the_runs_has_the_weight(law: Law | KaplanLaw
     assert [(test.form, test.runs) for test in report.backtests[::2]] == [("additive", 12)] * 2 + [
         ("additive", 16)
     ]
+    # One test alone is doubtful.
+    once = doubts_of_form(replace(report, backtests=report.backtests[-2:]))
+    assert any("tested once" in words for words in once) and not doubts_of_form(report)
     ahead = forecast(report.forms, parameters=1e6, tokens=2e9, factor=8, level=0.95)
     assert ahead.weights[right] > 0.9 > 0.1 > ahead.weights[wrong]
     assert ahead.low < float(law.loss(1e6, 2e9)) < ahead.high
@@ -139,6 +144,14 @@ def test_forms_that_were_not_tested_stand_both_in_the_interval() -> None:
     assert all(ahead.low <= loss <= ahead.high for loss in ahead.forms.values())
     # Untested forms err by 0.02 for each factor e at the least.
     assert np.log(ahead.high / ahead.loss) >= 1.95 * 0.02 * np.log(100)
+
+
+def test_what_a_curve_says_is_not_tested_by_two_budgets() -> None:
+    three = grid(PLANTED[0])[:12]
+    assert len({run.level for run in three}) == 3 and backtests(points_of(three), "total") == ()
+    # Runs without budgets are parted by compute.
+    free = [replace(run, level=None) for run in grid(PLANTED[0])]
+    assert {test.runs for test in backtests(points_of(free), "total")} == {12, 16}
 
 
 def test_the_largest_are_predicted_by_the_others() -> None:
@@ -163,6 +176,9 @@ def test_repeated_tokens_count_for_what_they_are_worth() -> None:
     assert [run.tokens for run in report.runs] == [run.tokens for run in seen]
     assert max(run.tokens / worth.tokens for run, worth in zip(seen, report.points.runs, strict=True)) > 1.1
     assert report.fit.law.alpha == pytest.approx(law.alpha, rel=1e-6)
+    # What is read again takes as much compute as what is new.
+    assert report.flops_per_parameter == pytest.approx(6.0)
+    assert report.points.flops_per_parameter > 6.1
 
 
 def test_too_few_runs_are_refused_saying_what_is_missing() -> None:

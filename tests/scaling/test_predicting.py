@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scaling_studies import LAW, TINY, finished_study, spec_of
+from scaling_studies import LAW, TINY, finished_study, make_study, spec_of
 
 from workbench import paths
 from workbench.cli import main
@@ -19,11 +19,12 @@ from workbench.scaling.figures import emergence_figures, isoflop_figure, loss_fi
 from workbench.scaling.fitting.points import Point
 from workbench.scaling.fitting.report import report_on
 from workbench.scaling.forecast import forecast
-from workbench.scaling.plan import make_plan
+from workbench.scaling.plan import Plan, make_plan
 from workbench.scaling.predicting import curve_of, learning_shape, predict
+from workbench.scaling.recipes import base_recipe, recipe_of
 from workbench.scaling.results import OTHERS, results_of
 from workbench.scaling.study_files import save_plan
-from workbench.scaling.targets import unique_tokens_of
+from workbench.scaling.targets import of_recipe, unique_tokens_of
 from workbench.store.runs import Run, create_run
 from workbench.store.scaling_prediction import (
     FILE,
@@ -138,7 +139,7 @@ def test_what_a_fit_left_out_stays_out_of_predictions(
     larger = told(capsys, "predict", study.name, "--compute", "8x")
     assert study.fit() == fit and larger["level"] == 0.8
     assert any(f"leaves out {name}" in note for note in larger["notes"])
-    study.fit_path.write_text('{"version": 2}')
+    study.fit_path.write_text('{"version": 3}')
     # One that is damaged, or of an older version, is as none, and made anew.
     assert told(capsys, "show", study.name)["coefficients"] is None
     assert told(capsys, "list")[0]["coefficients"] is None
@@ -165,6 +166,17 @@ def test_how_a_recipe_is_trained_otherwise_is_told(study: Study, capsys: pytest.
     words = ("training.max_steps=500", "training.per_device_train_batch_size=64", "training.min_lr_ratio=0.5")
     notes = told(capsys, "predict", study.name, "nano", *words)["notes"]
     assert any("its steps read" in note for note in notes) and any("decays by" in note for note in notes)
+
+
+def test_a_run_of_a_study_with_sums_has_the_sources_of_the_study(home: Path) -> None:
+    sums = {"steps": [1], "documents": 2, "held_out": 10}
+    study = make_study("sums", arithmetic=sums)
+    spec = spec_of(arithmetic=sums)
+    planned = Plan.from_dict(study.plan()).runs[-1]
+    run = create_run(recipe_of(spec, base_recipe(spec, "here"), planned, study.path))
+    assert of_recipe(str(run.recipe_path), (), study).notes == ()
+    notes = of_recipe("nano", ["training.max_steps=9"], study).notes
+    assert any("its sources are not the study's" in note for note in notes)
 
 
 def test_the_curve_begins_where_something_was_measured(study: Study) -> None:

@@ -15,9 +15,11 @@ from scaling_studies import make_study
 
 from workbench import paths
 from workbench.errors import DataError, RunError
+from workbench.scaling.plan import Plan
 from workbench.scaling.queue import progress, request_stop, start_queue
 from workbench.scaling.results import results_of
 from workbench.scaling.study_files import fit_study
+from workbench.store.process import ProcessIdentity
 from workbench.store.runs import Run
 from workbench.store.scaling_studies import (
     QueueState,
@@ -27,6 +29,7 @@ from workbench.store.scaling_studies import (
     list_studies,
     new_study,
 )
+from workbench.store.status import Status
 
 Begin = Callable[..., "subprocess.Popen[bytes]"]
 FEW: dict[str, Any] = {"budget": {"flops": 6e12}, "isoflop": {"levels": 2, "sizes": 3, "spacing": 4}}
@@ -75,6 +78,28 @@ def test_a_killed_queue_is_taken_up_again_and_what_ran_went_on(begin_queue: Begi
     # A queue of what is done has nothing to do.
     begin_queue(study).wait(30)
     assert [tries(name) for name in names] == [1] * 6
+
+
+def test_what_is_left_goes_by_what_the_others_took(home: Path) -> None:
+    study = make_study(**FEW)
+    plan = Plan.from_dict(study.plan())
+    state = QueueState("running", process=ProcessIdentity.current(), jobs=2)
+    works = [run.seconds or run.flops for run in plan.runs]
+    # Twice as long as planned, but for one that lay for a day.
+    for number, run in enumerate(plan.runs[:4]):
+        status = Status("finished", started=1000.0, ended=1000.0 + 2 * works[number] + 86400 * (number == 0))
+        if number == 3:
+            status = Status("training", step=run.steps // 2, started=1000.0)
+        state.runs[run.name] = {"state": "running" if number == 3 else "done", "tries": 1, "error": ""}
+        folder = paths.runs_dir() / run.name
+        folder.mkdir(parents=True)
+        status.write(folder / "status.json")
+    state.write(study.queue_path)
+    half = plan.runs[3].steps // 2 / plan.runs[3].steps
+    expected = 2 * (works[3] * (1 - half) + sum(works[4:])) / 2
+    assert progress(study)["seconds_left"] == pytest.approx(expected)
+    QueueState("stopped", jobs=2, runs=state.runs).write(study.queue_path)
+    assert progress(study)["seconds_left"] is None
 
 
 def test_a_killed_run_is_resumed_and_a_failing_one_tried_once_more(begin_queue: Begin) -> None:

@@ -89,6 +89,7 @@ def test_a_jump_of_the_metric_alone_is_told_from_one_of_both() -> None:
     assert "falls" in verdict(rows([0.0, 0.0, 0.05, 0.9], [0.0, -1.0, -2.0, -3.0]))
     assert "no model answers a tenth" in verdict(rows([0.0, 0.0, 0.02], [-3.0, -2.0, -1.0]))
     assert "without a jump" in verdict(rows([0.2, 0.4, 0.6], [-3.0, -2.0, -1.0]))
+    assert "does not grow" in verdict(rows([0.6, 0.3, 0.05], [-1.0, -2.0, -3.0]))
     assert "too easy" in verdict(rows([0.9, 0.95, 1.0], [-0.1, -0.05, -0.01]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -12,8 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from workbench.data.cleaning import asking
 from workbench.errors import WorkbenchError
 from workbench.recipe.cleaning import load_cleaning
+from workbench.store import answering
 from workbench.store.answering import answer_of
 from workbench.store.cleaning_launch import ask
 
@@ -29,6 +32,25 @@ def test_one_that_is_no_longer_waited_for_is_ended() -> None:
         [sys.executable, "-c", "import time; time.sleep(600)"], stopped=lambda: time.monotonic() > begun + 1
     )
     assert code < 0 and time.monotonic() - begun < 300
+
+
+def test_one_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "PATIENCE", 0.05)
+    monkeypatch.setattr(answering, "GRACE", 0.1)
+    deaf = tmp_path / "deaf"
+    program = f"trap '' TERM; touch {deaf}; while :; do sleep 0.02; done"
+    assert answer_of(["sh", "-c", program], stopped=deaf.exists)[0] == -signal.SIGKILL
+
+
+def test_a_second_signal_does_not_cut_the_tidying_short() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, asking._leave)
+        with pytest.raises(SystemExit, match="143"):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_trial_that_is_given_up_leaves_nothing(

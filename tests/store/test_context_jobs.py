@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from workbench.errors import ModelError, RunError
+from workbench.errors import ModelError, RunError, StorageError
 from workbench.store import context_jobs
 from workbench.store.process import ProcessIdentity
 
@@ -75,6 +77,43 @@ def test_one_that_runs_is_seen_and_ended(tmp_path: Path) -> None:
     assert context_jobs.read(tmp_path) is None
     with pytest.raises(RunError, match="nothing is measured"):
         context_jobs.stop(tmp_path)
+
+
+def test_a_disk_that_refuses_the_record_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(run: Path, job: context_jobs.Job) -> None:
+        raise StorageError("no space left on device")
+
+    monkeypatch.setattr(context_jobs, "_write", full)
+    with pytest.raises(ModelError), context_jobs.recorded(tmp_path, "eval") as told:
+        told("reading: 1 of 2")
+        raise ModelError("no positions to stretch")
+
+
+def test_what_nobody_expected_is_told_and_not_the_log_of_another_command(tmp_path: Path) -> None:
+    log = tmp_path / "context" / "job.log"
+    log.parent.mkdir()
+    log.write_text("said last week\n")
+    os.utime(log, (1e9, 1e9))
+    with pytest.raises(KeyError), context_jobs.recorded(tmp_path, "eval"):
+        raise KeyError("lengths")
+    job = context_jobs.read(tmp_path)
+    assert job is not None and context_jobs.words(tmp_path, job) == "context eval failed: KeyError: 'lengths'"
+    killed = replace(job, error="", process=replace(job.process, start=0.0))
+    assert context_jobs.words(tmp_path, killed) == "context eval failed: its process is gone"
+    log.write_text("x" * 9000 + "\nsaid by this one\n")
+    assert context_jobs.words(tmp_path, killed).endswith("said by this one")
+    assert len(context_jobs.words(tmp_path, killed)) < 5000
+
+
+def test_what_another_machine_measures_is_ended_there(tmp_path: Path) -> None:
+    far = context_jobs.Job("cost", 1.0, replace(ProcessIdentity.current(), host="elsewhere"))
+    (tmp_path / "context").mkdir()
+    context_jobs._write(tmp_path, far)
+    with pytest.raises(RunError, match="was started on elsewhere") as caught:
+        context_jobs.stop(tmp_path)
+    assert "job.json" in caught.value.hint
 
 
 def test_what_is_refused_before_it_begins_says_why(tmp_path: Path) -> None:

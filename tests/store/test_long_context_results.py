@@ -8,7 +8,7 @@ import pytest
 from long_results import content_of
 
 from workbench import paths
-from workbench.errors import RunError, UsageError
+from workbench.errors import RunError, StorageError, UsageError
 from workbench.recipe import load
 from workbench.store import long_context
 from workbench.store.runs import create_run
@@ -47,6 +47,19 @@ def test_two_that_end_together_get_two_numbers(monkeypatch: pytest.MonkeyPatch) 
     assert numbers == [2, 3]
     found = long_context.results_in(run.path / "context")
     assert [result.content["seed"] for result in found] == [0, 1, 2]
+
+
+def test_a_full_disk_leaves_no_number_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise StorageError("no space left on device")
+
+    run = create_run(load("nano", ["run.name=small-1"]))
+    with monkeypatch.context() as patched:
+        patched.setattr(long_context, "replace_file", full)
+        with pytest.raises(StorageError):
+            long_context.save(content_of(), "", run.path)
+    assert not list((run.path / "context").iterdir())
+    assert long_context.save(content_of(), "", run.path).number == 1
 
 
 def test_what_is_not_there_is_said_with_what_is() -> None:

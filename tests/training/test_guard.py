@@ -86,10 +86,16 @@ def test_chance_is_no_alarm_while_little_is_known(seed: int) -> None:
 
 def test_the_last_steps_leave_a_doubt_where_two_were_high() -> None:
     losses = falling(300, seed=1)
-    for rise, suspicious, doubtful in (([], False, False), ([9.0], True, False), ([9.0, 9.0], True, True)):
+    # The third is raised, and no more.
+    for rise, suspicious, high, doubtful in (
+        ([], False, False, False),
+        ([0.25], True, False, False),
+        ([9.0], True, True, False),
+        ([9.0, 9.0], True, True, True),
+    ):
         guard = watch()
-        assert seen([*losses, *(losses[-1] + high for high in rise)], guard) == []
-        assert (guard.is_suspicious, guard.is_doubtful) == (suspicious, doubtful)
+        assert seen([*losses, *(losses[-1] + more for more in rise)], guard) == []
+        assert (guard.is_suspicious, guard.is_high, guard.is_doubtful) == (suspicious, high, doubtful)
 
 
 def test_what_has_been_told_of_the_loss_scale_is_part_of_the_state(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from scaling_studies import finished_study, make_study
 
 from workbench.scaling import queue
 from workbench.store.scaling_prediction import Prediction, write_prediction
-from workbench.store.scaling_studies import DONE, QueueState, Study
+from workbench.store.scaling_studies import DONE, QueueState, Study, list_studies
 from workbench.tui import editor
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.build import scaling_actions
@@ -136,6 +137,46 @@ async def test_a_draft_is_not_lost_where_planning_fails(
         assert drafts.read() == f"{texts[1]}# changed\n"
         await pilot.press("enter")
         await until(pilot, lambda: drafts.read() is None)
+
+
+def test_a_study_that_is_edited_has_a_draft_of_its_own(home: Path) -> None:
+    study = make_study()
+    drafts.write("a new one")
+    drafts.write("another budget", study.name)
+    assert (drafts.read(), drafts.read(study.name)) == ("a new one", "another budget")
+    # One that was planned since by other means is what counts.
+    later = study.spec_path.stat().st_mtime + 60
+    os.utime(study.spec_path, (later, later))
+    assert drafts.read(study.name) is None
+    drafts.remove(study.name)
+    assert drafts.read() == "a new one" and list_studies() == [study]
+
+
+async def test_to_edit_a_study_leaves_the_draft_of_a_new_one(
+    home: Path, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study()
+    drafts.write("an hour's work")
+    asked: list[str] = []
+
+    def answer(arguments: list[str], stopped: Any) -> Any:
+        asked.append(Path(arguments[1]).read_text())
+        if len(asked) == 1:
+            raise CommandFailed("a budget too small to fit a law")
+        return {"name": study.name, "runs": []}
+
+    monkeypatch.setattr(editor, "edit", lambda app, text, name: f"{text}# changed\n")
+    monkeypatch.setattr(scaling_actions, "command", answer)
+    app = WorkbenchApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_screen(pilot, until)
+        await pilot.press("e")
+        await until(pilot, lambda: any("too small" in note.message for note in app._notifications))
+        # It goes on from what was refused.
+        await pilot.press("e")
+        await until(pilot, lambda: len(asked) == 2 and drafts.read(study.name) is None)
+    assert asked[1] == f"{asked[0]}# changed\n"
+    assert drafts.read() == "an hour's work"
 
 
 async def test_no_study_and_a_damaged_one(until: Any, text_of: Any) -> None:

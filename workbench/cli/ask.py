@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import positive
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ PLAIN = {"zero_shot", "few_shot"}
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to the grammar."""
     from workbench.cli import models_of, prompting_options
-    from workbench.cli.asking import positive
 
     parser = grammar.add_command(
         commands,

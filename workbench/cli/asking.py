@@ -23,22 +23,3 @@ def ask(inspector: Inspector, do: str, *, debug: bool = False, **arguments: Any)
             from workbench.cli import render
 
             render.talk(render.literal(inspector.log, keep_lines=True))
-
-
-def natural(text: str) -> int:
-    """A number from 0 on, for argparse."""
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
-
-
-def positive(text: str) -> int:
-    """A number from 1 on, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-natural.__name__, positive.__name__ = "number from 0", "positive number"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli import parser as grammar
-from workbench.cli.asking import positive
+from workbench.cli.numbers import positive
 
 if TYPE_CHECKING:
     from workbench.prompting.retrieval.report import IngestReport

@@ -100,7 +100,7 @@ def _whole_page(content: dict[str, Any]) -> str:
 
     try:
         return page(content)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (LookupError, TypeError, ValueError, ArithmeticError):
         raise RunError("this measurement is damaged", hint="measure again, without --kept") from None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench.cli import parser as grammar
 from workbench.cli.context_cost import LONGEST
+from workbench.cli.numbers import positive
 from workbench.errors import UsageError
 from workbench.rope_extension import METHODS
 
@@ -46,7 +47,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     parser.add_argument(
         "--rope-original-length",
         metavar="TOKENS",
-        type=_positive,
+        type=positive,
         help="the trained length; that of the run's rows, or the model's context, if not given",
     )
     parser.add_argument("--lengths", metavar="N,N", help="tokens of the texts that are read")
@@ -56,11 +57,11 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         action="append",
         help="files, folders or stdlib:; what its run held out if not given, for other models stdlib:",
     )
-    parser.add_argument("--windows", metavar="N", type=_positive, default=32, help="texts read (%(default)s)")
+    parser.add_argument("--windows", metavar="N", type=positive, default=32, help="texts read (%(default)s)")
     parser.add_argument("--join", action="store_true", help="string documents together that are too short")
-    parser.add_argument("--buckets", metavar="N", type=_positive, default=16, help="of places (%(default)s)")
+    parser.add_argument("--buckets", metavar="N", type=positive, default=16, help="of places (%(default)s)")
     parser.add_argument(
-        "--stride", metavar="N", type=_positive, help="also with a window that slides by so many tokens"
+        "--stride", metavar="N", type=positive, help="also with a window that slides by so many tokens"
     )
     parser.add_argument("--no-positions", dest="positions", action="store_false", help="pass keys alone")
     parser.add_argument(
@@ -72,31 +73,22 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         help="of pass keys: in the paper's sentences, or in the text of --data; "
         "text for runs, classic for other models if not given",
     )
-    parser.add_argument("--depths", metavar="N", type=_positive, default=5, help="of keys (%(default)s)")
-    parser.add_argument(
-        "--trials", metavar="N", type=_positive, default=5, help="for each cell (%(default)s)"
-    )
-    parser.add_argument("--digits", metavar="N", type=_positive, default=5, help="of a key (%(default)s)")
+    parser.add_argument("--depths", metavar="N", type=positive, default=5, help="of keys (%(default)s)")
+    parser.add_argument("--trials", metavar="N", type=positive, default=5, help="for each cell (%(default)s)")
+    parser.add_argument("--digits", metavar="N", type=positive, default=5, help="of a key (%(default)s)")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of texts and keys (%(default)s)")
     parser.add_argument(
-        "--batch-tokens", metavar="N", type=_positive, default=8192, help="read at a time (%(default)s)"
+        "--batch-tokens", metavar="N", type=positive, default=8192, help="read at a time (%(default)s)"
     )
     prediction.add_device_choice(parser)
     grammar.add_json(parser)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 def _number(text: str) -> float:
     return float(text)
 
 
-_positive.__name__, _number.__name__ = "positive number", "number"
+_number.__name__ = "number"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import units
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import positive
 from workbench.cli.train import add_overrides
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a preset's name, or a recipe file ending in .yaml")
     add_overrides(parser)
     parser.add_argument(
-        "--context", metavar="N", type=_positive, help="tokens of context that the cache is shown for"
+        "--context", metavar="N", type=positive, help="tokens of context that the cache is shown for"
     )
     parser.add_argument(
         "--cache-dtype",
@@ -38,7 +39,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         default="bf16",
         help="how the cache keeps keys and values (bf16)",
     )
-    parser.add_argument("--labels", metavar="N", type=_positive, default=2, help="labels of a task (2)")
+    parser.add_argument("--labels", metavar="N", type=positive, default=2, help="labels of a task (2)")
     parser.add_argument("--gpu", metavar="NAME", help="only this GPU, such as H100")
     parser.add_argument(
         "--price", metavar="X", type=_price, help="dollars an hour for each GPU, instead of what is assumed"
@@ -47,12 +48,6 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         "--measure", action="store_true", help="measure how fast this machine is, and remember it"
     )
     grammar.add_json(parser)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"“{text}” is no whole number above 0")
-    return int(text)
 
 
 def _price(text: str) -> float:

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import natural
 
 if TYPE_CHECKING:
     from workbench.store.evaluations import Evaluation
@@ -15,7 +16,6 @@ ROWS = 20
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to the grammar."""
-    from workbench.cli.asking import natural
 
     parser = grammar.add_command(
         commands,

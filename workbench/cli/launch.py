@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import natural, positive
 
 if TYPE_CHECKING:
     from workbench.store.runs import Run
@@ -25,7 +26,6 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
 
 def add_subject(parser: grammar.Parser) -> None:
     """What is trained, and on how many processes."""
-    from workbench.cli.asking import natural, positive
     from workbench.cli.train import add_overrides
 
     parser.add_argument(

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import positive
 
 EXAMPLE = """workbench launch slurm my-recipe.yaml --nodes 2 --time 12:00:00 --partition gpu
 workbench launch slurm run-3 --nodes 4 --time 1-00:00:00 --account project --submit
@@ -14,7 +15,6 @@ workbench launch slurm nano --nodes 2 --gpus-per-node 0 --setup 'module load gcc
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to its group."""
-    from workbench.cli.asking import positive
     from workbench.cli.launch import add_subject
 
     parser = grammar.add_command(

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import positive
 
 if TYPE_CHECKING:
     from workbench.store.runs import Run
@@ -20,7 +21,6 @@ HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]*")
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to its group."""
-    from workbench.cli.asking import positive
     from workbench.cli.launch import add_subject
 
     parser = grammar.add_command(

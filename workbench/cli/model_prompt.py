@@ -6,11 +6,11 @@ import argparse
 from typing import Any
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import positive
 
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to its group."""
-    from workbench.cli.asking import positive
 
     parser = grammar.add_command(
         commands,

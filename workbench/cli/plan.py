@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import positive
 from workbench.cli.train import add_overrides
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ workbench plan gpt3-175b --gpus 512 --gpu A100 --stack megatron --json"""
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to the grammar."""
-    from workbench.cli.asking import positive
 
     parser = grammar.add_command(
         commands,

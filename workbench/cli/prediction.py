@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import positive
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -28,19 +29,9 @@ class ChildError(WorkbenchError):
         self.title, self.exit_code = content["title"], content["exit_code"]
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-_positive.__name__ = "positive number"
-
-
 def add_device_options(parser: grammar.Parser) -> None:
     """On what, and how many records at once."""
-    parser.add_argument("--batch-size", metavar="N", type=_positive, help="records in a batch")
+    parser.add_argument("--batch-size", metavar="N", type=positive, help="records in a batch")
     add_device_choice(parser)
 
 
@@ -59,7 +50,7 @@ def add_reading_options(parser: grammar.Parser) -> None:
         help="names of the columns of a file without a header line (text,label), "
         "or other names for columns (text=review,label=stars)",
     )
-    parser.add_argument("--max-length", metavar="N", type=_positive, help="tokens of a record that are read")
+    parser.add_argument("--max-length", metavar="N", type=positive, help="tokens of a record that are read")
 
 
 def columns_of(text: str | None) -> list[str] | dict[str, str] | None:

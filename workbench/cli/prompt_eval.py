@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import positive
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ METRICS = ("answer", "exact", "contains", "judge")
 def add_options(parser: grammar.Parser) -> None:
     """The options of an evaluation with a prompt."""
     from workbench.cli import eval_judge, models_of, prompting_options
-    from workbench.cli.asking import positive
 
     group = parser.add_argument_group("with a prompt")
     group.add_argument("--data", metavar="FILE", help="the data set: .jsonl .csv .tsv .parquet")

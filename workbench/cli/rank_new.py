@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import natural, positive
 from workbench.errors import ServerError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ workbench rank new --run my-run"""
 
 def add_to(group: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to the group `rank`."""
-    from workbench.cli.asking import natural, positive
     from workbench.cli.models_of import HELP
 
     parser = grammar.add_command(

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from workbench import units
 from workbench.cli import parser as grammar
 
-NAMED = 8
-
 if TYPE_CHECKING:
     from workbench.store.ranks import Rank
     from workbench.store.runs import Run
+
+NAMED = 8
+"""Ranks that are named as those which the others wait for."""
 
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
@@ -117,9 +118,11 @@ def page(facts: dict[str, Any]) -> str:
         parts.append(render.style(words, "red"))
     if facts["stuck"]:
         words = f"no rank has got on with its step for {units.duration(facts['stuck']['seconds'])}"
-        behind = facts["stuck"]["behind"][:NAMED]
+        behind = facts["stuck"]["behind"]
         if behind:
-            words += f"; the others wait for rank {', '.join(map(str, behind))}"
+            words += f"; the others wait for rank {', '.join(map(str, behind[:NAMED]))}"
+        if len(behind) > NAMED:
+            words += f" and {len(behind) - NAMED} more"
         parts.append(render.style(words, "red"))
     for one in facts["stragglers"]:
         words = f"rank {one['rank']} on {render.literal(one['host'])} holds the others up: its own work "

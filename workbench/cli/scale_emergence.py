@@ -63,25 +63,22 @@ def evaluate(study: Study, args: argparse.Namespace) -> dict[str, Any]:
     from workbench.cli import prediction
     from workbench.errors import DataError
     from workbench.scaling import emergence
-    from workbench.scaling.laws import FLOPS_PER_PARAMETER
     from workbench.scaling.results import results_of
     from workbench.scaling.sums import read_held_out
     from workbench.store.runs import find_run
-    from workbench.store.scaling_prediction import read_prediction
 
     items = read_held_out(study.path)
-    points = results_of(study, "total").points
-    if not args.all:
-        points = tuple(emergence.best_of_each_budget(points))
-    chosen = {point.name: (point.parameters, point.tokens, point.flops, point.loss) for point in points}
+    finished = results_of(study, "total").points
+    best = emergence.best_of_each_budget(finished)
+    points = [*(finished if args.all else best)]
+    # Sizes far from their best length would make a jump of what differs at one budget.
+    judged = {point.name for point in best}
     for name in args.also:
         run = find_run(name)
-        _require_same_tokenizer(run, points)
-        status = run.status()
-        size, tokens = float(status.num_parameters or 0), float(status.num_tokens)
-        kept = read_prediction(run)
-        flops = kept.flops if kept else FLOPS_PER_PARAMETER * size * tokens
-        chosen[run.name] = (size, tokens, flops, float(status.eval_loss or 0.0))
+        judged.add(run.name)
+        if run.name not in {point.name for point in points}:
+            points += [point for point in finished if point.name == run.name] or [_of_other(run, finished)]
+    chosen = {point.name: point for point in points}
     models = []
     for name in chosen:
         folder = find_run(name).final_path
@@ -102,14 +99,14 @@ def evaluate(study: Study, args: argparse.Namespace) -> dict[str, Any]:
     steps = [int(str(item["steps"])) for item in items]
     told, each = [], max(1, len(items) // EXAMPLES)
     for event in prediction.ask(request, debug=args.debug):
-        size, tokens, flops, loss = chosen[event["name"]]
+        point = chosen[event["name"]]
         told.append(
             {
-                "name": event["name"],
-                "parameters": size,
-                "tokens": tokens,
-                "flops": flops,
-                "loss": loss,
+                "name": point.name,
+                "parameters": point.parameters,
+                "tokens": point.tokens,
+                "flops": point.flops,
+                "loss": point.loss,
                 "rows": emergence.summarise(event["items"], steps),
                 "examples": [
                     {"prompt": str(item["prompt"]).rpartition("\n")[2], "answer": item["answer"],
@@ -124,6 +121,7 @@ def evaluate(study: Study, args: argparse.Namespace) -> dict[str, Any]:
             [
                 {"flops": model["flops"], **row}
                 for model in told
+                if model["name"] in judged
                 for row in model["rows"]
                 if row["steps"] == kind
             ]
@@ -133,6 +131,22 @@ def evaluate(study: Study, args: argparse.Namespace) -> dict[str, Any]:
     found = {"study": study.name, "made": time.time(), "models": told, "verdicts": verdicts}
     study.write(study.emergence_path, found)
     return found
+
+
+def _of_other(run: Run, finished: Sequence[Point]) -> Point:
+    """A run that is not of the study. Raises `DataError`."""
+    from workbench.errors import DataError
+    from workbench.scaling.fitting.points import Point
+    from workbench.scaling.laws import FLOPS_PER_PARAMETER
+    from workbench.store.scaling_prediction import read_prediction
+
+    _require_same_tokenizer(run, finished)
+    status, kept = run.status(), read_prediction(run)
+    size, tokens = float(status.num_parameters or 0), float(status.num_tokens)
+    flops = kept.flops if kept else FLOPS_PER_PARAMETER * size * tokens
+    if not flops > 0:
+        raise DataError("how long it was trained is not known", where=run.name, hint="leave out --also")
+    return Point(run.name, size, tokens, float(status.eval_loss or 0.0), flops)
 
 
 def _require_same_tokenizer(run: Run, points: Sequence[Point]) -> None:

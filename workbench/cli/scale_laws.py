@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import amount
 
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
@@ -18,19 +18,9 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         example="workbench scale laws\nworkbench scale laws --compute 1e21",
     )
     parser.add_argument(
-        "--compute", metavar="C", type=_compute, default=5.76e23, help="FLOPs (5.76e23, Chinchilla's)"
+        "--compute", metavar="C", type=amount, default=5.76e23, help="FLOPs (5.76e23, Chinchilla's)"
     )
     grammar.add_json(parser)
-
-
-def _compute(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"“{text}” is no number of FLOPs")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

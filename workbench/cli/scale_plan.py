@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import units
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import positive
 from workbench.cli.train import add_overrides, stem_of
 
 if TYPE_CHECKING:
@@ -39,19 +40,13 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     parser.add_argument("--name", metavar="NAME", help="of the study; STUDY's own otherwise")
     parser.add_argument("--budget", metavar="B", help="of all runs: 2e14 (FLOPs), or 90m, 3h, 2d")
     parser.add_argument("--gpu", metavar="NAME", help="reckon time on this GPU, such as H100")
-    parser.add_argument("--gpus", metavar="N", type=_positive, help="on so many of them")
+    parser.add_argument("--gpus", metavar="N", type=positive, help="on so many of them")
     parser.add_argument("--measure", action="store_true", help="measure how fast this machine is")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and keep nothing")
     parser.add_argument(
         "--skip-data", action="store_true", help="do not prepare the data, whose tokens stay unknown"
     )
     grammar.add_json(parser)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"“{text}” is no whole number above 0")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

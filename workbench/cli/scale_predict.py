@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import amount
 from workbench.cli.train import add_overrides
 
 if TYPE_CHECKING:
@@ -37,13 +38,13 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     parser.add_argument("study", metavar="STUDY | LAW", help="a study with finished runs, or a published law")
     parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="predict this recipe's run")
     add_overrides(parser)
-    parser.add_argument("--parameters", metavar="N", type=_amount, help="size, as the law counts it")
-    parser.add_argument("--tokens", metavar="D", type=_amount, help="tokens of training")
+    parser.add_argument("--parameters", metavar="N", type=amount, help="size, as the law counts it")
+    parser.add_argument("--tokens", metavar="D", type=amount, help="tokens of training")
     parser.add_argument(
         "--compute", metavar="C", type=_compute, help="FLOPs; 8x: as many times those of the largest run"
     )
     parser.add_argument(
-        "--unique", metavar="U", type=_amount, help="different tokens among them; the study's own otherwise"
+        "--unique", metavar="U", type=amount, help="different tokens among them; the study's own otherwise"
     )
     parser.add_argument(
         "--start", action="store_true", help="begin the run, with the prediction on its curve"
@@ -55,19 +56,9 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     grammar.add_json(parser)
 
 
-def _amount(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"“{text}” is no number above 0")
-    return value
-
-
 def _compute(text: str) -> tuple[float, bool]:
     """FLOPs, and whether they are a multiple of the largest run's."""
-    return (_amount(text[:-1]), True) if text.endswith("x") else (_amount(text), False)
+    return (amount(text[:-1]), True) if text.endswith("x") else (amount(text), False)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from workbench import units
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import positive
 
 if TYPE_CHECKING:
     from workbench.store.scaling_studies import Study
@@ -28,7 +30,7 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         example="workbench scale run tiny-decoders\nworkbench scale run tiny-decoders --jobs 2 --detach",
     )
     parser.add_argument("study", metavar="STUDY", help="a planned study")
-    parser.add_argument("--jobs", metavar="K", type=_positive, default=1, help="runs at a time (1)")
+    parser.add_argument("--jobs", metavar="K", type=positive, default=1, help="runs at a time (1)")
     parser.add_argument("--detach", action="store_true", help="start it, and do not watch")
     grammar.add_json(parser)
 
@@ -40,12 +42,6 @@ def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
         example="workbench scale stop tiny-decoders",
     )
     parser.add_argument("study", metavar="STUDY", help="a study whose queue runs")
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"“{text}” is no whole number above 0")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -148,6 +144,8 @@ def progress_words(found: dict[str, Any]) -> str:
         f"{counts['done']} of {total} runs",
         f"{found['flops_done'] / found['flops']:.0%} of the compute",
     ]
+    if found["seconds_left"]:
+        words.append(f"about {units.duration(found['seconds_left'])} left")
     words += [f"{counts[name]} {name}" for name in ("failed", "stopped") if counts[name]]
     for one in found["running"]:
         loss = f", loss {render.number(one['loss'])}" if one["loss"] is not None else ""

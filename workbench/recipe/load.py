@@ -269,7 +269,9 @@ def _help_of(location: Sequence[Any], root: type[Section] = Recipe) -> str:
     if not location:
         return ""
     field = dict(_fields_of(location[:-1], root)).get(str(location[-1]))
-    return str(field.description) if field is not None and field.description else ""
+    if field is None or isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        return ""  # what a whole section is says nothing of what is wrong in it
+    return str(field.description or "")
 
 
 def all_keys(root: type[Section] = Recipe) -> list[str]:

@@ -17,6 +17,7 @@ from workbench.recipe.attention_kinds import (
 from workbench.recipe.families import FAMILIES, Family, FamilyName
 from workbench.recipe.section import Section
 from workbench.rope_extension import (
+    ROPE_THETA,
     RopeExtension,
     RopeMethod,
     extension_problem,
@@ -119,7 +120,7 @@ class ModelSection(Section):
     )
     tie_word_embeddings: bool = Field(True, description="One matrix for input embeddings and output layer.")
     initializer_range: float = Field(0.02, gt=0, description="Standard deviation of the initial weights.")
-    rope_theta: float = Field(10_000.0, gt=1, description="Base of the rotary position embedding.")
+    rope_theta: float = Field(ROPE_THETA, gt=1, description="Base of the rotary position embedding.")
     rope_scaling: RopeMethod | None = Field(
         None,
         description="Reads beyond the trained length by other rotary angles: linear (position "

@@ -54,6 +54,11 @@ class Recipe(Section):
         default_factory=ParallelSection, description="How model and data are split over the processes."
     )
 
+    @property
+    def data_ranks(self) -> int:
+        """Groups of processes that read different rows, on all machines."""
+        return self.parallel.degrees(self.launch.world_size).data_size
+
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         length, context = self.data.max_length, self.model.context

@@ -40,7 +40,8 @@ class StabilitySection(Section):
         ge=1,
         le=5,
         description="High losses in a row that are an alarm, or one more within five steps; one alone is a "
-        "bad batch. Five in a row as long as the losses of fewer than 96 steps are known.",
+        "bad batch. Five in a row as long as the losses of fewer than 96 steps are known, so always with a "
+        "smaller guard_window.",
     )
     max_rollbacks: int = Field(
         10, ge=1, description="Rollbacks within 512 steps; at the next alarm the run ends and says why."

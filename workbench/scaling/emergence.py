@@ -101,6 +101,8 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
     way = "grows" if _slope(ordered) >= 0 else "falls"
     smooth = f"{way} {'smoothly' if trend >= SMOOTH else 'unevenly'} with log compute (R² {trend:.2f})"
     likely = f"the likelihood of the right answer {smooth}"
+    if exact[-1] <= exact[0]:
+        return f"exact match does not grow with compute; {likely}"
     step, factor = _steepest(ordered)
     if not (min(exact) < FEW and max(exact) > MANY and step > 0.5 * (max(exact) - min(exact))):
         return f"exact match grows without a jump; {likely}"

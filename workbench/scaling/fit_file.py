@@ -17,7 +17,7 @@ from workbench.scaling.forecast import Form, weights_of
 from workbench.scaling.laws import Count, Floats, KaplanLaw, Law
 from workbench.scaling.published import published_laws
 
-VERSION = 2
+VERSION = 3
 CHINCHILLA_FLOPS = 5.76e23
 """What Gopher and Chinchilla took (Hoffmann et al. 2022, section 3.4)."""
 
@@ -25,7 +25,7 @@ CHINCHILLA_FLOPS = 5.76e23
 def as_dict(report: Report, left_out: Mapping[str, str]) -> dict[str, Any]:
     """All of a report; `left_out` says which runs were not fitted, and why."""
     law, points = report.fit.law, report.points
-    per = points.flops_per_parameter
+    per = report.flops_per_parameter
     largest = float(points.flops.max())
     compute = [float(value) for value in np.geomspace(float(points.flops.min()), largest, 12)]
     return {

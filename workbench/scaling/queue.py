@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import statistics
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ from workbench.store.process import ProcessIdentity
 from workbench.store.runs import Run, create_run
 from workbench.store.scaling_studies import DONE, FAILED, RUNNING, STOPPED, WAITING, QueueState, Study
 from workbench.store.spawning import spawn
+from workbench.store.status import Status
 from workbench.units import duration
 
 POLL_SECONDS = 0.5
@@ -235,27 +237,33 @@ def main(arguments: list[str]) -> int:
 
 
 def progress(study: Study) -> dict[str, Any]:
-    """How far a study is, as plain values: counts of runs by state, FLOPs done and in all, and the step of
-    what is running."""
+    """How far a study is, as plain values: counts of runs by state, FLOPs done and in all, the seconds that
+    the rest takes if it goes on as it did (None where that is not known), and the step of what is running."""
     plan, state = Plan.from_dict(study.plan()), study.queue()
     counts = dict.fromkeys((WAITING, RUNNING, DONE, FAILED, STOPPED), 0)
-    done, running = 0.0, []
+    done, left, pace, running = 0.0, 0.0, list[float](), []
     for run in plan.runs:
-        entry = state.runs.get(run.name, {})
-        kind = str(entry.get("state", WAITING))
-        status = Run(paths.runs_dir() / run.name).status() if kind == RUNNING else None
+        kind = str(state.runs.get(run.name, {}).get("state", WAITING))
+        status = Run(paths.runs_dir() / run.name).status() if kind in (RUNNING, DONE) else Status()
         counts[kind] = counts.get(kind, 0) + 1
-        if kind == DONE:
-            done += run.flops
-        elif status is not None:
-            done += run.flops * min(1.0, status.step / run.steps)
+        share = 1.0 if kind == DONE else min(1.0, status.step / run.steps)
+        done += run.flops * share
+        # A step of a small model takes longer than its FLOPs, which the planned seconds know.
+        work = run.seconds or run.flops
+        left += 0.0 if kind == FAILED else work * (1 - share)
+        if kind == DONE and status.started and status.ended:
+            pace.append((status.ended - status.started) / work)
+        elif kind == RUNNING:
             running.append({"name": run.name, "step": status.step, "steps": run.steps, "loss": status.loss})
+    # The middle one: a run that was lost for a night took its time too.
+    known = pace and state.is_active
     return {
         "state": state.seen_state(),
         "message": state.message,
         "counts": counts,
         "flops_done": done,
         "flops": plan.flops,
+        "seconds_left": statistics.median(pace) * left / state.jobs if known else None,
         "running": running,
     }
 

@@ -53,7 +53,7 @@ def row_length(recipe: Recipe) -> int:
 
 def rows_in_a_micro_batch(recipe: Recipe, rules: RulesSection) -> int:
     """Rows of each process and micro-batch, so that a step reads `batch_tokens`. Raises `RecipeError`."""
-    parts = recipe.training.gradient_accumulation_steps * recipe.launch.num_processes
+    parts = recipe.training.gradient_accumulation_steps * recipe.data_ranks
     row = row_length(recipe) * parts
     if rules.batch_tokens % row or rules.batch_tokens < row:
         nearest = max(1, round(rules.batch_tokens / row)) * row
@@ -80,7 +80,7 @@ def recipe_of(spec: StudySpec, base: Recipe, run: PlannedRun, folder: Path) -> R
     mapping: dict[str, Any] = base.model_dump(mode="json")
     rules = spec.rules
     rows = rows_in_a_micro_batch(base, rules)
-    eval_rows = math.ceil(rules.eval_tokens / row_length(base) / base.launch.num_processes)
+    eval_rows = math.ceil(rules.eval_tokens / row_length(base) / base.data_ranks)
     mapping = merge(
         mapping,
         {

@@ -63,8 +63,10 @@ def _differences(recipe: Recipe, study: Study) -> tuple[str, ...]:
     """In what a recipe differs from a study, so that their losses do not compare."""
     spec = read_spec(study.spec(), str(study.spec_path))
     base = base_recipe(spec, str(study.spec_path))
+    # A run of the study, which has its sums among its sources.
+    own = recipe_of(spec, base, Plan.from_dict(study.plan()).runs[0], study.path)
     found = []
-    if recipe.data.sources != base.data.sources or spec.arithmetic is not None:
+    if recipe.data.sources != own.data.sources:
         found.append("its sources are not the study's: the law speaks of the study's text")
     if recipe.objective.name != base.objective.name:
         found.append(
@@ -88,7 +90,7 @@ def _differences(recipe: Recipe, study: Study) -> tuple[str, ...]:
 def _trained_otherwise(recipe: Recipe, spec: StudySpec) -> list[str]:
     """In what its training differs from the rules of a study."""
     training, rules, found = recipe.training, spec.rules, []
-    parts = training.gradient_accumulation_steps * recipe.launch.num_processes
+    parts = training.gradient_accumulation_steps * recipe.data_ranks
     step = training.per_device_train_batch_size * parts * row_length(recipe)
     if not 0.5 <= step / rules.batch_tokens <= 2:
         found.append(f"its steps read {step:,} tokens, the study's {rules.batch_tokens:,}")

@@ -40,7 +40,7 @@ def _matching(path: Path, changed: int, reason: str, action: str) -> array[int]:
 
     table = pq.read_table(path, columns=["reason", "action"], partitioning=None).to_pylist()
     return array(
-        "Q",
+        "I",
         (
             place
             for place, row in enumerate(table)
@@ -69,11 +69,11 @@ class StepLogReader:
         self.step, self._groups, self.count = step, list[_Group](), 0
         self._cached: tuple[Path, int] | None = None
         self._rows: list[dict[str, Any]] = []
-        self._chosen: list[int] | None = [] if reason or action else None
+        self._chosen = array("Q") if reason or action else None
         for path in sorted(folder.glob("[0-9]*.parquet")):
             changed = path.stat().st_mtime_ns
             if self._chosen is not None:
-                self._chosen += [self.count + row for row in _matching(path, changed, reason, action)]
+                self._chosen.extend(self.count + row for row in _matching(path, changed, reason, action))
             for number, rows in enumerate(_rows_of_groups(path, changed)):
                 self._groups.append(_Group(path, number, self.count, rows))
                 self.count += rows

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections import Counter
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ from typing import Any
 from workbench.store.cleaning import Cleaning
 
 NUMBERS = ("in", "kept", "changed", "dropped", "characters_in", "characters_out")
+SETTLED_NANOSECONDS = 2_000_000_000
+"""A folder in which nothing happened for so long is taken by its time to be as it was."""
 
 
 @dataclass
@@ -51,35 +56,29 @@ class StepCounts:
 
 
 class StepReader:
-    """Reads the counts again and again; what a finished shard wrote is read once."""
+    """Reads the counts again and again; what a finished shard wrote is read once, and a folder in which
+    nothing changed is not looked through."""
 
     def __init__(self, cleaning: Cleaning) -> None:
         self.cleaning = cleaning
-        self._known: dict[Path, dict[str, Any]] = {}
-        self._names: list[str] | None = None
+        self._finished: list[_Finished] = []
 
     def read(self) -> list[StepCounts]:
         """All steps that the recipe takes, in order, with what is known of each. Raises `RecipeError`."""
-        if self._names is None:
+        if not self._finished:
             # Of a cleaning that is there, the recipe stays what it is.
-            self._names = list(self.cleaning.recipe().steps())
-        steps = [StepCounts(number, name) for number, name in enumerate(self._names, 1)]
+            for number, name in enumerate(self.cleaning.recipe().steps(), 1):
+                folder = self.cleaning.steps_path / f"{number:02d}-{name}"
+                self._finished.append(_Finished(folder, StepCounts(number, name)))
+        steps = []
         working = self._working()
-        for step in steps:
-            folder = self.cleaning.steps_path / f"{step.number:02d}-{step.name}"
-            done = set()
-            for path in sorted(folder.glob("*.json")):
-                if path.name.startswith("."):
-                    continue
-                if path not in self._known and (value := _json(path)) is not None:
-                    self._known[path] = value
-                if path in self._known:
-                    step.add(self._known[path])
-                    step.shards += 1
-                    done.add(path.stem)
-            for shard, value in working.get(folder.name, []):
-                if shard not in done:
+        for finished in self._finished:
+            finished.look()
+            step = deepcopy(finished.counts)
+            for shard, value in working.get(finished.folder.name, []):
+                if shard not in finished.known:
                     step.add(value)
+            steps.append(step)
         return steps
 
     def _working(self) -> dict[str, list[tuple[str, dict[str, Any]]]]:
@@ -90,6 +89,35 @@ class StepReader:
             for name, value in (_json(path) or {}).items():
                 found.setdefault(name, []).append((shard, value))
         return found
+
+
+class _Finished:
+    """What the finished shards of a step come to."""
+
+    def __init__(self, folder: Path, counts: StepCounts) -> None:
+        self.folder, self.counts = folder, counts
+        self.known: set[str] = set()
+        self._changed: int | None = None
+
+    def look(self) -> None:
+        """Add what came since the last time."""
+        try:
+            changed = self.folder.stat().st_mtime_ns
+            if changed == self._changed:
+                return
+            with os.scandir(self.folder) as entries:
+                names = [entry.name for entry in entries if not entry.name.startswith(".")]
+        except OSError:
+            return
+        there = [name[:-5] for name in names if name.endswith(".json")]
+        for shard in sorted(set(there) - self.known):
+            if (value := _json(self.folder / f"{shard}.json")) is not None:
+                self.counts.add(value)
+                self.counts.shards += 1
+                self.known.add(shard)
+        # What is written in the same moment of the disk's clock would not show.
+        is_settled = time.time_ns() - changed > SETTLED_NANOSECONDS
+        self._changed = changed if is_settled and self.known.issuperset(there) else None
 
 
 def _json(path: Path) -> dict[str, Any] | None:

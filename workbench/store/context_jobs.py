@@ -28,7 +28,7 @@ What = Literal["eval", "cost"]
 Told = Callable[[str], None]
 NAME, LOG = "job.json", "job.log"
 TELL_SECONDS = 1.0
-LAST_WORDS = 3
+LAST_WORDS, LAST_BYTES = 3, 4096
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def words(run: Path, job: Job) -> str:
     """How it is going, for people."""
     if job.is_running:
         return f"context {job.what} is running" + (f": {job.progress}" if job.progress else "")
-    said = job.error or _last_words(run / FOLDER / LOG) or "its process is gone"
+    said = job.error or _last_words(run / FOLDER / LOG, job.started) or "its process is gone"
     return f"context {job.what} failed: {said}"
 
 
@@ -79,46 +79,59 @@ def start(run: Path, what: What, options: Sequence[str]) -> None:
     with contextlib.suppress(OSError):
         (folder / LOG).unlink()
     command = [sys.executable, "-m", "workbench", "context", what, str(run), *options]
+    began = time.time()
     pid = spawn(command, folder / LOG, waits_for=f"context {what}")
     # Long before it has imported what it needs to write this itself, and it may be refused before that.
-    _write(run, Job(what, time.time(), ProcessIdentity.of(pid)))
+    _write(run, Job(what, began, ProcessIdentity.of(pid)))
 
 
 def stop(run: Path) -> None:
     """End what is under way. Raises `RunError` where nothing is, or not on this machine."""
     job = read(run)
-    if job is None or job.error or job.process.liveness() != "alive":
-        raise RunError("nothing is measured of it on this machine now", where=str(run))
+    if job is not None and job.is_running and job.process.liveness() == "elsewhere":
+        raise RunError(
+            f"context {job.what} was started on {job.process.host}, and can be ended only there",
+            where=f"process {job.process.pid}",
+            hint=f"if it is gone, remove {run / FOLDER / NAME}",
+        )
+    if job is None or not job.is_running:
+        raise RunError("nothing is measured of it now", where=str(run))
     # As from the keyboard: so the process that measures is ended too.
-    os.kill(job.process.pid, signal.SIGINT)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(job.process.pid, signal.SIGINT)
 
 
 @contextlib.contextmanager
 def recorded(run: Path | None, what: What) -> Iterator[Told]:
     """Tell of a command while it is at work; what is given tells how far it is. Nothing for a model that is
-    of no run, and where another command is at it."""
+    of no run, and where another command is at it. A disk that refuses the record does not keep the command
+    from its work, and never hides why that failed."""
     own = ProcessIdentity.current()
     before = None if run is None else read(run)
     other = before is not None and before.is_running and before.process != own
     if run is None or other:
         yield lambda progress: None
         return
-    job, told_at = Job(what, time.time(), own), 0.0
-    paths.ensure_dir(run / FOLDER)
-    _write(run, job)
+    began, told_at = time.time(), 0.0
+
+    def write(progress: str = "", error: str = "") -> None:
+        with contextlib.suppress(WorkbenchError):
+            _write(run, Job(what, began, own, progress, error))
 
     def tell(progress: str) -> None:
         nonlocal told_at
         if time.monotonic() - told_at >= TELL_SECONDS:
             told_at = time.monotonic()
-            with contextlib.suppress(WorkbenchError):
-                _write(run, Job(what, job.started, own, progress))
+            write(progress=progress)
 
+    write()
     try:
         yield tell
     except WorkbenchError as error:
-        said = "; ".join(part for part in (error.message, error.where, error.hint) if part)
-        _write(run, Job(what, job.started, own, error=said))
+        write(error="; ".join(part for part in (error.message, error.where, error.hint) if part))
+        raise
+    except Exception as error:
+        write(error=f"{type(error).__name__}: {error}")
         raise
     except KeyboardInterrupt:
         forget(run)
@@ -134,12 +147,19 @@ def forget(run: Path) -> None:
 
 def _write(run: Path, job: Job) -> None:
     content: dict[str, Any] = asdict(job)
-    replace_file(run / FOLDER / NAME, json.dumps(content).encode())
+    folder = paths.ensure_dir(run / FOLDER)
+    replace_file(folder / NAME, json.dumps(content).encode())
 
 
-def _last_words(log: Path) -> str:
+def _last_words(log: Path, since: float) -> str:
+    """The end of a log that was written in after a moment: one that is older is of another command."""
     try:
-        lines = log.read_text(errors="replace").splitlines()
+        with log.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_mtime < int(since):
+                return ""
+            file.seek(max(0, status.st_size - LAST_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
     return " ".join(line.strip() for line in lines[-LAST_WORDS:])

@@ -16,6 +16,7 @@ interval `low` to `high` (95 %, over documents; null for a single one) and the n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import paths
-from workbench.errors import RunError, UsageError, storage_error
+from workbench.errors import RunError, StorageError, UsageError, storage_error
 from workbench.store.files import replace_file
 from workbench.store.runs import Run, list_runs
 
@@ -75,7 +76,12 @@ def save(content: Mapping[str, Any], model: str, run: Path | None) -> Result:
     folder = paths.ensure_dir(folder_of(model, run))
     whole = {**content, "run": None if run is None else run.name, "created": time.time()}
     number, path = _next_number(folder)
-    replace_file(path, json.dumps(whole, ensure_ascii=False).encode())
+    try:
+        replace_file(path, json.dumps(whole, ensure_ascii=False).encode())
+    except StorageError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
     return Result(path, number, whole)
 
 

@@ -62,6 +62,11 @@ class Guard:
         return self.is_on and self.losses.is_suspicious
 
     @property
+    def is_high(self) -> bool:
+        """Whether a run that ended now would end high."""
+        return self.is_on and self.losses.is_high
+
+    @property
     def is_doubtful(self) -> bool:
         """Whether more than one batch speaks for damage; the last model of a run that ends so is passed
         over."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -14,12 +15,14 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tests.data.cleaning.conftest import contents, prose, run_cleaning, write_lines
+from tests.data.cleaning.conftest import contents, make_cleaning, prose, run_cleaning, write_lines
 from workbench.cli import main
-from workbench.errors import RunError, WorkbenchError
+from workbench.errors import RecipeError, RunError, WorkbenchError
 from workbench.recipe.cleaning import load_cleaning
-from workbench.store.cleaning import Cleaning, find_cleaning, open_cleaning
+from workbench.store.cleaning import Cleaning, cleanings_dir, find_cleaning, open_cleaning
 from workbench.store.cleaning_launch import start, wait
+from workbench.store.cleaning_log import StepLogReader
+from workbench.store.cleaning_steps import StepReader
 from workbench.store.status import Status
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.data.cleaning_draft import Draft
@@ -119,7 +122,7 @@ def test_a_command_cleans_and_a_dry_run_leaves_nothing(home: Path, tmp_path: Pat
     found = said(capsys, "text", f"data.sources=[{path}]", sets, "--dry-run", "21")
     step = next(step for step in found["steps"] if step["step"] == "gopher_quality")
     assert step["dropped"] == 1 and step["rules"][0]["key"] == "gopher_quality.min_doc_words"
-    assert "least 2" in step["rules"][0]["observed"]
+    assert step["rules"][0]["observed"] == "2"
     assert not home.exists()
     assert main(["data", "clean", "text", f"data.sources=[{path}]", "run.name=x", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -135,11 +138,15 @@ def test_a_command_cleans_and_a_dry_run_leaves_nothing(home: Path, tmp_path: Pat
 async def shown(pilot: Pilot[None]) -> str:
     pane = pilot.app.query_one(CleaningPane)
     pane.look()
+    # A log is read in a thread.
+    await pilot.app.workers.wait_for_complete(
+        [worker for worker in pilot.app.workers if worker.group == "log"]
+    )
     await pilot.pause()
     return pane.lines.text
 
 
-async def test_the_view_browses_a_cleaning(there: Cleaning) -> None:
+async def test_the_view_browses_a_cleaning(there: Cleaning, monkeypatch: pytest.MonkeyPatch) -> None:
     app = WorkbenchApp()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2", "C")
@@ -156,6 +163,10 @@ async def test_the_view_browses_a_cleaning(there: Cleaning) -> None:
         assert "pii 1 of 5" in text and "anna.0@mail.example.net" in text and "[EMAIL]" in text
         await pilot.press("right_square_bracket")
         assert "anna.1@" in await shown(pilot)
+        with monkeypatch.context() as gone:
+            gone.setattr(StepLogReader, "get", lambda log, number: (there.path / "gone").read_bytes())
+            await pilot.press("right_square_bracket")
+            assert "could not be read" in await shown(pilot)
         pane.steps.highlighted = pane.draft.names().index("normalise")
         pane.steps.highlighted = pane.draft.names().index("toxicity")
         await pilot.press("f")
@@ -186,6 +197,13 @@ async def test_the_view_changes_a_recipe_and_says_what_is_wrong(home: Path, corp
         assert not pane.draft.recipe().boilerplate.enabled
         pane.answer("preset", "nothing-of-the-kind")
         assert pane.draft.preset == "conversations"
+        # One that was damaged by hand is told of, and what was shown stays.
+        broken = cleanings_dir() / "broken"
+        broken.mkdir(parents=True)
+        (broken / "recipe.yaml").write_text("order: 5\n")
+        Status(objective="cleaning").write(broken / "status.json")
+        pane.answer("preset", "broken")
+        assert pane.draft.cleaning is None and pane.draft.preset == "conversations"
 
 
 @pytest.mark.slow
@@ -215,6 +233,23 @@ def test_what_is_changed_of_a_cleaning_keeps_its_sources(there: Cleaning, corpus
     assert [spec.path for spec in draft.recipe().data.sources] == ["elsewhere.jsonl"]
 
 
+def test_a_draft_outlives_its_files_and_a_change_that_is_refused(home: Path, tmp_path: Path) -> None:
+    cleaning = make_cleaning(cleanings_dir() / "x", "text", "data.sources=[a.jsonl]")
+    draft = Draft()
+    draft.open("x")
+    with pytest.raises(RecipeError):
+        draft.set("pii.nonsense=1")
+    assert draft.cleaning == cleaning and draft.recipe().data.sources[0].path == "a.jsonl"
+    shutil.rmtree(cleaning.path)
+    draft.use([{"path": "b.jsonl"}])
+    assert draft.recipe().data.sources[0].path == "a.jsonl"
+    (tmp_path / "mine.yaml").write_text("pii: {enabled: false}\n")
+    draft.open(str(tmp_path / "mine.yaml"))
+    (tmp_path / "mine.yaml").unlink()
+    draft.use([{"path": "c.jsonl"}])
+    assert draft.recipe().data.sources[0].path == "c.jsonl" and not draft.recipe().pii.enabled
+
+
 def test_a_second_driver_leaves_the_status_alone(there: Cleaning) -> None:
     before = there.status_path.read_bytes()
     with there.lock_path.open("w") as file:
@@ -233,3 +268,32 @@ def test_a_difference_marks_words_and_leaves_out_what_is_alike() -> None:
     assert any("lines alike" in text for line in lines for text, _ in line)
     marked = [text for line in lines for text, role in line if "strong" in role]
     assert marked == ["a@x.org", "[EMAIL]"]
+
+
+def test_counts_are_read_once_and_what_comes_later_is_added(tmp_path: Path) -> None:
+    cleaning = make_cleaning(tmp_path / "c", "text", "data.sources=[a.jsonl]")
+    reader = StepReader(cleaning)
+    folder = cleaning.steps_path / "01-normalise"
+    folder.mkdir(parents=True)
+    came = []
+    for number in range(3):
+        (folder / f"{number:05d}.json").write_text('{"in": 2, "kept": 1, "dropped": 1, "reasons": {"a": 1}}')
+        step = reader.read()[0]
+        came.append((step.came, step.shards, step.reasons["a"]))
+        step.counts["in"] = 99  # theirs, and not what is kept
+    assert came == [(2, 1, 1), (4, 2, 2), (6, 3, 3)]
+    # Half written: as soon as it can be read.
+    os.utime(folder, (1, 1))
+    (folder / "00003.json").write_text('{"in"')
+    os.utime(folder, (2, 2))
+    assert reader.read()[0].came == 6
+    (folder / "00003.json").write_text('{"in": 5}')
+    os.utime(folder, (2, 2))
+    assert reader.read()[0].came == 11
+    # A folder that stays as it is is not looked through.
+    (folder / "00000.json").unlink()
+    (folder / "00004.json").write_text('{"in": 7}')
+    os.utime(folder, (2, 2))
+    assert reader.read()[0].came == 11
+    os.utime(folder, (3, 3))
+    assert reader.read()[0].came == 18

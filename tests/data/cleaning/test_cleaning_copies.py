@@ -14,9 +14,11 @@ from workbench.data.cleaning import stages
 from workbench.data.cleaning.copies import exact, near, runs
 from workbench.data.cleaning.copies.near import agreeing, banded, bands_for
 from workbench.data.cleaning.items import Item
+from workbench.data.cleaning.steps.boilerplate import COUNTS, Boilerplate
 from workbench.data.cleaning.words import jaccard, n_gram_hashes, plain_words, shingles, word_hashes
 from workbench.errors import RecipeError
 from workbench.recipe.cleaning import load_cleaning
+from workbench.recipe.cleaning.quality import BoilerplateStep
 from workbench.store.cleaning_log import StepLogReader
 
 N = 5
@@ -264,6 +266,54 @@ def test_contradictory_labels_stay_or_are_told(tmp_path: Path, other: str, left:
     reasons = [row["reason"] for row in StepLogReader(cleaning, "exact_duplicates").page(0, 9)]
     told = "contradictory" if other == "drop" else "duplicate"
     assert reasons == (["contradictory"] if other == "drop" else []) + ["duplicate", told]
+
+
+@pytest.mark.parametrize(("other", "left"), [("keep", [0, 1]), ("drop", [0])])
+def test_a_preference_turned_round_stays_or_is_told(tmp_path: Path, other: str, left: list[int]) -> None:
+    prompt, good, bad = (prose(random.Random(n), 2) for n in range(3))
+    records = [(good, bad), (bad, good), (good.upper(), bad), (bad.upper(), f" {good}")]
+    path = write_lines(
+        tmp_path / "a.jsonl",
+        [
+            {"prompt": prompt, "chosen": chosen, "rejected": rejected, "n": n}
+            for n, (chosen, rejected) in enumerate(records)
+        ],
+    )
+    cleaning = make_cleaning(
+        tmp_path / "c",
+        "text",
+        f"data.sources=[{path}]",
+        "order=[exact_duplicates]",
+        f"exact_duplicates.other_label={other}",
+        "executor.workers=1",
+        "report.bias=false",
+    )
+    assert [row["n"] for row in rows_of(run_cleaning(cleaning))] == left
+    reasons = [row["reason"] for row in StepLogReader(cleaning, "exact_duplicates").page(0, 9)]
+    told = {"keep": ["duplicate", "duplicate"], "drop": ["contradictory", "duplicate", "contradictory"]}
+    assert reasons == told[other]
+
+
+def test_a_word_more_makes_no_other_record_of_tags() -> None:
+    tokens = prose(random.Random(8), 20).split()
+    tags = ["B", "I", *["O"] * (len(tokens) - 2)]
+    one, longer, other = (
+        near.compared(Item({"tokens": words, "tags": marks}, "tagging"), 5)
+        for words, marks in (
+            (tokens, tags),
+            ([*tokens, "indeed"], [*tags, "O"]),
+            (tokens, ["O", "O", *tags[2:]]),
+        )
+    )
+    assert jaccard(one, longer) > 0.9 and jaccard(one, other) == 0
+
+
+def test_what_is_searched_lies_as_numpy_searches_it(tmp_path: Path) -> None:
+    """Else it makes a copy of the whole column for each search."""
+    for kind, column in ((exact.PAIRS, "gone"), (runs.PAIR, "later")):
+        assert np.zeros(3, kind)[column].flags.aligned
+    np.save(tmp_path / "00000.npy", np.zeros(3, COUNTS))
+    assert Boilerplate(BoilerplateStep(), tmp_path).hashes.flags.c_contiguous
 
 
 def test_a_preference_turned_round_is_no_copy() -> None:

@@ -166,6 +166,8 @@ def talk(arguments: object) -> Item:
         ({"card": 4111111111111111}, {"card": None}),
         ('{"n":  1}', '{"n":  1}'),
         ("to eve@x.org", "to [EMAIL_2]"),
+        ("[" * 100_000, "[" * 100_000),
+        ({"card": 4111111111111111.0, "part": 0.5}, {"card": None, "part": 0.5}),
     ],
 )
 def test_tool_calls_and_names_are_looked_at(arguments: object, scrubbed: object) -> None:
@@ -175,6 +177,16 @@ def test_tool_calls_and_names_are_looked_at(arguments: object, scrubbed: object)
     user, assistant = item.cleaned()["messages"]
     assert user["name"] == "[EMAIL_1]" and assistant["tool_calls"][0]["function"]["arguments"] == scrubbed
     assert item.values["author"] == "bob@x.org"
+
+
+@pytest.mark.parametrize("calls", [5, "none", {"a": 1}])
+def test_calls_of_another_form_are_no_trouble(calls: object) -> None:
+    message = {"role": "assistant", "content": "", "tool_calls": calls}
+    message["function_call"] = {"name": "send", "arguments": '{"to": "eve@x.org"}'}
+    item = Item({"messages": [message]}, "conversation")
+    assert PII(PIIStep()).judge(item).action == "changed"
+    assert item.cleaned()["messages"][0]["function_call"]["arguments"] == '{"to": "[EMAIL]"}'
+    assert message["tool_calls"] == calls
 
 
 def test_other_columns_are_looked_at_when_named() -> None:
@@ -188,13 +200,23 @@ def test_other_columns_are_looked_at_when_named() -> None:
     assert item.values["author"] == "bob@x.org"
 
 
-@pytest.mark.parametrize("text", ["y = W@x.float()", "(A@B.shape)", "A@B.mT", "f(W@x.data.sum(1))"])
+@pytest.mark.parametrize(("context", "action"), [("nobody", "changed"), ("ann@x.org", "dropped")])
+def test_columns_beside_texts_that_must_stay_are_changed(context: str, action: str) -> None:
+    item = Item({"question": "Who?", "context": context, "author": "bob@x.org"}, "span_extraction")
+    assert PII(PIIStep(columns=["author"])).judge(item).action == action
+    assert item.values["context"] == context
+    assert action == "dropped" or item.values["author"] == "[EMAIL]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["y = W@x.float()", "(A@B.shape)", "A@B.mT", "f(W@x.data.sum(1))", "W@x.to(device)", "W@self.net(x)"],
+)
 def test_products_of_matrices_are_no_addresses(text: str) -> None:
     assert not EVERY.find(text)
 
 
 def test_an_address_may_stand_before_a_bracket() -> None:
-    assert [find.value for find in EVERY.find("ann@x.org (at work), bob@uni.edu.mt")] == [
-        "ann@x.org",
-        "bob@uni.edu.mt",
-    ]
+    text = "ann@x.org (at work), bob@uni.edu.mt, eve@x.org(Eve), joe@x.co.uk(0)"
+    wanted = ["ann@x.org", "bob@uni.edu.mt", "eve@x.org", "joe@x.co.uk"]
+    assert [find.value for find in EVERY.find(text)] == wanted

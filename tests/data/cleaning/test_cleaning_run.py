@@ -177,7 +177,7 @@ def test_a_rule_that_drops_everything_is_named_with_what_it_saw(tmp_path: Path) 
     with pytest.raises(DataError) as caught:
         run_cleaning(cleaning)
     assert "gopher_quality drops all 30 records" in caught.value.message
-    assert "gopher_short_doc" in caught.value.message and "half below 12" in caught.value.message
+    assert "gopher_short_doc" in caught.value.message and "observed: 12" in caught.value.message
     assert caught.value.where == "gopher_quality.min_doc_words"
     assert not cleaning.result_path().exists()
 
@@ -220,6 +220,10 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     beside = make_cleaning(tmp_path / "e", "text", f"data.sources=[{path}]", "pii.columns=[autor]")
     with pytest.raises(DataError, match="no record of a sample of 1 has the column “autor”"):
         run_cleaning(beside)
+    labelled = write_lines(tmp_path / "l.jsonl", [{"text": "mine", "label": "good"}])
+    labels = make_cleaning(tmp_path / "f", "text", f"data.sources=[{labelled}]", "pii.columns=[label]")
+    with pytest.raises(DataError, match="“label” holds the labels of records of the kind classification"):
+        run_cleaning(labels)
 
 
 def test_sources_that_changed_are_not_mixed(tmp_path: Path) -> None:

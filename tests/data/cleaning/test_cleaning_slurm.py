@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.cleaning.conftest import make_cleaning, prose, run_cleaning, write_lines
+from workbench.data.cleaning import slurm
 from workbench.data.cleaning.plan import make_plan
 from workbench.data.cleaning.slurm import JOBS, ClusterError, run_slurm
 from workbench.recipe.cleaning.recipe import ExecutorSection
@@ -86,6 +87,33 @@ def test_what_is_done_meanwhile_is_not_submitted(tmp_path: Path, said: Path) -> 
     (logs / JOBS).write_text("41\n")
     run_slurm(SECTION, "read", [], 3, logs, lambda text: None)
     assert calls(said) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "queued"),
+    [
+        ("echo RUNNING", True),
+        ("true", False),
+        ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", False),
+        ("echo slurm_load_jobs error: Unable to contact slurm controller >&2; exit 1", True),
+    ],
+)
+def test_a_queue_that_does_not_answer_has_not_forgotten_a_job(said: Path, answer: str, queued: bool) -> None:
+    (said.parent / "bin" / "squeue").write_text(f"#!/bin/sh\n{answer}\n")
+    assert slurm._is_queued("17") is queued
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["Submitted batch job 17\n", "2 nodes down\nSubmitted batch job 17 on cluster c3\n", "17;c3", "17", ""],
+)
+def test_the_id_of_a_job_is_read_and_kept(tmp_path: Path, answer: str) -> None:
+    jobs = tmp_path / JOBS
+    if not answer:
+        with pytest.raises(ClusterError, match="did not say the id"):
+            slurm._noted(str(jobs), answer)
+        return
+    assert slurm._noted(str(jobs), answer) == "17" and jobs.read_text() == "17\n"
 
 
 def test_a_stop_cancels_every_job(tmp_path: Path, said: Path) -> None:

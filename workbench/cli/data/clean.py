@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import natural, positive
 
 EXAMPLE = """workbench data clean web data.sources=['pages/*.jsonl'] run.name=pages
 workbench data clean text data.sources=[corpus.jsonl] --dry-run 500
@@ -17,7 +18,6 @@ workbench data clean pages --examples pii"""
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to its group."""
-    from workbench.cli.asking import natural, positive
 
     parser = grammar.add_command(
         commands,

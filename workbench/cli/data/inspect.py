@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import natural, positive
 
 EXAMPLE = """workbench data inspect nano
 workbench data inspect bert-nano --rows 2 --start 100 objective.mlm_probability=0.3
@@ -14,7 +15,6 @@ workbench data inspect nano --side eval --rows 1 --attends 17"""
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to its group."""
-    from workbench.cli.asking import natural, positive
     from workbench.cli.train import add_overrides
 
     parser = grammar.add_command(

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import natural
 
 EXAMPLE = """workbench data show reviews.csv
 workbench data show 'texts/**/*.txt' --records 1
@@ -17,7 +18,6 @@ SHOWN = 400
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to its group."""
-    from workbench.cli.asking import natural
 
     parser = grammar.add_command(
         commands,

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from workbench.cli import parser as grammar
+from workbench.cli.numbers import positive
 
 KINDS = ("bpe", "wordpiece", "unigram")
 EXAMPLE = """workbench data tokenizer nano --vocab-size 8192 --output my-tokenizer
@@ -14,7 +15,6 @@ workbench data tokenizer bert-nano --vocab-size 4096 --kind wordpiece --output p
 
 def add_to(commands: argparse._SubParsersAction[grammar.Parser]) -> None:
     """Add the command to its group."""
-    from workbench.cli.asking import positive
     from workbench.cli.train import add_overrides
 
     parser = grammar.add_command(

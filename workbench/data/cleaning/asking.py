@@ -13,6 +13,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from workbench.data.cleaning.blocks import GLOBAL, make_step
@@ -110,9 +111,15 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     return dry_run(recipe, int(request["count"])) if request["do"] == "dry_run" else plan_of(recipe)
 
 
+def _leave(number: int, frame: FrameType | None) -> None:
+    # Once: a second one would cut the tidying short.
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main() -> int:
     """Answer one request; a SIGTERM leaves nothing behind either."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _leave)
     out = os.dup(1)
     os.dup2(2, 1)  # whatever is printed on the way is talk
     request = json.loads(sys.stdin.buffer.read())

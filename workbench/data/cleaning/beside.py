@@ -38,7 +38,9 @@ def _messages(value: list[Any], change: Change) -> None:
         elif isinstance(message, dict):
             if isinstance(message.get("name"), str):
                 message["name"] = change(message["name"])
-            for call in message.get("tool_calls") or []:
+            several = message.get("tool_calls")
+            # What OpenAI had before is one call, and its function.
+            for call in (*(several if isinstance(several, list) else ()), message.get("function_call")):
                 function = call.get("function", call) if isinstance(call, dict) else None
                 if isinstance(function, dict) and "arguments" in function:
                     function["arguments"] = _arguments(function["arguments"], change)
@@ -50,7 +52,7 @@ def _arguments(value: Any, change: Change) -> Any:
         return _walked(value, change, typed=True)
     try:
         read = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return change(value)
     if not isinstance(read, (dict, list)):
         return change(value)
@@ -65,8 +67,11 @@ def _walked(value: Any, change: Change, typed: bool) -> Any:
         return {key: _walked(part, change, typed) for key, part in value.items()}
     if isinstance(value, list):
         return [_walked(part, change, typed) for part in value]
-    if isinstance(value, int) and not isinstance(value, bool):
-        text = change(str(value))
-        if text != str(value):
+    # Tables with empty places have whole numbers as floats.
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if is_whole and not isinstance(value, bool):
+        written = str(int(value))
+        text = change(written)
+        if text != written:
             return None if typed else text
     return value

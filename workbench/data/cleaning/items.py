@@ -92,8 +92,20 @@ class Item(Document):
         )
 
     @property
+    def labelled(self) -> str:
+        """The text that the label is of: of a preference whichever of its answers was chosen."""
+        if self.kind != "preference":
+            return self.text
+        prompt, *answers = self._parts()
+        return joined([prompt, *sorted(answers, key=loosely)])
+
+    @property
     def label(self) -> str:
-        """What is said of the texts, as JSON; nothing where the kind has no labels."""
+        """What is said of the texts, as JSON; nothing where the kind has no labels. Of a preference, which of
+        its answers was chosen."""
+        if self.kind == "preference":
+            _, chosen, rejected = map(loosely, self._parts())
+            return json.dumps(chosen > rejected)
         column = LABELS.get(self.kind)
         if column is None or self.values.get(column) is None:
             return ""
@@ -101,6 +113,13 @@ class Item(Document):
         if self.kind == "span_extraction" and isinstance(value, dict):
             value = value.get("text")  # where it begins follows from the context, whose blanks may differ
         return json.dumps(value, sort_keys=True, default=str)
+
+    def _parts(self) -> list[str]:
+        """The text of each column."""
+        return [
+            joined([text for path, text in zip(self._paths, self.texts, strict=True) if path[0] == column])
+            for column in TEXT_COLUMNS[self.kind]
+        ]
 
     def _is_system(self, path: Path) -> bool:
         value: Any = self.values
@@ -139,6 +158,11 @@ class Item(Document):
 def joined(texts: list[str], between: str = BETWEEN) -> str:
     """The texts of a record as one."""
     return texts[0] if len(texts) == 1 else between.join(texts)
+
+
+def loosely(text: str) -> str:
+    """A text in lower-case words with one blank between: the same for copies that differ in no more."""
+    return " ".join(text.lower().split())
 
 
 def _paths(value: Any, path: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from workbench.data.cleaning.beside import ALL
 from workbench.data.cleaning.blocks import GLOBAL, make_step
-from workbench.data.cleaning.items import Item
+from workbench.data.cleaning.items import LABELS, Item
 from workbench.data.cleaning.layout import Layout
 from workbench.data.cleaning.plan import Plan, sources_of
 from workbench.data.cleaning.reading import items_of
@@ -104,24 +104,30 @@ def check_sample(plan: Plan, recipe: CleaningRecipe, layout: Layout) -> None:
         raise DataError(
             "the sources hold no records", where=", ".join(spec.path for spec in recipe.data.sources)
         )
-    _check_columns(items, recipe)
+    _check_columns(items, plan.kind, recipe)
     for trial in try_steps(items, recipe, layout):
         if trial.all_gone and (trial.came >= ENOUGH or whole):
             rest = "" if whole else f" of a sample of {len(items):,}"
             raise drops_everything(trial.name, trial.came, trial.dropped, rest, trial.step, trial.lost)
 
 
-def _check_columns(items: list[Item], recipe: CleaningRecipe) -> None:
-    """Raise `DataError` where a column in which personal data is looked for is in no record."""
+def _check_columns(items: list[Item], kind: str, recipe: CleaningRecipe) -> None:
+    """Raise `DataError` where a column in which personal data is to be looked for is in no record, or holds
+    the labels, which stay as they are."""
     if "pii" not in recipe.steps():
         return
     known = {column for item in items for column in item.values}
     for column in recipe.pii.columns:
+        if column == LABELS.get(kind):
+            raise DataError(
+                f"the column “{column}” holds the labels of records of the kind {kind}, which stay",
+                where="pii.columns",
+            )
         if column != ALL and column not in known:
             raise DataError(
                 f"no record of a sample of {len(items):,} has the column “{column}”",
                 where="pii.columns",
-                hint=f"they have {', '.join(sorted(known))}",
+                hint=f"they have {', '.join(sorted(known))}; one that is seldom there is among ['*'], all",
             )
 
 
@@ -130,7 +136,9 @@ def drops_everything(
 ) -> DataError:
     """The error for a step that leaves nothing: which rule does it, and what it measured."""
     reason, count = reasons.most_common(1)[0]
-    every = f"all {came:,} records{rest}" if not rest else f"all {came:,} records that reach it,{rest}"
+    every = "the only record" if came == 1 else f"all {came:,} records"
+    if rest:
+        every += f" that reach{'es' * (came == 1)} it,{rest}"
     message = f"the step {name} drops {every}: {count:,} by its rule {reason}"
     rule = step.rules().get(reason) if step is not None else None
     if rule is None or not lost:
@@ -146,8 +154,12 @@ def drops_everything(
 def distribution(rule: Rule, items: list[Item]) -> str:
     """What a rule measures over some records."""
     values = np.array([rule.measure(item) for item in items[:SAMPLE]])
-    low, quarter, middle, three, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
-    return (
-        f"least {low:.4g}, a quarter below {quarter:.4g}, half below {middle:.4g}, "
-        f"three quarters below {three:.4g}, most {high:.4g}"
-    )
+    low, quarter, middle, three, high = map(_figure, np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
+    if low == high:
+        return low
+    quarters = f"a quarter below {quarter}, half below {middle}, three quarters below {three}"
+    return f"least {low}, {quarters}, most {high}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

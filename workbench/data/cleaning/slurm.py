@@ -3,6 +3,7 @@ stage."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ JOBS = "slurm_jobs"
 
 MISSES = 3
 """A queue that so many times running does not know a job is done with it; once may be a hiccup."""
+ANSWER_SECONDS = 60.0
+"""How long the queue is waited for."""
 
 
 class ClusterError(WorkbenchError):
@@ -131,17 +134,26 @@ def _jobs(logs: Path) -> list[str]:
 
 
 def _noted(path: str, answer: str) -> str:
-    """The id of a job out of sbatch's answer, its last word; written down before anything else happens."""
-    words = answer.split()
-    if not words:
-        raise ClusterError("sbatch did not say the id of its job")
-    job = words[-1]
+    """The id of a job out of sbatch's answer; written down before anything else happens."""
+    # The last line: `Submitted batch job 17 on cluster c1`, or by `--parsable` `17;c1`.
+    found = re.search(r"\d+", (answer.strip().splitlines() or [""])[-1])
+    if found is None:
+        raise ClusterError("sbatch did not say the id of its job", where=answer.strip()[:200])
     with open(path, "a", encoding="utf-8") as file:
-        file.write(f"{job}\n")
-    return job
+        file.write(f"{found[0]}\n")
+    return found[0]
 
 
 def _is_queued(job: str) -> bool:
-    """Whether Slurm still has tasks of a job to run."""
-    found = subprocess.run(["squeue", "-h", "-j", job], capture_output=True, text=True, check=False)
-    return found.returncode == 0 and bool(found.stdout.strip())
+    """Whether Slurm still has tasks of a job to run; not so only where it says so: while the controller does
+    not answer, its jobs go on."""
+    command = ["squeue", "-h", "-j", job]
+    try:
+        found = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=ANSWER_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    if found.returncode:
+        return "invalid job id" not in found.stderr.lower()
+    return bool(found.stdout.strip())

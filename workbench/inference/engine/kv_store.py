@@ -1,7 +1,7 @@
 """Vectors by slot and column, in tensors that grow: the keys, or the values, of one layer of many sequences.
 
 G heads, C columns of a slot, d the size of a head. Each slot has tensors of its own, so that a long sequence
-takes nothing from the short ones beside it; where several are attended to together they are padded then.
+takes nothing from the short ones beside it.
 """
 
 from __future__ import annotations
@@ -72,17 +72,9 @@ class KvStore:
             for row, (slot, column) in enumerate(zip(slots, columns, strict=True)):
                 self.slots[slot][number][:, column] = new[row]
 
-    def first(self, slots: Many[int], counts: Many[int]) -> Tensor:
-        """The first columns of some slots [B, G, n, d], with zeros behind those that have fewer."""
-        if len(slots) == 1:
-            return self.codec.decode([part[None, :, : counts[0]] for part in self.slots[slots[0]]])
-        together = []
-        for number, (width, kind) in enumerate(self.widths):
-            padded = torch.zeros(len(slots), self.heads, max(counts), width, dtype=kind, device=self.device)
-            for row, (slot, count) in enumerate(zip(slots, counts, strict=True)):
-                padded[row, :, :count] = self.slots[slot][number][:, :count]
-            together.append(padded)
-        return self.codec.decode(together)
+    def first(self, slot: int, count: int) -> Tensor:
+        """The first columns of a slot [1, G, n, d]."""
+        return self.codec.decode([part[None, :, :count] for part in self.slots[slot]])
 
     def at(self, slots: Many[int], columns: Tensor) -> Tensor:
         """Some columns [B, n] of each slot: [B, G, n, d]."""

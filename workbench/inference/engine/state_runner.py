@@ -199,7 +199,11 @@ class StateRunner:
             self._keep(handle.slot, list(ids[: handle.length]))
 
     def _keep(self, slot: Slot, ids: list[int]) -> None:
-        self._slots.fit(slot, len(ids))
+        try:
+            self._slots.fit(slot, len(ids))
+        except BaseException:
+            self._slots.give(slot)
+            raise
         for old in self._snapshots.put(ids, slot, self.bytes_of(len(ids))):
             self._slots.give(old)
 

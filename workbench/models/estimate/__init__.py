@@ -166,15 +166,15 @@ def on_this_machine(known: Known, speed: Speed, available: float) -> Cost:
 
 
 def _plan(recipe: Recipe, load: Load, operations: Flops) -> Plan:
-    training, processes = recipe.training, recipe.launch.num_processes
-    each = load.counted * training.gradient_accumulation_steps * processes
+    training = recipe.training
+    each = load.counted * training.gradient_accumulation_steps * recipe.data_ranks
     tokens = None if training.max_steps is None else training.max_steps * each
     return Plan(
         tokens_per_step=each,
         steps=training.max_steps,
         tokens=tokens,
         flops=None if tokens is None else tokens * operations.training,
-        processes=processes,
+        processes=recipe.launch.world_size,
         half_precision=training.bf16 or training.fp16,
     )
 

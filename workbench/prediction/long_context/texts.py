@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -55,7 +56,9 @@ def passkey_texts(request: dict[str, Any], events: Events) -> None:
     except OSError as error:
         raise storage_error(error, path) from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        # Nothing is there where it became the file, or could not be made.
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
     events.send(
         "result",
         output=str(path),

@@ -77,9 +77,9 @@ def rates(tests: Sequence[Backtest]) -> dict[str, float]:
 
 
 def _groups(points: Points) -> list[list[int]]:
-    """Runs of one budget, or of about the same compute, least first."""
+    """Runs of one budget, or, where not all have one, of about the same compute, least first."""
     levels = sorted({run.level for run in points.runs if run.level is not None})
-    if len(levels) > LEAST_GROUPS and all(run.level is not None for run in points.runs):
+    if all(run.level is not None for run in points.runs):
         return [[index for index, run in enumerate(points.runs) if run.level == level] for level in levels]
     ordered = [int(index) for index in np.argsort(points.flops, kind="stable")]
     return [[int(index) for index in part] for part in np.array_split(ordered, PARTS) if len(part)]

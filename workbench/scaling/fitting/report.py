@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from workbench.scaling.fitting.backtest import Backtest, backtests, rates
+from workbench.scaling.fitting.backtest import FORMS, Backtest, backtests, rates
 from workbench.scaling.fitting.bootstrap import (
     LEVEL,
     RESAMPLES,
@@ -61,6 +61,11 @@ class Report:
     left_out: LeftOut | None
     doubts: tuple[str, ...]
     repeats_counted: bool
+
+    @property
+    def flops_per_parameter(self) -> float:
+        """κ of C = κ·N·D, of tokens as they were read: those seen again take as much as new ones."""
+        return points_of(self.runs).flops_per_parameter
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -121,18 +126,23 @@ def report_on(
         doubts=tuple(doubts(points, fit, intervals)),
         repeats_counted=repeated,
     )
-    return replace(report, doubts=(*report.doubts, *_doubts_of_form(report)))
+    return replace(report, doubts=(*report.doubts, *doubts_of_form(report)))
 
 
-def _doubts_of_form(report: Report) -> list[str]:
+def doubts_of_form(report: Report) -> list[str]:
     """What the two forms, and the tests of them, leave open."""
     found = []
     if not report.backtests:
         found.append(
             "too few budgets to test the forms of law beyond their runs: how far each errs there is assumed"
         )
+    elif len(report.backtests) == len(FORMS):
+        found.append(
+            "each form of law was tested once: how far it errs beyond the runs is one number, perhaps small "
+            "by chance, and intervals are as sure as that; one budget more would tell"
+        )
     law, points = report.fit.law, report.points
-    flops, per = float(points.flops.max()) * AHEAD, points.flops_per_parameter
+    flops, per = float(points.flops.max()) * AHEAD, report.flops_per_parameter
     ahead = forecast(
         report.forms,
         parameters=float(law.optimal_parameters(flops, per)),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def tell(trainer: Trainer) -> None:
     """A note where the run has come to its last step and what happened there is not known."""
-    if trainer.guard.is_suspicious:
+    if trainer.guard.is_high:
         source = instead(trainer)
         name = "" if source is None else source.name
         trainer.guard.record.ended_high(trainer.state.step, name, trainer.guard.ledger)

@@ -111,6 +111,11 @@ class LossWatch:
         return len(self.residuals) >= LEAST_HISTORY
 
     @property
+    def is_high(self) -> bool:
+        """Whether one of the last steps was high, or the loss is well above its best."""
+        return any(seen.is_high for seen in self.pending) or self._has_risen()
+
+    @property
     def is_doubtful(self) -> bool:
         """Whether two of the last steps were high, or the loss is well above its best: more than one batch
         that is unlike the others."""
@@ -118,7 +123,7 @@ class LossWatch:
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether the last steps hold a high loss, or the loss has risen well above its best."""
+        """Whether one of the last steps was raised, or the loss is well above its best."""
         return any(seen.is_raised for seen in self.pending) or self._has_risen()
 
     def _has_risen(self) -> bool:

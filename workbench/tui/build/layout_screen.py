@@ -249,7 +249,7 @@ class LayoutScreen(ModalScreen[None]):
 
     def _take_answer(self, text: str) -> None:
         if self.question in ("batch", "length"):
-            if text and (not text.isdigit() or int(text) < 1):
+            if text and (not text.isdecimal() or int(text) < 1):
                 notify(self.app, f"“{reveal_control(text)}” is no number from 1 up")
                 return
             number = int(text) if text else None

@@ -147,7 +147,7 @@ class StudyActions(Screen[None]):
             self.app.notify(reveal_control(str(error)), severity="error", markup=False)
             return
         # Where the last edit of it was refused, it goes on from there.
-        if self._edit(self.draft if self.draft and self.draft_of == name else text, name):
+        if self._edit(drafts.read(name) or text, name):
             self._plan(name)
 
     def _edit(self, text: str, of: str) -> bool:
@@ -156,14 +156,18 @@ class StudyActions(Screen[None]):
 
         try:
             self.draft, self.draft_of = editor.edit(self.app, text, "study.yaml"), of
-            drafts.write(self.draft)
         except WorkbenchError as error:
             notify_error(self.app, error)
             return False
+        try:
+            drafts.write(self.draft, of)
+        except WorkbenchError as error:
+            # Then it is in memory alone: all the more it is to be planned.
+            notify_error(self.app, error)
         return True
 
     def _plan(self, name: str) -> None:
-        text = self.draft
+        text, of = self.draft, self.draft_of
 
         def do() -> Any:
             with tempfile.TemporaryDirectory(prefix="workbench-") as folder:
@@ -173,9 +177,8 @@ class StudyActions(Screen[None]):
 
         def then(found: Any) -> None:
             self.chosen = str(found["name"])
-            if self.draft == text:
-                self.draft = ""
-                drafts.remove()
+            if drafts.read(of) == text:
+                drafts.remove(of)
             notify(self.app, f"Planned {found['name']}: {len(found['runs'])} runs; R starts them")
 
         self.work("planning, and preparing the data …", do, then)

@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench.tui.text import meter, reveal_control, short_loss, short_number
 from workbench.tui.widgets.text_lines import Line, plain
+from workbench.units import duration
 
 BAR = 20
 NAMES = {"alpha": "α", "beta": "β"}
@@ -18,11 +19,12 @@ def runs_lines(view: Mapping[str, Any], symbols: str) -> list[Line]:
     """How far a study is, and each of its runs."""
     counts, total = view["counts"], sum(view["counts"].values())
     share = view["flops_done"] / view["flops"] if view["flops"] else 0.0
+    left = f", {duration(view['seconds_left'])} left" if view["seconds_left"] else ""
     lines: list[Line] = [
         (
             ("compute ", "key"),
             (meter(share, BAR, symbols), "good"),
-            (f" {share:4.0%}  {counts['done']} of {total} runs, {view['flops']:.2g} FLOPs", ""),
+            (f" {share:4.0%}  {counts['done']} of {total} runs, {view['flops']:.2g} FLOPs{left}", ""),
         )
     ]
     lines += [plain(reveal_control(part), "bad") for part in view["message"].splitlines()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from workbench.errors import RecipeError, WorkbenchError
 from workbench.recipe.cleaning import CleaningRecipe, StepName, load_cleaning
@@ -14,6 +14,14 @@ from workbench.store.cleaning_log import StepLogReader
 from workbench.store.cleaning_steps import StepCounts, StepReader
 
 FIRST_PRESET = "text"
+
+
+class ReadLog(NamedTuple):
+    """The log `of` a cleaning, step and reason, when so many of its shards were done."""
+
+    of: tuple[Path | None, str, str]
+    shards: int
+    reader: StepLogReader
 
 
 class Draft:
@@ -28,28 +36,34 @@ class Draft:
         self.cleaning: Cleaning | None = None
         self._reader: StepReader | None = None
         self._counts: list[StepCounts] = []
+        self._base: CleaningRecipe | None = None
+        """The preset with its changes. Files are read when they are named, not when they are looked at: they
+        may be gone by then."""
         self._recipe: CleaningRecipe | None = None
-        self._log: tuple[object, StepLogReader] | None = None
+        self._log: ReadLog | None = None
 
     def use(self, sources: list[dict[str, Any]]) -> None:
         """What a new cleaning cleans."""
-        self.sources, self._recipe = sources, None
+        self.sources = sources
+        if self.cleaning is None:
+            self._recipe = None
 
     def recipe(self) -> CleaningRecipe:
-        """The recipe as it stands. Raises `RecipeError`."""
+        """The recipe as it stands."""
+        if self._base is None:
+            self._base = load_cleaning(self.preset, self.overrides)
         if self._recipe is None:
-            self._recipe = self._made(self.overrides) if self.cleaning is None else self.cleaning.recipe()
+            self._recipe = self._with_sources(self._base, self.own_sources)
         return self._recipe
 
-    def _made(self, overrides: list[str]) -> CleaningRecipe:
+    def _with_sources(self, base: CleaningRecipe, own: bool) -> CleaningRecipe:
         from workbench.recipe.cleaning import validate_cleaning
 
-        recipe = load_cleaning(self.preset, overrides)
-        if self.sources and not self.own_sources:
-            mapping = recipe.model_dump(mode="json")
-            mapping["data"]["sources"] = self.sources
-            recipe = validate_cleaning(mapping, self.preset)
-        return recipe
+        if own or not self.sources:
+            return base
+        mapping = base.model_dump(mode="json")
+        mapping["data"]["sources"] = self.sources
+        return validate_cleaning(mapping, "data.sources")
 
     def names(self) -> list[StepName]:
         """All steps in their order, also those that are off."""
@@ -61,35 +75,32 @@ class Draft:
         self.set(f"{step}.enabled={str(not on).lower()}")
 
     def set(self, override: str) -> None:
-        """Change a setting. Raises `RecipeError`, and where a cleaning is shown begins another recipe."""
+        """Change a setting. A recipe that was started stays as it is: what is changed is another. Raises
+        `RecipeError`."""
         if self.cleaning is not None:
-            self._begin_anew()
-        self._made([*self.overrides, override])
-        self.overrides.append(override)
-        self._recipe = None
+            self._take(str(self.cleaning.recipe_path), ["run.name=null", override], own_sources=True)
+        else:
+            self._take(self.preset, [*self.overrides, override], own_sources=self.own_sources)
 
-    def _begin_anew(self) -> None:
-        """A recipe that was started stays as it is; what is changed is another."""
-        assert self.cleaning is not None
-        self.preset, self.overrides = str(self.cleaning.recipe_path), ["run.name=null"]
-        self.own_sources = True
-        self.cleaning = self._reader = self._recipe = self._log = None
+    def _take(self, preset: str, overrides: list[str], *, own_sources: bool) -> None:
+        """Be about a new recipe. Raises `RecipeError`, and stays what it was."""
+        base = load_cleaning(preset, overrides)
+        recipe = self._with_sources(base, own_sources)
+        self.preset, self.overrides, self.own_sources = preset, overrides, own_sources
+        self._base, self._recipe = base, recipe
+        self.cleaning = self._reader = self._log = None
         self._counts = []
 
     def open(self, name: str) -> None:
-        """A preset, a recipe file, or a cleaning that is there. Raises `RecipeError`."""
+        """A preset, a recipe file, or a cleaning that is there. Raises `RecipeError`, and stays what it
+        was."""
         known = [cleaning.name for cleaning in list_cleanings()]
-        self._log = self._recipe = None
         if name in known:
             self._show(find_cleaning(name))
             return
-        before = self.preset, self.overrides, self.cleaning, self._reader, self.own_sources
-        self.preset, self.overrides, self.cleaning, self._reader, self._counts = name, [], None, None, []
-        self.own_sources = False
         try:
-            self.recipe()
+            self._take(name, [], own_sources=False)
         except RecipeError as error:
-            self.preset, self.overrides, self.cleaning, self._reader, self.own_sources = before
             if known and not error.hint.startswith("did you mean"):
                 error.hint = f"presets: web, text, conversations, code; cleanings: {', '.join(known[:5])}"
             raise
@@ -115,8 +126,8 @@ class Draft:
         return ask(self.recipe(), "dry_run", count=count, stopped=stopped)
 
     def _show(self, cleaning: Cleaning) -> None:
+        self._base = self._recipe = cleaning.recipe()
         self.cleaning, self._reader, self._log = cleaning, StepReader(cleaning), None
-        self._recipe = None
 
     # What is read of the folder.
 
@@ -182,14 +193,32 @@ class Draft:
         return [reason for reason, _ in counts.reasons.most_common()] if counts is not None else []
 
     def log(self, step: str, reason: str) -> StepLogReader | None:
-        """What a step dropped and changed, of one reason or all; opened anew when more shards are done."""
+        """What a step dropped and changed, of one reason or all, as it was read last; None where it was
+        not."""
+        found = self._log
+        return found.reader if found is not None and found.of == self._of(step, reason) else None
+
+    def is_behind(self, step: str, reason: str) -> bool:
+        """Whether there is more to read for `log`."""
         counts = self.counts(step)
-        if self.cleaning is None or counts is None:
+        if self.cleaning is None or counts is None or not counts.shards:
+            return False
+        known = 0 if self._log is None or self._log.of != self._of(step, reason) else self._log.shards
+        return known != counts.shards
+
+    def read_log(self, step: str, reason: str) -> ReadLog | None:
+        """Read for `log`; blocks, and changes nothing here. Raises `WorkbenchError`."""
+        counts, cleaning, of = self.counts(step), self.cleaning, self._of(step, reason)
+        if cleaning is None or counts is None:
             return None
-        key = (self.cleaning.path, step, reason, counts.shards)
-        if self._log is None or self._log[0] != key:
-            self._log = (key, StepLogReader(self.cleaning, step, reason=reason))
-        return self._log[1]
+        return ReadLog(of, counts.shards, StepLogReader(cleaning, step, reason=reason))
+
+    def take_log(self, found: ReadLog) -> None:
+        """What was read."""
+        self._log = found
+
+    def _of(self, step: str, reason: str) -> tuple[Path | None, str, str]:
+        return (self.cleaning.path if self.cleaning is not None else None, step, reason)
 
     def report(self) -> dict[str, Any]:
         """The report, empty before the end."""

@@ -22,17 +22,16 @@ from workbench.tui.data.cleaning_lines import (
     settings_lines,
     trial_lines,
 )
+from workbench.tui.data.cleaning_work import read_log, try_rules
 from workbench.tui.text import reveal_control, short_number
 from workbench.tui.widgets.pick_list import PickList
 from workbench.tui.widgets.text_lines import Line, TextLines, plain
 
 if TYPE_CHECKING:
-    from workbench.tui.data.cleaning_draft import Draft
+    from workbench.tui.data.cleaning_draft import Draft, ReadLog
 
 POLL_SECONDS = 0.7
 WIDE = 130
-TRIED = 300
-"""Records that the rules are tried on."""
 
 
 class CleaningPane(Container):
@@ -74,6 +73,7 @@ class CleaningPane(Container):
         self._tried: dict[str, Any] | None = None
         self._said = ""
         self._shown: object = None
+        self._reading: tuple[str, str] | None = None
 
     def compose(self) -> ComposeResult:
         yield Static("", id="cleaning-title", markup=False)
@@ -180,6 +180,10 @@ class CleaningPane(Container):
 
     def _examples(self) -> list[Line]:
         log = self.draft.log(self.step, self._reason)
+        if self.draft.is_behind(self.step, self._reason):
+            self._read()
+            if log is None:
+                return [plain("reading …", "dim")]
         if log is None or not len(log):
             return [plain(f"{self.step} has dropped and changed nothing so far", "dim")]
         self._number = max(0, min(self._number, len(log) - 1))
@@ -187,7 +191,19 @@ class CleaningPane(Container):
             f", {self._reason} only" if self._reason else ""
         )
         keys = "[ ] turn, f by reason, esc back"
-        return [((head, "title"), (f"   {keys}", "dim")), *example_lines(log.get(self._number))]
+        try:
+            record = example_lines(log.get(self._number))
+        except (OSError, ValueError):
+            # Removed meanwhile, or damaged by hand.
+            record = [plain("it could not be read", "bad")]
+        return [((head, "title"), (f"   {keys}", "dim")), *record]
+
+    def _read(self) -> None:
+        wanted = (self.step, self._reason)
+        # One that is at it is let be, and what came meanwhile is read behind it.
+        if self._reading != wanted:
+            self._reading = wanted
+            read_log(self, *wanted)
 
     @on(OptionList.OptionHighlighted)
     def _moved(self, message: OptionList.OptionHighlighted) -> None:
@@ -256,31 +272,23 @@ class CleaningPane(Container):
             self.say("there is no result yet")
 
     def action_try(self) -> None:
-        """Try the rules in a thread: a process of its own reads the sources."""
-        self.say(f"trying the rules on {TRIED} records …")
+        """Try the rules on some records."""
+        try_rules(self)
 
-        def work() -> None:
-            from textual.worker import get_current_worker
-
-            from workbench.errors import WorkbenchError
-            from workbench.tui.notices import notify_error
-
-            worker, call = get_current_worker(), self.app.call_from_thread
-            try:
-                found = self.draft.trial(TRIED, lambda: worker.is_cancelled)
-            except WorkbenchError as error:
-                if not worker.is_cancelled:
-                    call(self.say, "")
-                    notify_error(self.app, error)
-                return
-            if not worker.is_cancelled:
-                call(self._take_trial, found)
-
-        self.run_worker(work, thread=True, group="trial", exclusive=True)
-
-    def _take_trial(self, found: dict[str, Any]) -> None:
+    def take_trial(self, found: dict[str, Any]) -> None:
+        """What came of the rules that were tried."""
         self._tried, self.view = found, "trial"
         self.say("tried; nothing was written")
+        self.look()
+
+    def take_log(self, found: ReadLog | None) -> None:
+        """A log that was read, or could not be."""
+        self._reading = None
+        if found is None:
+            self.lines.set_lines([plain("the log could not be read", "bad")])
+            return
+        self.draft.take_log(found)
+        self._shown = None
         self.look()
 
     def _safely(self, do: Any) -> None:

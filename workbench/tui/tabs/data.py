@@ -195,7 +195,9 @@ class DataTab(Container):
     ) -> None:
         """Ask the inspector in a thread; `say` tells how far it is, `take` gets the answer."""
         say("reading …")
-        call = self.app.call_from_thread
+
+        def call(do: Callable[..., None], *values: Any) -> None:
+            self.app.call_from_thread(lambda: do(*values) if self.is_attached else None)
 
         def progress(what: str, done: int, total: int | None) -> None:
             share = f" {done / total:.0%}" if total else f" {short_number(done)}"
@@ -209,8 +211,7 @@ class DataTab(Container):
                 call(say, f"{error.title}: {reveal_control(error.message)}")
                 notify_error(self.app, error)
                 return
-            if self.is_attached:
-                call(take, result)
+            call(take, result)
 
         self.run_worker(work, thread=True, group="inspect", exclusive=True)
 

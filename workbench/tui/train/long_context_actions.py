@@ -36,10 +36,11 @@ COMMANDS = (
 
 
 class MeasuringActions(Base):
-    """Its keys; the screen gives `run_shown`, and `measured`: what is on screen."""
+    """Its keys; the screen gives `run_shown`, `measured`: what is on screen, and the job with its words."""
 
     run_shown: Run
     job: Job | None = None
+    job_words = ""
 
     @property
     def measured(self) -> What:
@@ -61,7 +62,7 @@ class MeasuringActions(Base):
             return []
         role = "warn" if self.job.is_running else "bad"
         more = "  (x stops it)" if self.job.is_running else "  (x puts this away)"
-        return [((reveal_control(context_jobs.words(self.run_shown.path, self.job)), role), (more, "dim"))]
+        return [((reveal_control(self.job_words), role), (more, "dim"))]
 
     def action_measure_now(self) -> None:
         if self.job is not None and self.job.is_running:

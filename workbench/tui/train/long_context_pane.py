@@ -43,7 +43,7 @@ def pane_lines(run: Run, baseline: Run | None, symbols: str) -> list[Line]:
         return [plain(NOTHING.format(run=run.name), "dim")]
     try:
         lines = report_lines(shown, symbols, WIDTH)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (LookupError, TypeError, ValueError, ArithmeticError):
         return [plain("The last evaluation cannot be read.", "bad")]
     return [
         *lines,

@@ -83,6 +83,7 @@ class LongContextScreen(MeasuringActions, ModalScreen[None]):
         self.other: Result | None = None
         self.cost: dict[str, Any] | None = None
         self._seen: object = None
+        self._looking = False
 
     def compose(self) -> ComposeResult:
         yield Static("", id="long-title", markup=False)
@@ -99,31 +100,45 @@ class LongContextScreen(MeasuringActions, ModalScreen[None]):
         self.set_interval(LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
-        self.run_worker(self._read, thread=True, group="look", exclusive=True)
+        # One at a time: what a slow disk gave late would be shown in place of what is newer.
+        if not self._looking:
+            self._looking = True
+            self.run_worker(self._read, thread=True, group="look")
 
     def _read(self) -> None:
+        try:
+            if (found := self._new()) is not None and self.is_attached:
+                self.app.call_from_thread(self._take, *found)
+        finally:
+            self._looking = False
+
+    def _new(self) -> tuple[list[Result], Result | None, dict[str, Any] | None, Job | None, str] | None:
+        """All there is, where something of it is new."""
         folder = self.run_shown.path
         job = context_jobs.read(folder)
+        words = "" if job is None else context_jobs.words(folder, job)
         cost_path = context_costs.path_of("", folder)
-        running = job is not None and job.is_running
         seen = long_context.signature(folder / long_context.FOLDER), context_costs.signature(cost_path)
-        if (seen, job, running) == self._seen:
-            return
-        self._seen = seen, job, running
-        cost = context_costs.read(cost_path)
+        if (seen, job, words) == self._seen:
+            return None
+        self._seen = seen, job, words
         own = long_context.results_in(long_context.run_folder(self.run_shown))
         other = None
         if self.baseline is not None and self.baseline.name != self.run_shown.name:
             found = long_context.results_in(long_context.run_folder(self.baseline))
             other = found[-1] if found else None
-        if self.is_attached:
-            self.app.call_from_thread(self._take, own, other, cost, job)
+        return own, other, context_costs.read(cost_path), job, words
 
     def _take(
-        self, own: list[Result], other: Result | None, cost: dict[str, Any] | None, job: Job | None
+        self,
+        own: list[Result],
+        other: Result | None,
+        cost: dict[str, Any] | None,
+        job: Job | None,
+        words: str,
     ) -> None:
         is_new = len(own) != len(self.results)
-        self.results, self.other, self.cost, self.job = own, other, cost, job
+        self.results, self.other, self.cost, self.job, self.job_words = own, other, cost, job, words
         if is_new:
             self.place = len(own) - 1
         self.redraw()
@@ -163,7 +178,7 @@ class LongContextScreen(MeasuringActions, ModalScreen[None]):
             else:
                 self._draw_curves()
                 lines = self._lines()
-        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        except (LookupError, TypeError, ValueError, ArithmeticError, OSError):
             lines = [plain(DAMAGED, "bad")]
         self.query_one(TextLines).set_lines([*self.job_lines(), *lines])
 

@@ -11,19 +11,19 @@ from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
 from workbench.data.cleaning.copies.places import Places, write_count
+from workbench.data.cleaning.items import loosely
 from workbench.data.cleaning.layout import read_array, shard_name, write_array
 from workbench.recipe.cleaning.content import ExactDuplicatesStep
 
 HASH = np.dtype([("high", "<u8"), ("low", "<u8"), ("label", "<u8")])
-PAIRS = np.dtype([("gone", "<u8"), ("kept", "<u8"), ("agrees", "?")])
-"""Copies, and whether they have the label of what stays."""
+PAIRS = np.dtype([("gone", "<u8"), ("kept", "<u8"), ("agrees", "?")], align=True)
+"""Copies, and whether they have the label of what stays. Aligned, for numpy makes a copy of a column that is
+not whenever it is searched."""
 
 
-def text_hash(text: str, loosely: bool, label: str = "") -> tuple[int, int, int]:
-    """The hash of a text, in two halves, and that of its label; `loosely`: of its lower-case words with one
-    blank between."""
-    compared = " ".join(text.lower().split()) if loosely else text
-    digest = xxhash.xxh3_128_digest(compared.encode())
+def text_hash(text: str, is_loose: bool, label: str = "") -> tuple[int, int, int]:
+    """The hash of a text, in two halves, and that of its label; `is_loose`: of `loosely(text)`."""
+    digest = xxhash.xxh3_128_digest((loosely(text) if is_loose else text).encode())
     label_hash = xxhash.xxh3_64_intdigest(label.encode())
     return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big"), label_hash
 
@@ -35,13 +35,13 @@ class HashWriter(PipelineStep):
 
     def __init__(self, folder: Path, settings: ExactDuplicatesStep) -> None:
         super().__init__()
-        self.folder, self.loosely = folder, settings.ignore_case_and_spaces
+        self.folder, self.is_loose = folder, settings.ignore_case_and_spaces
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         hashes: list[Any] = []
         held: list[tuple[int, int, int]] = []
         for item in data:
-            held.append(text_hash(item.text, self.loosely, item.label))
+            held.append(text_hash(item.labelled, self.is_loose, item.label))
             if len(held) >= 1 << 16:
                 hashes.append(np.array(held, HASH))
                 held = []

@@ -6,7 +6,9 @@ with 1 − (1 − s^r)^b. What agrees in a band is a candidate and no more: exac
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +92,22 @@ def compared(item: Item, n: int) -> Hashes:
     """The hashes that tell whether a record is a near copy: its shingles.
 
     Many questions share a context: of a question they are those of the question, other ones for each context.
-    A refused answer has others than a chosen one, and the same text other ones for each label.
+    A refused answer has others than a chosen one, and the same text other ones for each label, of tags for
+    each order in which they change: a word more makes no other record.
     """
     if item.kind == "preference":
         chosen, rejected = item.compared_of("prompt", "chosen"), item.compared_of("rejected")
         return np.union1d(shingles(chosen, n), _salted(shingles(rejected, n), "rejected"))
-    salt = item.label
+    salt = item.label if item.kind != "tagging" else _changes(item.values.get("tags"))
     if item.kind == "span_extraction" and len(item.texts) == 2:
         question, context = item.texts
         return _salted(shingles(question, n), " ".join(plain_words(context)) + salt)
     found = shingles(item.compared, n)
     return _salted(found, salt) if salt else found
+
+
+def _changes(tags: Any) -> str:
+    return json.dumps([tag for tag, _ in groupby(tags or [])], default=str)
 
 
 def _salted(hashes: Hashes, by: str) -> Hashes:

@@ -12,7 +12,7 @@ from workbench.data.cleaning.pii.finding import Find, Finder, says
 # letter, digit or underscore: a quote or asterisk before it belongs to the text.
 EMAIL = re.compile(
     r"(?<![\w.+-])\w[\w!#$%&'*+/=?^`{|}~-]{0,63}(?:\.[\w!#$%&'*+/=?^`{|}~-]{1,64}){0,8}"
-    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}([A-Za-z]{2,24})(?![\w(-]|\.\w{1,40}\()"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}([A-Za-z]{2,24})(?![\w-]|\.\w{1,40}\()"
 )
 _ATTRIBUTES = frozenset(
     ("shape", "size", "dtype", "device", "grad", "weight", "bias", "float", "double", "half", "long", "numpy")
@@ -20,6 +20,12 @@ _ATTRIBUTES = frozenset(
     + ("item", "items", "mT", "mH")
 )
 """`A@B.shape` is a product of matrices; none of these is a top-level domain (Malta's has small letters)."""
+_COMMON = frozenset(
+    ("com", "net", "org", "edu", "gov", "info", "biz", "io", "co", "ai", "us", "ca", "mx", "br", "ar", "uk")
+    + ("ie", "fr", "de", "ch", "it", "es", "pt", "nl", "be", "lu", "dk", "se", "fi", "pl", "cz", "hu", "ro")
+    + ("gr", "tr", "ru", "ua", "il", "cn", "hk", "tw", "jp", "kr", "sg", "vn", "au", "nz", "za", "eu")
+)
+"""What an address right before a bracket ends in: `A@B.dot(` calls a method, as `.to(` and `.at(` do."""
 _V4 = re.compile(
     r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)"
 )
@@ -32,11 +38,16 @@ _VERSION = re.compile(r"(?:\b(?:version|release|section|chapter|rev|v)\.?|[=<>]=
 
 
 def emails(text: str) -> Iterator[Find]:
-    """Addresses as RFC 5322's `dot-atom@domain`, with a top-level domain of letters; not `A@B.c(`."""
-    if "@" in text:
-        for match in EMAIL.finditer(text):
-            if match[1] not in _ATTRIBUTES:
-                yield Find(match.start(), match.end(), "email", match[0])
+    """Addresses as RFC 5322's `dot-atom@domain`, with a top-level domain of letters; not `A@B.c(`, but where
+    c is a common one of them."""
+    if "@" not in text:
+        return
+    for match in EMAIL.finditer(text):
+        is_called = text.startswith("(", match.end()) and (
+            match[1].lower() not in _COMMON or "@self." in match[0]
+        )
+        if not is_called and match[1] not in _ATTRIBUTES:
+            yield Find(match.start(), match.end(), "email", match[0])
 
 
 def machines(keep_private: bool) -> Finder:

@@ -74,7 +74,7 @@ class PII(Step):
     def judge(self, item: Item) -> Verdict:
         found: Counter[str] = Counter()
         numbers: dict[tuple[str, str], int] = {}
-        drops = self.settings.action == "drop" or not item.can_change
+        drops = self.settings.action == "drop"
 
         def counted(text: str) -> str:
             found.update(find.kind for find in self.find(text))
@@ -83,10 +83,11 @@ class PII(Step):
         def scrubbed(text: str) -> str:
             return self._scrub(text, found, numbers)
 
-        change = counted if drops else scrubbed
-        item.edit(change)
+        item.edit(scrubbed if not drops and item.can_change else counted)
         beside, before = [], found.total()
-        for column in edit_beside(item, self.settings.columns, change):
+        # What stands beside texts that must stay as they are may be changed all the same.
+        goes = drops or (before > 0 and not item.can_change)
+        for column in edit_beside(item, self.settings.columns, counted if goes else scrubbed):
             if found.total() > before:
                 beside.append(column)
             before = found.total()
@@ -95,7 +96,7 @@ class PII(Step):
         told: dict[str, Any] = {"found": dict(sorted(found.items()))}
         if beside:
             told["beside"] = beside  # the log has the texts only, before and after
-        return (dropped if drops else changed)("+".join(sorted(found)), **told)
+        return (dropped if goes else changed)("+".join(sorted(found)), **told)
 
     def find(self, text: str) -> list[Find]:
         """All personal data in a text, in order, none overlapping."""

@@ -91,6 +91,7 @@ class LineGatherer(PipelineStep):
         bounds = [part * ((1 << 64) // world_size) for part in range(world_size)] + [1 << 64]
         total: Any = np.zeros(0, COUNTS)
         held: list[Any] = []
+        count = 0
         for shard in range(self.shards):
             counts: Any = read_array(self.folder / f"{shard_name(shard)}.npy")
             hashes = counts["hash"]
@@ -98,9 +99,10 @@ class LineGatherer(PipelineStep):
             upper = bounds[rank + 1]
             last = len(counts) if upper == 1 << 64 else int(np.searchsorted(hashes, np.uint64(upper)))
             held.append(np.array(counts[first:last]))
+            count += last - first
             # Not after each shard: all that is known would be sorted as often.
-            if sum(map(len, held)) > max(HELD, len(total)):
-                total, held = _added([total, *held]), []
+            if count > max(HELD, len(total)):
+                total, held, count = _added([total, *held]), [], 0
         total = _added([total, *held])
         write_array(
             self.output / f"{shard_name(rank)}.npy", total[total["records"] >= self.settings.min_records]
@@ -117,7 +119,8 @@ class Boilerplate(Step):
         self.settings = settings
         parts: list[Any] = [read_array(path) for path in sorted(found.glob("*.npy"))]
         every = np.concatenate(parts) if parts else np.zeros(0, COUNTS)
-        self.hashes: Hashes = every["hash"]
+        # One behind the other: of a column among others numpy makes a copy, whole, for each search.
+        self.hashes: Hashes = np.ascontiguousarray(every["hash"])
         self.records = every["records"]
 
     def judge(self, item: Item) -> Verdict:
