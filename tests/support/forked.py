@@ -69,6 +69,7 @@ def _work(rank: int, count: int, port: int, work: Callable[[Path], Any], folder:
         LOCAL_WORLD_SIZE=str(count),
         MASTER_ADDR="127.0.0.1",
         MASTER_PORT=str(port),
+        OMP_NUM_THREADS="1",  # unset, Accelerate warns
     )
     code = 0
     try:

@@ -40,7 +40,6 @@ def train(run: Run, folder: Path) -> list[list[str]]:
 
     def work(folder: Path) -> None:
         made: list[str] = []
-        os.environ["OMP_NUM_THREADS"] = "1"  # of this process alone; unset, Accelerate warns
         vars(session)["peak_flops"] = lambda device, half: 1e12
 
         def noted(*given: Any) -> Any:
