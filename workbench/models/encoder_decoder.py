@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from workbench.errors import ModelError
+from workbench.models.frame import device_of
 from workbench.models.masks import additive_mask, block_mask
 
 
@@ -76,8 +77,8 @@ def check_pair_isolation(model: Any, length: int = 8) -> None:
     """
     generator = torch.Generator().manual_seed(0)
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
-    ids = torch.randint(0, vocabulary, (1, 2 * length), generator=generator).to(model.device)
-    documents = torch.arange(2, device=model.device).repeat_interleave(length)[None]
+    ids = torch.randint(0, vocabulary, (1, 2 * length), generator=generator).to(device_of(model))
+    documents = torch.arange(2, device=ids.device).repeat_interleave(length)[None]
     was_training = model.training
     model.eval()
     try:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from workbench.models.attention.attend import NAME as BLOCKS
 from workbench.models.attention.documents import documents_of
+from workbench.models.frame import drawn
 from workbench.models.shared_prompt.attention import IMPLEMENTATION as SHARED_PROMPT
 from workbench.models.shared_prompt.plan import RowPlan
 from workbench.ops.decoder_training import native
@@ -34,23 +35,26 @@ UNDERSTOOD = {"position_ids", "use_cache", "cache_position"}
 """Arguments of a layer that change nothing of what it computes."""
 
 
-def fuse_layers(model: nn.Module) -> int:
+def fuse_layers(model: nn.Module, same: dict[type, bool] | None = None) -> int:
     """Let a model on a CPU compute its layers by the fused operator wherever that is the same; the number of
     layers. Weights, their names and what is saved stay as they are.
 
-    The first layer of each kind is tried: output and gradients must be those of its own forward.
+    The first layer of each kind is tried: output and gradients must be those of its own forward. What was
+    found of each kind is put into `same`; of a kind that is there already nothing is tried.
     """
+    same = {} if same is None else same
     alike = [module for module in model.modules() if _is_alike(module)]
     # Asked for only where there are such layers: it is compiled then.
     if not alike or any(isinstance(x, str) for x in (native.library(), attention_native.library())):
         return 0
     packed = _Packed()
-    same: dict[type, bool] = {}
     count = 0
     for module in alike:
         fused = _FusedLayer(module, packed)
         if type(module) not in same:
-            same[type(module)] = _computes_the_same(module, fused)
+            # A layer without weights is tried with some.
+            with drawn(module):
+                same[type(module)] = _computes_the_same(module, fused)
         if same[type(module)]:
             module.forward = fused
             count += 1
@@ -81,7 +85,7 @@ def _is_alike(module: Any) -> bool:
         and not any(
             part._forward_hooks or part._forward_pre_hooks for part in (attention, mlp, *linears, *norms)
         )
-        and all(x.dtype == torch.float32 and x.device.type == "cpu" for x in module.parameters())
+        and all(x.dtype == torch.float32 and x.device.type in ("cpu", "meta") for x in module.parameters())
         and linears[0].in_features >= LEAST_SIZE
         and not any(linear.in_features % native.WIDTH_STEP for linear in linears)
         and isinstance(scale, float)

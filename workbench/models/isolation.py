@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from workbench.errors import ModelError
+from workbench.models.frame import device_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,7 +28,7 @@ def check_isolation(model: PreTrainedModel, length: int = 8) -> None:
     was_training = model.training
     model.eval()
     logits = model(
-        input_ids=ids.to(model.device), position_ids=positions.to(model.device), use_cache=False
+        input_ids=ids.to(device_of(model)), position_ids=positions.to(device_of(model)), use_cache=False
     ).logits
     model.train(was_training)
     difference = (logits[0, length:] - logits[1, length:]).abs().max().item()

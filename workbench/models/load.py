@@ -12,6 +12,7 @@ from transformers import AutoConfig
 from workbench.errors import ModelError
 from workbench.models.attention.attend import use_blocks
 from workbench.models.build import TASKS
+from workbench.models.frame import without_weights
 from workbench.models.heads import head_names, renew_head, set_head
 from workbench.models.purpose import Purpose
 from workbench.models.replaced_token import GENERATOR, ReplacedTokenModel
@@ -111,6 +112,52 @@ def load_model(
     return loaded
 
 
+def load_frame(section: ModelSection, purpose: Purpose | None = None) -> PreTrainedModel | None:
+    """The model named by the recipe as `load_model` gives it, but without its weights, which nobody reads: as
+    a frame (see `workbench.models.frame`), for weights that come from elsewhere, all of them. None for a pair
+    of models, weights in a format of their own, and code that comes with them. Raises `ModelError`."""
+    purpose = purpose or Purpose("clm")
+    if purpose.objective == "rtd" or section.trust_remote_code:
+        return None
+    name, options = _place(section)
+    _check_weights(name)
+    try:
+        config = _stretched(AutoConfig.from_pretrained(name, **options), section, name)
+        if getattr(config, "quantization_config", None) is not None:
+            return None
+        set_head(config, purpose)
+        if section.dropout is not None:
+            _set_dropout(config, section.dropout)
+        config.name_or_path = name
+        kind = getattr(transformers, _class_name(config, purpose, name))
+        made = getattr(kind, "from_config", None) or kind._from_config
+        with without_weights():
+            model: Any = made(config, dtype=torch.float32, attn_implementation=_attention(config, section))
+        model.eval()
+        if model.can_generate():
+            # As transformers does where it reads weights too.
+            names = ("cache_dir", "proxies", "token", "generation_config")
+            given: dict[str, Any] = dict.fromkeys(names) | options
+            switches = ("force_download", "local_files_only", "from_pipeline")
+            given |= dict.fromkeys(switches, False) | {"subfolder": "", "from_auto_class": True}
+            model.adjust_generation_fn(pretrained_model_name_or_path=name, **given)
+    except ModelError:
+        raise
+    except Exception as error:
+        # See `load_model`.
+        raise _explain(error, name, purpose) from error
+    model.new_weights = []
+    if is_moving(config):
+        use_exact_dynamic(model)
+    use_blocks(model)
+    frame: PreTrainedModel = model
+    return frame
+
+
+def _attention(config: Any, section: ModelSection) -> str | None:
+    return "eager" if config.model_type == "xlnet" else section.attn_implementation
+
+
 def _own_memory(model: Any) -> None:
     """Copy weights out of the mapped file: tensors lie there at odd addresses, and products of a vector
     round differently by address, so a run that goes on would differ in the last bit from one never stopped.
@@ -133,7 +180,7 @@ def _load(
         config=config,
         dtype=torch.float32,
         use_safetensors=True,
-        attn_implementation="eager" if config.model_type == "xlnet" else section.attn_implementation,
+        attn_implementation=_attention(config, section),
         ignore_mismatched_sizes=purpose.is_task,
         output_loading_info=True,
         **options,

@@ -57,13 +57,19 @@ class _Exact:
     """The forward of a rotary module."""
 
     def __init__(self, module: Any) -> None:
-        plain = type(module).forward
-        while hasattr(plain, "__wrapped__"):
-            plain = plain.__wrapped__
-        self.module, self.plain = module, plain
+        self.module = module
         self.pad: int | None = getattr(module.config, "pad_token_id", None)
         self.text: Tensor | None = None
         """Which places [B, T] of what is read now are text; None are all."""
+
+    @property
+    def plain(self) -> Any:
+        """The forward of the module's class, as it was before transformers wrapped it."""
+        # Looked up each time: a function that is wrapped cannot be sent to other processes.
+        found: Any = type(self.module).forward
+        while hasattr(found, "__wrapped__"):
+            found = found.__wrapped__
+        return found
 
     @torch.no_grad()
     def __call__(

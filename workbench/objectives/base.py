@@ -139,6 +139,14 @@ class Objective(ABC):
         """Raise `ModelError` when a model does not do what the rows rely on (isolation of documents)."""
         return None
 
+    def found(self) -> dict[str, Any]:
+        """What `check` has found out of a model, for processes that have no weights to try."""
+        return {}
+
+    def adopt(self, model: nn.Module, found: Mapping[str, Any]) -> None:
+        """In the place of `check`, for a model without weights: take over what another process `found`."""
+        return None
+
     def begin(self, start: Beginning) -> None:
         """Called once on every process, after `check`, when everything is ready for the first step."""
         return None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from workbench.data.tokenizer import load_tokenizer
 from workbench.errors import ModelError
 from workbench.models.fast_products import has_fast_products, use_fast_products
 from workbench.models.fused_layers import fuse_layers, has_fused_layers
-from workbench.models.shared_prompt.support import share_prompts
+from workbench.models.shared_prompt.support import share_prompts, take_shared_prompts
 from workbench.objectives.base import Batch, LossOutput, Rows, Totals
 from workbench.objectives.beginning import Beginning
 from workbench.objectives.fused_head import can_fuse
@@ -73,6 +74,16 @@ class DirectPreferenceOptimization(SupervisedFineTuning):
             self.is_fused = can_fuse(model)
         if reason:
             print(f"each answer has its prompt in a row of its own: {reason}", flush=True)
+
+    def found(self) -> dict[str, Any]:
+        """How rows and logits are computed."""
+        return {"is_shared": self.form.is_shared, "is_fused": self.is_fused}
+
+    def adopt(self, model: nn.Module, found: Mapping[str, Any]) -> None:
+        """Compute them the same way."""
+        self.form.is_shared, self.is_fused = bool(found["is_shared"]), bool(found["is_fused"])
+        if self.form.is_shared:
+            take_shared_prompts(model)
 
     def begin(self, start: Beginning) -> None:
         """Have the reference ready: computed beforehand, or in memory."""

@@ -9,6 +9,7 @@ import torch
 
 from workbench.errors import ModelError
 from workbench.models.context import OFFSET_POSITIONS
+from workbench.models.frame import device_of
 from workbench.models.masks import call_encoder
 from workbench.objectives.places import bare, only_at
 
@@ -74,7 +75,7 @@ def check_encoder_isolation(model: Any, length: int = 8) -> None:
     was_training = model.training
     model.eval()
     try:
-        output = call_rows(model, {name: value.to(model.device) for name, value in tensors.items()})
+        output = call_rows(model, {name: value.to(device_of(model)) for name, value in tensors.items()})
     except TypeError as error:
         raise _refusal(model, f"it takes no masks of pairs of tokens: {error}") from None
     finally:

@@ -13,15 +13,15 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 from transformers.utils.logging import disable_progress_bar
 
-from workbench.errors import ModelError, TrainingError
+from workbench.errors import TrainingError
 from workbench.models.context import context_of
-from workbench.models.fast_products import use_fast_products
-from workbench.models.fused_layers import fuse_layers
 from workbench.objectives import OBJECTIVES
 from workbench.training import announce, checkpoint, random_state
+from workbench.training.agreement import together
 from workbench.training.beginning import beginning_of
 from workbench.training.evaluate import Evaluator
 from workbench.training.loop import Trainer
+from workbench.training.making import make
 from workbench.training.parallel.build import Split
 from workbench.training.parallel.layout import Layout
 from workbench.training.parallel.shard import blocks_of
@@ -30,7 +30,7 @@ from workbench.training.prepare import prepare_data
 from workbench.training.rank_watch import RankWatch
 from workbench.training.resume import resume
 from workbench.training.samples import SampleWriter
-from workbench.training.starting_model import purpose_of, row_length, starting_model
+from workbench.training.starting_model import purpose_of, row_length, starting_frame, starting_model
 from workbench.training.state import TrainState
 from workbench.training.stop import Stopped
 from workbench.training.tally import over_processes
@@ -140,40 +140,37 @@ def set_up(
     purpose = purpose_of(recipe, prepared.labels)
     in_parts = found is not None and is_sharded(found.path)
     begins_with = None if found is None or in_parts else found.path
-    model: Any = starting_model(recipe, prepared.tokenizer, purpose, begins_with)
+    made = make(
+        lambda: starting_model(recipe, prepared.tokenizer, purpose, begins_with),
+        (lambda: starting_frame(recipe, prepared.tokenizer, purpose)) if in_parts else None,
+        recipe,
+        layout,
+    )
     objective = OBJECTIVES[recipe.objective.name](recipe, prepared.tokenizer)
     length = row_length(recipe, context)
     rows = objective.rows(prepared.train, length, training=True)
     held_out = objective.rows(prepared.eval, length, training=False)
-    objective.check(model)
-    if recipe.training.gradient_checkpointing:
-        enable_checkpointing(model)
-    if recipe.training.torch_compile:
-        model.compile()
-    if layout.is_plain:
-        # What is split goes there in parts.
-        model.to(accelerator.device)
-    # A matrix that is shared, or a row, takes exchanges inside a layer.
-    inside = layout.degrees.tp * layout.degrees.cp > 1
-    if not recipe.training.torch_compile and not inside and accelerator.device.type == "cpu":
-        fused = fuse_layers(model)
-        if rank0 and fused:
-            print(f"layers     {fused}, each computed by one operator", flush=True)
-        use_fast_products(model)
+    made.check(objective)
+    model: Any = made.model
     about = announce.about(model)
     flops = flops_per_token(model, length)
-    parts = Split(model, objective, layout, recipe, length)
+    # Errors that all processes run into are told by one.
+    parts = together(lambda: Split(model, objective, layout, recipe, length), accelerator)
+    made.hand_out(parts.stepper)
     state = TrainState(data_key=prepared.key)
     if found is not None:
-        state = resume(
-            found,
-            parts.optimizer,
-            prepared.key,
-            reporter,
-            rank=accelerator.process_index,
-            seed_offset=layout.seed_offset,
-            layout=layout.as_dict(),
-            restore=parts.restore_from(found, in_parts=in_parts),
+        state = together(
+            lambda: resume(
+                found,
+                parts.optimizer,
+                prepared.key,
+                reporter,
+                rank=accelerator.process_index,
+                seed_offset=layout.seed_offset,
+                layout=layout.as_dict(),
+                restore=parts.restore_from(found, in_parts=in_parts),
+            ),
+            accelerator,
         )
     else:
         random_state.seed_everything(recipe.training.seed + layout.seed_offset)
@@ -244,17 +241,6 @@ def newest_checkpoint(run: Run, accelerator: Accelerator) -> checkpoint.Checkpoi
     found = checkpoint.newest(run.checkpoints(), warn)
     broadcast_object_list([found.path.name if found else None])
     return found
-
-
-def enable_checkpointing(model: Any) -> None:
-    """Recompute activations in the backward pass. Raises `ModelError` where transformers cannot (XLNet)."""
-    if not getattr(model, "supports_gradient_checkpointing", True):
-        raise ModelError(
-            f"{type(model).__name__} cannot recompute its activations",
-            where="training.gradient_checkpointing",
-            hint="set it to false, and halve training.per_device_train_batch_size if memory is short",
-        )
-    model.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def warn(text: str) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import ModelError
 from workbench.models.adapt import adapt
 from workbench.models.build import build_model
-from workbench.models.load import load_model
+from workbench.models.frame import without_weights
+from workbench.models.load import load_frame, load_model
 from workbench.models.purpose import Purpose
 from workbench.models.rope_scaling_dynamic import use_exact_dynamic
 
@@ -26,6 +27,8 @@ AS_IT_IS: dict[str, Any] = {
     **dict.fromkeys(("rope_beta_fast", "rope_beta_slow", "rope_attention_factor")),
 }
 """What the recipe says of its own model and not of another that is opened in its place."""
+ASK_WEIGHTS = ("dpo", "reward")
+"""Objectives that find out by the weights how a batch is computed; a run goes on as it began."""
 
 
 def purpose_of(recipe: Recipe, labels: tuple[str, ...] = ()) -> Purpose:
@@ -55,6 +58,27 @@ def starting_model(
         _check_vocabulary(model, tokenizer, recipe)
     use_exact_dynamic(model, tokenizer.pad_token_id or 0)
     return adapt(model, recipe.tuning, purpose, checkpoint if adapters else None, tokenizer)
+
+
+def starting_frame(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, purpose: Purpose) -> nn.Module | None:
+    """What `starting_model` gives where there is no checkpoint, but without its weights, which are neither
+    drawn nor read: all of them come from elsewhere. None where some do not, or where what follows from the
+    weights must be known."""
+    if recipe.tuning.method != "full" or recipe.objective.name in ASK_WEIGHTS:
+        return None
+    section = recipe.model
+    if recipe.objective.is_without_dropout:
+        section = section.model_copy(update={"dropout": 0.0})
+    if section.model_name_or_path is None:
+        with without_weights():
+            model: Any = build_model(section, tokenizer, purpose)
+    else:
+        model = load_frame(section, purpose)
+        if model is None:
+            return None
+        _check_vocabulary(model, tokenizer, recipe)
+    use_exact_dynamic(model, tokenizer.pad_token_id or 0)
+    return model  # type: ignore[no-any-return]
 
 
 def other_model(recipe: Recipe, name: str, purpose: Purpose) -> nn.Module:

@@ -22,14 +22,12 @@ def share_prompts(model: Any, length: int) -> str | None:
     """Have a decoder, bare or with adapters of PEFT, take flat rows with a `row_plan` from now on, if it
     computes them as it does separate rows of up to `length` tokens. Returns None, or why it does not, and
     then leaves it as it was."""
-    from workbench.models.shared_prompt.attention import IMPLEMENTATION
-
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = _base(model)
     if reason := _obstacle(base):
         return reason
     before = base.config._attn_implementation
     try:
-        base.set_attn_implementation(IMPLEMENTATION)
+        take_shared_prompts(model)
         difference, windows = _difference(model)
     except Exception as error:
         # Foreign models raise whatever they please at arguments they do not know.
@@ -48,6 +46,17 @@ def share_prompts(model: Any, length: int) -> str | None:
     with suppress(Exception):
         base.set_attn_implementation(before)
     return reason
+
+
+def take_shared_prompts(model: Any) -> None:
+    """Have a model take such rows of which another process has found out that it computes them so."""
+    from workbench.models.shared_prompt.attention import IMPLEMENTATION
+
+    _base(model).set_attn_implementation(IMPLEMENTATION)
+
+
+def _base(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _obstacle(base: Any) -> str | None:

@@ -21,7 +21,7 @@ from workbench.models.reward_head import (
 )
 from workbench.models.shared_prompt.attention import flat_mask
 from workbench.models.shared_prompt.plan import plan_of
-from workbench.models.shared_prompt.support import share_prompts
+from workbench.models.shared_prompt.support import share_prompts, take_shared_prompts
 from workbench.objectives.base import Batch, LossOutput, Objective, Rows, Totals
 from workbench.objectives.preference.pair_rows import RowForm
 from workbench.objectives.preference.plackett_luce import MAX_ANSWERS, plackett_luce_loss
@@ -103,15 +103,29 @@ class RewardModeling(Objective):
     def check(self, model: nn.Module) -> None:
         """The model must give one score; what it is padded with is set, and references are read. Where the
         model computes flat rows as it does separate ones, prompts are computed once for all their answers."""
-        inner = bare(model)
-        score_in_fp32(reward_layer(inner))
-        pad_with(inner, self.tokenizer, self.pad_token_id)
+        self._prepare(model)
         # Every flat row has another shape, which is no good to a compiled model.
         compiled = self.recipe.training.torch_compile
         reason = "it is compiled" if compiled else share_prompts(AllScores(model), self.max_length)
         self.form.is_shared = reason is None
         if reason is not None:
             print(f"prompts are computed once for each answer: {reason}", flush=True)
+
+    def found(self) -> dict[str, Any]:
+        """How rows are computed."""
+        return {"is_shared": self.form.is_shared}
+
+    def adopt(self, model: nn.Module, found: Mapping[str, Any]) -> None:
+        """What `check` sets, and rows as they are computed elsewhere."""
+        self._prepare(model)
+        self.form.is_shared = bool(found["is_shared"])
+        if self.form.is_shared:
+            take_shared_prompts(AllScores(model))
+
+    def _prepare(self, model: nn.Module) -> None:
+        inner = bare(model)
+        score_in_fp32(reward_layer(inner))
+        pad_with(inner, self.tokenizer, self.pad_token_id)
         sources = self.recipe.objective.reference_sources
         if sources:
             self._references = reference_rows(sources, self.tokenizer, self.max_length)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import fields
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,11 +18,14 @@ import torch
 from workbench.errors import CheckpointError, TrainingError
 from workbench.store.files import replace_file
 from workbench.training import checkpoint, random_state
+from workbench.training.agreement import from_main, together
 from workbench.training.guarding import leaving, words
 from workbench.training.guarding.ledger import RECENT_STEPS, REPEAT_STEPS
 from workbench.training.guarding.origins import origins
 from workbench.training.optimizer import groups_of
 from workbench.training.parallel import sharded_checkpoint
+from workbench.training.parallel.parts import Source, send_weights
+from workbench.training.parallel.stepper import persistent_buffers
 from workbench.training.samples import drop_later
 from workbench.training.state import TrainState
 
@@ -196,22 +200,42 @@ def _restore_weights(trainer: Trainer, found: checkpoint.Checkpoint | None) -> N
         return
     # New weights are drawn as they were when the run began.
     random_state.seed_everything(trainer.recipe.training.seed)
+    if not trainer.layout.is_plain:
+        _restore_split(trainer, found)
+        return
+    assert trainer.whole_model is not None
+    trainer.model.load_state_dict(trainer.whole_model(None if found is None else found.path).state_dict())
+    if found is not None:
+        checkpoint.restore_optimizer(optimizer, found.optimizer_state())
+
+
+def _restore_split(trainer: Trainer, found: checkpoint.Checkpoint | None) -> None:
+    """The weights and the optimiser of a split model as one process finds them whole, and sends them."""
+    stepper, layout, accelerator = trainer.stepper, trainer.layout, trainer.accelerator
+    usual = timedelta(seconds=trainer.recipe.launch.ddp_timeout)
+    is_main = accelerator.is_main_process
+    read = together(lambda: _whole(trainer, found) if is_main else None, accelerator, usual=usual)
+    tensors, order, states = read or (None, None, None)
+    places: dict[str, torch.Tensor] = {**stepper.weights, **stepper.buffers()}
+    send_weights(None if tensors is None else Source.of(tensors), places, layout)
+    if found is not None:
+        flat = None if states is None else Source.of(states)
+        order = from_main(order, accelerator)
+        sharded_checkpoint.from_plain(trainer.raw_optimizer, stepper.weights, order, flat, layout)
+
+
+def _whole(
+    trainer: Trainer, found: checkpoint.Checkpoint | None
+) -> tuple[dict[str, torch.Tensor], list[str], dict[str, torch.Tensor] | None]:
+    """Weights and buffers of the model of a checkpoint, or as it began; the names of the weights as its
+    optimiser counts them, and its states."""
     assert trainer.whole_model is not None
     fresh: Any = trainer.whole_model(None if found is None else found.path)
-    if trainer.layout.is_plain:
-        trainer.model.load_state_dict(fresh.state_dict())
-        if found is not None:
-            checkpoint.restore_optimizer(optimizer, found.optimizer_state())
-        return
-    whole = fresh.state_dict()
-    with torch.no_grad():
-        for name, weight in {**stepper.weights, **stepper.buffers()}.items():
-            weight.copy_(sharded_checkpoint.like(weight, whole[name]))
-    if found is not None:
-        names = {id(weight): name for name, weight in fresh.named_parameters()}
-        groups = groups_of(fresh, trainer.recipe.training)
-        order = [names[id(weight)] for group in groups for weight in group["params"]]
-        sharded_checkpoint.from_plain(optimizer, stepper.weights, order, found.optimizer_state())
+    names = {id(weight): name for name, weight in fresh.named_parameters()}
+    groups = groups_of(fresh, trainer.recipe.training)
+    order = [names[id(weight)] for group in groups for weight in group["params"]]
+    tensors = {name: weight.data for name, weight in fresh.named_parameters()} | persistent_buffers(fresh)
+    return tensors, order, None if found is None else found.optimizer_state()
 
 
 def _prepare_rows(trainer: Trainer) -> None:

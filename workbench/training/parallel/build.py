@@ -1,5 +1,5 @@
-"""From a whole model to what trains it in a layout, with its optimiser, new or from a checkpoint of any
-layout."""
+"""From a whole model, or its frame, to what trains it in a layout, with its optimiser, new or from a
+checkpoint of any layout."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from workbench.training import checkpoint
+from workbench.training.agreement import together
 from workbench.training.optimizer import adamw, groups_of
 from workbench.training.parallel import sharded_checkpoint
+from workbench.training.parallel.parts import Source
 from workbench.training.parallel.split import split
 from workbench.training.parallel.stepper import PlainStepper, Stepper
 
@@ -29,6 +31,7 @@ class Split:
     def __init__(self, model: Any, objective: Objective, layout: Layout, recipe: Recipe, length: int) -> None:
         section = recipe.training
         self.model, self.objective, self.layout = model, objective, layout
+        self.has_adapters = recipe.tuning.is_adapter
         groups = groups_of(model, section)
         names = {id(weight): name for name, weight in model.named_parameters()}
         # As a whole model's optimiser counts them.
@@ -47,12 +50,22 @@ class Split:
         if self.stepper is not None:
             weights = self.stepper.weights
         if in_parts:
-            return lambda: sharded_checkpoint.load(found.path, {**weights, **buffers}, self.optimizer)
+            # Of adapters only what learns is stored.
+            complete = not self.has_adapters
+            return lambda: sharded_checkpoint.load(
+                found.path, {**weights, **buffers}, self.optimizer, complete=complete
+            )
         if self.stepper is None:
             return None
-        return lambda: sharded_checkpoint.from_plain(
-            self.optimizer, weights, self.order, found.optimizer_state()
-        )
+        layout = self.layout
+
+        def send() -> None:
+            is_main = layout.accelerator.is_main_process
+            states = together(found.optimizer_state if is_main else lambda: None, layout.accelerator)
+            flat = None if states is None else Source.of(states)
+            sharded_checkpoint.from_plain(self.optimizer, weights, self.order, flat, layout)
+
+        return send
 
     def ready(self) -> tuple[Stepper, AcceleratedOptimizer | torch.optim.Optimizer]:
         """What does the steps, and the optimiser as the loop calls it."""

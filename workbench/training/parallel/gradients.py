@@ -69,6 +69,14 @@ def settle(weights: Iterable[nn.Parameter]) -> None:
 
 
 @torch.no_grad()
+def add_up(weights: Iterable[nn.Parameter], group: dist.ProcessGroup) -> None:
+    """The gradients of weights that each rank of a group has used on its own part of the work: their sum."""
+    for weight in weights:
+        if weight.grad is not None:
+            dist.all_reduce(local(weight.grad), group=group)
+
+
+@torch.no_grad()
 def add_up_tied(weight: nn.Parameter, group: dist.ProcessGroup) -> None:
     """The gradient of a weight that is embedding on the first stage and head on the last: the sum of both."""
     if weight.grad is None:

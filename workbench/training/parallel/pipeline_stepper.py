@@ -96,7 +96,7 @@ class PipelineStepper(Stepper):
             given["target_mbs"] = [arrays["targets"] for arrays, _ in tensors]
             self.last.found.clear()
         schedule.step(**given)
-        gradients.settle(self.weights.values())
+        self.settle()
         if self.tied is not None:
             gradients.add_up_tied(self.tied[1], self.tied[0])
         tally = Tally(self.objective)

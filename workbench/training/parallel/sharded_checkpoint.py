@@ -20,16 +20,17 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load as read_parts
 from torch.distributed.checkpoint.state_dict_saver import save as write_parts
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from workbench.errors import CheckpointError, StorageError, storage_error
 from workbench.training.checkpoint import save_model, write_folder
+from workbench.training.parallel.parts import Source, send
 from workbench.training.parallel.stepper import persistent_buffers
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from workbench.training.parallel.layout import Layout
     from workbench.training.parallel.stepper import Stepper
 
 FOLDER = "distributed"
@@ -78,10 +79,11 @@ def load(
     optimizer: torch.optim.Optimizer | None,
     *,
     alone: bool = False,
+    complete: bool = False,
 ) -> None:
     """Read the values of `weights`, by their names in the whole model, and their optimiser states, in place;
-    each rank reads what it has, all together, or this one `alone`. Raises `CheckpointError` where the
-    checkpoint is another model's, or damaged."""
+    each rank reads what it has, all together, or this one `alone`. What does not learn may be missing, unless
+    the checkpoint is to be `complete`. Raises `CheckpointError` where it is another model's, or damaged."""
     folder = checkpoint / FOLDER
     try:
         stored = FileSystemReader(folder).read_metadata().state_dict_metadata
@@ -94,7 +96,7 @@ def load(
     for name, weight in weights.items():
         if MODEL + name in stored:
             state[MODEL + name] = weight.detach()
-        elif not isinstance(weight, torch.nn.Parameter) or weight.requires_grad:
+        elif complete or not isinstance(weight, torch.nn.Parameter) or weight.requires_grad:
             raise CheckpointError(f"{checkpoint.name} has no weight {name}", where=str(folder))
         if optimizer is None or not weight.requires_grad:
             continue
@@ -132,33 +134,30 @@ def from_plain(
     optimizer: torch.optim.Optimizer,
     weights: Mapping[str, nn.Parameter],
     order: Sequence[str],
-    flat: Mapping[str, Tensor],
+    flat: Source | None,
+    layout: Layout,
 ) -> None:
     """Give the optimiser of a split model what a whole one's checkpoint holds: `<number>.<state>` of the
-    weights in `order`. Raises `KeyError` where it is another model's."""
+    weights in `order`, which the main process has read and sends. Raises `IndexError` where it is another
+    model's."""
     moments: dict[str, dict[str, Tensor]] = {}
-    for key, value in flat.items():
+
+    def place_of(key: str, shape: torch.Size, kind: torch.dtype) -> Tensor | None:
         number, _, name = key.partition(".")
         weight = weights.get(order[int(number)])
         if weight is None:
-            continue
-        if value.shape == weight.shape and weight.ndim:
-            moments.setdefault(order[int(number)], {})[name] = like(weight, value)
-        else:
-            moments.setdefault(order[int(number)], {})[name] = value.to(weight.device)
+            return None
+        is_split = shape == weight.shape and weight.ndim
+        place = (
+            torch.zeros_like(weight.detach(), dtype=kind)
+            if is_split
+            else torch.zeros(shape, dtype=kind, device=weight.device)
+        )
+        moments.setdefault(order[int(number)], {})[name] = place
+        return place
+
+    send(flat, place_of, layout)
     put_back(optimizer, weights, moments)
-
-
-def like(weight: Tensor, whole: Tensor) -> Tensor:
-    """A whole tensor, which all ranks have, split and placed as a weight is."""
-    if not isinstance(weight, DTensor):
-        return whole.to(weight.device).clone()
-    found = torch.zeros_like(weight.detach())
-    spread: DTensor = distribute_tensor(
-        whole.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None
-    )
-    found.copy_(spread)
-    return found
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from workbench.models.attention.attend import NAME as BLOCKS
 from workbench.models.rope_scaling import is_moving
 from workbench.recipe.parallel_section import check_shape
 from workbench.training.parallel import context, tensor
+from workbench.training.parallel.parts import give_memory
 from workbench.training.parallel.pipeline import Stage, cut, parts_of
 from workbench.training.parallel.pipeline_stepper import PipelineStepper
 from workbench.training.parallel.shard import shard
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 
 def split(model: Any, objective: Objective, layout: Layout, recipe: Recipe, length: int) -> Stepper:
-    """Split a model, which every process holds whole, and return what trains its part; `length` is that of a
-    row.
+    """Split a model, which every process holds whole or as a frame, and return what trains its part; `length`
+    is that of a row. A frame has memory for its parts then, and no values yet.
 
     Raises `ModelError` where this model cannot be split so, with what can be done instead.
     """
@@ -37,21 +38,28 @@ def split(model: Any, objective: Objective, layout: Layout, recipe: Recipe, leng
     assert layout.mesh is not None
     if degrees.cp > 1:
         model.set_attn_implementation(context.IMPLEMENTATION)
+    vocabulary = tensor.cuts_vocabulary(model)
     if degrees.pp == 1:
         if degrees.tp > 1:
-            tensor.parallelize(model, layout.mesh["tp"])
+            tensor.parallelize(model, layout.mesh["tp"], vocabulary=vocabulary)
         shard(model, layout, bf16=bf16)
-        model.to(device)
-        return ShardedStepper(model, objective, layout)
+        give_memory(model, device)
+        sharded = ShardedStepper(model, objective, layout)
+        if degrees.tp > 1:
+            sharded.summed = tensor.add_up_gradients(model, layout.mesh["tp"])
+        return sharded
     hidden_size = int(model.config.get_text_config().hidden_size)
     stages = _stages(model, layout, recipe)
+    summed: list[nn.Parameter] = []
     for stage in stages:
         if degrees.tp > 1:
-            tensor.parallelize(stage.model, layout.mesh["tp"])
+            tensor.parallelize(stage.model, layout.mesh["tp"], vocabulary=vocabulary)
         shard(stage, layout, bf16=bf16)
-        stage.to(device)
+        give_memory(stage, device)
+        if degrees.tp > 1:
+            summed += tensor.add_up_gradients(stage.model, layout.mesh["tp"])
     is_sharded = degrees.dp_replicate * degrees.shard_size > 1
-    return PipelineStepper(
+    stepper = PipelineStepper(
         stages,
         objective,
         layout,
@@ -61,6 +69,8 @@ def split(model: Any, objective: Objective, layout: Layout, recipe: Recipe, leng
         most=length,
         tied=_tied(stages, layout, recipe, is_tied=tensor.is_tied(model)),
     )
+    stepper.summed = summed
+    return stepper
 
 
 def check_model(model: Any, layout: Layout, recipe: Recipe, length: int = 0) -> None:

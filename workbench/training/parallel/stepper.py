@@ -30,6 +30,8 @@ class Stepper(ABC):
     def __init__(self, objective: Objective, layout: Layout) -> None:
         self.objective, self.layout = objective, layout
         self.accelerator = layout.accelerator
+        self.summed: list[nn.Parameter] = []
+        """Weights whose gradients are to be added up over the ranks of tp: see `tensor.add_up_gradients`."""
 
     @property
     @abstractmethod
@@ -65,6 +67,12 @@ class Stepper(ABC):
     def clip(self, limit: float) -> float:
         """Scale the gradients to a norm of at most `limit`; the norm before."""
         return gradients.clip(self.weights.values(), limit, self.layout, set())
+
+    def settle(self) -> None:
+        """Have gradients as they are to be, once a backward pass is over."""
+        gradients.settle(self.weights.values())
+        if self.summed:
+            gradients.add_up(self.summed, self.layout.group("tp"))
 
     def share(self, tally: Tally) -> Tally:
         """What this process speaks for, so that sums over all processes count everything once."""
@@ -149,7 +157,7 @@ class ShardedStepper(Stepper):
             output = self._loss(batch)
             (output.sums * scale).sum().backward()
             tally.add(output, batch.counts)
-        gradients.settle(self.weights.values())
+        self.settle()
         return self.share(tally)
 
     def losses(self, batch: Batch) -> LossOutput:

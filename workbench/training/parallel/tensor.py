@@ -57,17 +57,24 @@ def check_tensor_parallel(model: Any, degree: int, world_size: int) -> None:
                 )
 
 
-def parallelize(model: Any, mesh: DeviceMesh) -> None:
-    """Cut the matrices of a model over `mesh`, in place. Every rank holds the same whole model before."""
+def cuts_vocabulary(model: Any) -> bool:
+    """Whether embedding and head of a whole model are cut: one weight is in both places or in none, and an
+    embedding that scales (Gemma) is not cut here."""
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    return not is_tied(model) or (type(embedding) is nn.Embedding and type(head) is nn.Linear)
+
+
+def parallelize(model: Any, mesh: DeviceMesh, *, vocabulary: bool = True) -> None:
+    """Cut the matrices of a model over `mesh`, in place; those of the `vocabulary` too, if so. Every rank
+    holds the same whole model, or its frame, before."""
     plan = plan_of(model)
     styles: dict[str, Any] = {}
     for name, module in _matching(model, plan):
         style = plan[_pattern(plan, name)]
-        if style == SUMMED:
-            _sum_gradients(module, mesh.get_group())
-        elif isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and style != SUMMED:
             styles[name] = RowwiseParallel() if style == ROWS else ColwiseParallel()
-    styles.update(_vocabulary(model, mesh.size()))
+    if vocabulary:
+        styles.update(_vocabulary(model, mesh.size()))
     for name, style in styles.items():
         module = model.get_submodule(name)
         # All ranks hold the same weights already: nothing is sent.
@@ -77,6 +84,23 @@ def parallelize(model: Any, mesh: DeviceMesh) -> None:
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     if is_tied(model) and type(embedding) is nn.Embedding and type(head) is nn.Linear:
         head.weight = embedding.weight
+
+
+def add_up_gradients(model: Any, mesh: DeviceMesh) -> list[nn.Parameter]:
+    """Have the gradients of what each rank uses on its own heads added up over `mesh`: once the model has the
+    weights that are trained, and not those of a frame. Returns those of which nobody hears when a gradient is
+    there, for they are sharded: theirs is to be added up when it is settled."""
+    plan = plan_of(model)
+    late: list[nn.Parameter] = []
+    for name, module in _matching(model, plan):
+        if plan[_pattern(plan, name)] != SUMMED:
+            continue
+        for weight in module.parameters():
+            if isinstance(weight, DTensor):
+                late.append(weight)
+            elif weight.requires_grad:
+                _sum_gradient(weight, mesh.get_group())
+    return late
 
 
 def _vocabulary(model: Any, degree: int) -> dict[str, Any]:
@@ -105,15 +129,13 @@ def _pattern(plan: dict[str, str], name: str) -> str:
     return next((pattern for pattern in plan if fnmatch.fnmatchcase(name, pattern)), "")
 
 
-def _sum_gradients(module: nn.Module, group: dist.ProcessGroup) -> None:
+def _sum_gradient(weight: nn.Parameter, group: dist.ProcessGroup) -> None:
     def add_up(gradient: torch.Tensor) -> torch.Tensor:
         gradient = gradient.contiguous().clone()
         dist.all_reduce(gradient, group=group)
         return gradient
 
-    for weight in module.parameters():
-        if weight.requires_grad:
-            weight.register_hook(add_up)
+    weight.register_hook(add_up)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from workbench.models.context import context_of
 from workbench.objectives import OBJECTIVES
 from workbench.objectives.ppo.kl_controller import AdaptiveKL, FixedKL, KLController
 from workbench.training import checkpoint, random_state
+from workbench.training.gradient_checkpointing import enable_checkpointing
 from workbench.training.optimizer import adamw, groups_of
 from workbench.training.ppo import announce, saving
 from workbench.training.ppo.answers import Manner
@@ -27,7 +28,7 @@ from workbench.training.ppo.writing import writer_of
 from workbench.training.prepare import prepare_data
 from workbench.training.resume import resume
 from workbench.training.samples import SampleWriter
-from workbench.training.session import describe_device, enable_checkpointing, warn
+from workbench.training.session import describe_device, warn
 from workbench.training.starting_model import row_length
 from workbench.training.state import TrainState
 
