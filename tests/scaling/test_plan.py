@@ -135,7 +135,7 @@ def test_repeated_data_is_warned_of() -> None:
 
 
 def test_sizes_that_fall_on_one_shape_are_told() -> None:
-    spec = load_spec("tiny-decoders", ["isoflop.spread=2"])
+    spec = load_spec("tiny-decoders", ["isoflop.spread=2", "isoflop.tokens_per_parameter=40"])
     (note,) = make_plan(spec, "s", where="s").notes
     assert note.startswith("1 of 20 runs are the same as another")
     assert make_plan(load_spec("tiny-decoders"), "s", where="s").notes == ()

@@ -206,7 +206,7 @@ BAD = (
     (["fit", "nothing"], "no study called"),
     (["emergence", "tiny"], "no sums among its text"),
     (["show", "tinny"], "did you mean tiny?"),
-    (["laws", "--compute", "x"], "no number of FLOPs"),
+    (["laws", "--compute", "x"], "no number above 0"),
     (["plan", "nano", "--budget", "1e9"], "too small to fit a law"),
 )
 
