@@ -159,10 +159,15 @@ def test_learning_rates_follow_the_rule() -> None:
     spec = spec_of()
     shapes = [Family(base_recipe(spec, "s"), spec.shapes, "s").shape(width, 2) for width in (32, 128)]
     rules = spec.rules
-    rates = [learning_rate(rules, shape) for shape in shapes]
+    rates = [learning_rate(rules, shape, 2e6) for shape in shapes]
     assert rates == pytest.approx([3e-3 * 2**0.5, 3e-3 / 2**0.5])
+    longer = rules.model_copy(update={"tokens_exponent": -0.5})
+    assert learning_rate(longer, shapes[0], 4e6) == pytest.approx(3e-3 * 2**0.5 / 2)
+    assert learning_rate(longer, shapes[0], 1e6) == pytest.approx(rates[0])
+    constant = longer.model_copy(update={"learning_rate_rule": "constant"})
+    assert learning_rate(constant, shapes[0], 4e6) == pytest.approx(1.5e-3)
     kaplan = rules.model_copy(update={"learning_rate_rule": "kaplan"})
-    assert learning_rate(kaplan, shapes[1]) == pytest.approx(0.003239 - 0.0001395 * 12.9, rel=0.05)
+    assert learning_rate(kaplan, shapes[1], 2e6) == pytest.approx(0.003239 - 0.0001395 * 12.9, rel=0.05)
 
 
 @pytest.mark.parametrize("name", list(study_presets()))

@@ -174,9 +174,10 @@ def _time(plan: Plan) -> str:
 
 def _rule(spec: StudySpec) -> str:
     rules: Any = spec.rules
+    longer = f" × (tokens / {rules.at_tokens:g})^{rules.tokens_exponent:g}" if rules.tokens_exponent else ""
     words = {
-        "width": f"{rules.learning_rate:g} × (width / {rules.at_width})^{rules.width_exponent:g}",
+        "width": f"{rules.learning_rate:g} × (width / {rules.at_width})^{rules.width_exponent:g}{longer}",
         "kaplan": "0.003239 − 0.0001395·ln N",
-        "constant": f"{rules.learning_rate:g}",
+        "constant": f"{rules.learning_rate:g}{longer}",
     }[rules.learning_rate_rule]
     return f"{words}, {rules.lr_scheduler_type} to {rules.min_lr_ratio:g} of it at the end of every run"

@@ -201,7 +201,7 @@ class _Planner:
                     tokens=tokens,
                     steps=steps,
                     flops=flops,
-                    learning_rate=float(f"{learning_rate(rules, shape):.4g}"),
+                    learning_rate=float(f"{learning_rate(rules, shape, tokens):.4g}"),
                     memory=shape.memory,
                     seconds=self.machine.seconds(flops, steps, shape.total) if self.machine else None,
                     epochs=tokens / self.epoch_tokens if self.epoch_tokens else None,

@@ -66,13 +66,14 @@ def rows_in_a_micro_batch(recipe: Recipe, rules: RulesSection) -> int:
     return rules.batch_tokens // row
 
 
-def learning_rate(rules: RulesSection, shape: Sized) -> float:
-    """The peak learning rate of a shape, by the study's rule."""
-    if rules.learning_rate_rule == "constant":
-        return rules.learning_rate
+def learning_rate(rules: RulesSection, shape: Sized, tokens: float) -> float:
+    """The peak learning rate of a shape that is trained on so many tokens, by the study's rule."""
     if rules.learning_rate_rule == "kaplan":
         return max(1e-5, 0.003239 - 0.0001395 * math.log(shape.non_embedding))
-    return float(rules.learning_rate * (shape.hidden_size / rules.at_width) ** rules.width_exponent)
+    rate = rules.learning_rate * (tokens / rules.at_tokens) ** rules.tokens_exponent
+    if rules.learning_rate_rule == "width":
+        rate *= (shape.hidden_size / rules.at_width) ** rules.width_exponent
+    return float(rate)
 
 
 def recipe_of(spec: StudySpec, base: Recipe, run: PlannedRun, folder: Path) -> Recipe:

@@ -91,7 +91,9 @@ class RulesSection(Section):
     """How every run is trained; the learning rate decays to the end of each, whatever its length."""
 
     batch_tokens: int = Field(4096, ge=8, description="Tokens in an optimiser step, the same in all runs.")
-    learning_rate: float = Field(3e-3, gt=0, description="Peak learning rate at `at_width`.")
+    learning_rate: float = Field(
+        3e-3, gt=0, description="Peak learning rate at `at_width`, of a run of `at_tokens`."
+    )
     learning_rate_rule: Literal["width", "kaplan", "constant"] = Field(
         "width",
         description="width: a power of the width; kaplan: 0.003239 − 0.0001395·ln N (Kaplan et al. 2020, "
@@ -103,6 +105,14 @@ class RulesSection(Section):
         ge=-3,
         le=3,
         description="Of the width rule; −1 as for hidden weights under µP (Yang et al. 2022).",
+    )
+    at_tokens: float = Field(1e6, gt=0, description="The tokens that learning_rate is for.")
+    tokens_exponent: float = Field(
+        0.0,
+        ge=-2,
+        le=2,
+        description="Of the tokens, in the width rule and the constant one: longer runs want lower rates, "
+        "about −0.3 at one batch (Bjorck et al. 2024).",
     )
     warmup_ratio: float = Field(0.05, ge=0, lt=1, description="Share of the steps spent warming up.")
     lr_scheduler_type: Literal["cosine", "linear", "wsd"] = Field(

@@ -147,7 +147,7 @@ def of_family(
         tokens=int(tokens),
         steps=steps,
         flops=tokens * shape.flops_per_token,
-        learning_rate=float(f"{learning_rate(spec.rules, shape):.4g}"),
+        learning_rate=float(f"{learning_rate(spec.rules, shape, tokens):.4g}"),
         memory=shape.memory,
         seconds=None,
         epochs=None,
