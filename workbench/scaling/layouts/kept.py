@@ -63,16 +63,16 @@ def _gathered_keys(model: Model, layout: Layout, length: int, precision: Precisi
     its keys; flash attention, where a row is one document, reads what was gathered.
     """
     own = layout.rows * length / layout.cp
-    if _is_masked(model) or not precision.half:
+    if _is_masked(model, precision):
         seen = layout.rows * length * (1 + 1 / (2 * layout.cp))
         return 2 * precision.width * max(0.0, seen - own) * model.queries / layout.tp
     return 2 * precision.width * (layout.rows * length - own) * model.keys / layout.tp
 
 
 def _masks(model: Model, layout: Layout, length: int, precision: Precision) -> float:
-    """Bytes of the masks that tell documents of shared rows apart, and of the one in use as numbers, at most:
-    a document of all the row. A pipeline has those of all micro-batches of a step."""
-    if layout.cp == 1 or not _is_masked(model):
+    """Bytes of the masks of what queries see, and of the one in use as numbers, at most: a document of all
+    the row. A pipeline has those of all micro-batches of a step."""
+    if layout.cp == 1 or not _is_masked(model, precision):
         return 0.0
     piece = length / (2 * layout.cp)
     masks = layout.rows * piece * (length + piece)
@@ -80,10 +80,13 @@ def _masks(model: Model, layout: Layout, length: int, precision: Precision) -> f
     return times * masks + precision.width * layout.rows * piece * length
 
 
-def _is_masked(model: Model) -> bool:
-    """Whether rows hold several documents, each of which sees itself alone."""
+def _is_masked(model: Model, precision: Precision) -> bool:
+    """Whether attention over ranks takes masks: where rows hold several documents, each of which sees itself
+    alone, where layers have windows, and where it is in fp32, as on CPUs, which flash attention has not."""
     data = model.recipe.data if model.recipe is not None else None
-    return data is not None and data.packing and data.isolate_documents
+    several = data is not None and data.packing and data.isolate_documents
+    windows = model.shape is not None and model.shape.attention.window is not None
+    return several or windows or not precision.half
 
 
 def is_whole(model: Model, layout: Layout, stack: Stack, precision: Precision) -> bool:
