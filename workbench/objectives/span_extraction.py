@@ -50,10 +50,14 @@ class SpanExtraction(Task):
     def loss(self, model: nn.Module, tensors: dict[str, torch.Tensor], batch: Batch) -> LossOutput:
         """Summed over starts and ends; predictions are (example, best spans and no-answer score).
 
-        As in transformers the softmax is over all places of a batch, padding included.
+        The softmax is over the places of a window, without the padding that transformers has in it: what a
+        window costs does not depend on which others are in its batch.
         """
-        output = self.forward(model, tensors)
-        start, end = output.start_logits.float(), output.end_logits.float()
+        output, padding = self.forward(model, tensors), tensors["attention_mask"] == 0
+        start, end = (
+            logits.float().masked_fill(padding, -torch.inf)
+            for logits in (output.start_logits, output.end_logits)
+        )
         starts, ends = tensors["start_positions"], tensors["end_positions"]
         options: dict[str, Any] = {"ignore_index": NO_TARGET, "reduction": "sum"}
         loss_sum = F.cross_entropy(start, starts, **options) + F.cross_entropy(end, ends, **options)

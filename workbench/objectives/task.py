@@ -37,6 +37,7 @@ class LabelledRows:
     rows: TaskRows
     store: ExampleStore
     task: Task
+    batch_size: int | None = None
 
     @property
     def length(self) -> int:
@@ -55,7 +56,7 @@ class LabelledRows:
 
     def report(self) -> dict[str, Any]:
         """See `TaskRows.report`."""
-        return self.rows.report()
+        return self.rows.report(self.batch_size)
 
 
 class Task(Objective):
@@ -79,14 +80,10 @@ class Task(Objective):
         if not training:
             self.records = store.records
         shuffle = training and self.recipe.data.shuffle
-        training_section = self.recipe.training
-        rows = TaskRows(
-            store,
-            seed=training_section.seed,
-            shuffle=shuffle,
-            batch_bucketing=training_section.per_device_train_batch_size,
-        )
-        return LabelledRows(rows, store, self)
+        section = self.recipe.training
+        # By whole steps: their rows are the same however many processes share them.
+        rows = TaskRows(store, seed=section.seed, shuffle=shuffle, batch_bucketing=self.recipe.rows_per_step)
+        return LabelledRows(rows, store, self, section.per_device_train_batch_size)
 
     def batch(self, raw: Mapping[str, Any], store: ExampleStore, rows: NDArray[np.int64]) -> Batch:
         """The arrays of `TaskRows.batch` with the number of their targets; `rows` are their places in the

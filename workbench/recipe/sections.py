@@ -59,6 +59,12 @@ class Recipe(Section):
         """Groups of processes that read different rows, on all machines."""
         return self.parallel.degrees(self.launch.world_size).data_size
 
+    @property
+    def rows_per_step(self) -> int:
+        """Rows that all processes together read for one optimiser step."""
+        section = self.training
+        return section.per_device_train_batch_size * section.gradient_accumulation_steps * self.data_ranks
+
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         length, context = self.data.max_length, self.model.context

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +9,13 @@ from typing import Any
 import orjson
 import pytest
 import torch
-from tiny_run import curve, mapping, text_of
+from many_workers import assert_same_curve, train
+from tiny_run import mapping, text_of
 from transformers import AutoModelForCausalLM
 
 from workbench.recipe import dump, validate
 from workbench.store.runs import Run, create_run
 
-SCRIPT = Path(__file__).parent / "many_runs.py"
 STEPS, HALF, ROWS = 10, 5, 8
 LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
     "one": (1, {}),
@@ -90,37 +84,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             jobs.append((str(target), LAYOUTS[second][0], str(runs[first].path)))
         train(jobs, folder)
     return Trained(runs, crossed)
-
-
-def train(runs: list[tuple[str, int, str | None]], folder: Path) -> None:
-    """Train runs in processes that do them all."""
-    jobs = folder / "jobs.json"
-    jobs.write_text(json.dumps(runs))
-    port = free_ports(len(runs) + 1)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "4"]
-    command += ["--master_port", str(port), str(SCRIPT), str(jobs)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-
-
-def free_ports(count: int) -> int:
-    """The first of so many neighbouring ports that are free, below those that the system gives to anyone."""
-    for first in range(20000 + os.getpid() % 400 * 25, 32000, 25):
-        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
-            for port in range(first, first + count):
-                held.enter_context(socket.socket()).bind(("", port))
-            return first
-    raise AssertionError("no ports are free")
-
-
-def assert_same_curve(run: Run, reference: Run) -> None:
-    """In fp32, what rounding leaves."""
-    ours, theirs = curve(run), curve(reference)
-    for name in ("loss", "grad_norm", "eval_loss"):
-        assert [step for step, _ in ours[name]] == [step for step, _ in theirs[name]]
-        assert [v for _, v in ours[name]] == pytest.approx([v for _, v in theirs[name]], abs=1e-4)
-    assert ours["num_tokens"] == theirs["num_tokens"]
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "one"])

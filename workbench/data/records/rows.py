@@ -42,10 +42,10 @@ class RowOrder(Generic[S]):
     """The order of a store's rows, addressed by one number that counts through the epochs.
 
     An epoch has each row as often as the weight of its source says; shuffled, in an order of its own.
-    Rows of like length stand together in groups of `batch_bucketing`, 0 for none, best as many as a batch
+    Rows of like length stand together in groups of `batch_bucketing`, 0 for none, best as many as a step
     has: pools of 64 groups of random rows are sorted by length, and the groups mixed again. So a batch is
     seldom padded much, and what an epoch holds stays the same. Groups begin where global indices are
-    multiples of their size, as batches do, also in later epochs. Not shuffled, all stand in file order.
+    multiples of their size, as steps do, also in later epochs. Not shuffled, all stand in file order.
     """
 
     def __init__(self, store: S, *, seed: int = 0, shuffle: bool = True, batch_bucketing: int = 32) -> None:

@@ -87,7 +87,8 @@ class RewardModeling(Objective):
             store,
             seed=section.seed,
             shuffle=training and self.recipe.data.shuffle,
-            batch_bucketing=size if training else 0,
+            # By whole steps: their rows are the same however many processes share them.
+            batch_bucketing=self.recipe.rows_per_step if training else 0,
         )
         return RankedRows(order, self.pad_token_id, size, self.form)
 

@@ -162,13 +162,14 @@ class Draft:
         return "\n".join(line for line in (f"! {error['message']}", error["where"], error["hint"]) if line)
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row a step."""
+        """A row a step: `enabled` as the recipe says, `idle` where it is and yet has nothing to do."""
         recipe, taken = self.recipe(), self.recipe().steps()
         counts: dict[str, dict[str, int]] = {step.name: dict(step.counts) for step in self._counts}
         return [
             {
                 "name": name,
-                "enabled": recipe.step(name).enabled and (name in taken or self.cleaning is None),
+                "enabled": recipe.step(name).enabled,
+                "idle": recipe.step(name).enabled and name not in taken,
                 "came": counts.get(name, {}).get("in", 0),
                 **{key: counts.get(name, {}).get(key, 0) for key in ("kept", "changed", "dropped")},
             }

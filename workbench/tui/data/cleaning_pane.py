@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from workbench.tui.data.cleaning_draft import Draft, ReadLog
 
 POLL_SECONDS = 0.7
+_NOTHING = "no eval_sources: nothing to do"
 WIDE = 130
 
 
@@ -155,7 +156,7 @@ class CleaningPane(Container):
         mark = "x" if row["enabled"] else " "
         text = Text(f"[{mark}] {row['name']:<18}", no_wrap=True)
         if not row["came"]:
-            return text.append("" if row["enabled"] else "off", "dim")
+            return text.append(_NOTHING if row["idle"] else "" if row["enabled"] else "off", "dim")
         kept, changed, dropped = bar(row, 14, str(getattr(self.app, "symbols", "braille")))
         text.append(kept, "green").append(changed, "yellow").append(dropped, "red")
         numbers = f" {short_number(row['came']):>6} in {short_number(row['changed']):>6} changed"

@@ -1,6 +1,6 @@
 """Under torchrun: one worker a process trains several runs one after another, each by as many as it asks for.
 
-`python -m torch.distributed.run --nproc_per_node 4 many_runs.py RUNS.json`, where RUNS.json is a list of
+`python -m torch.distributed.run --nproc_per_node N many_runs.py RUNS.json`, where RUNS.json is a list of
 folders and numbers of processes. Starting a process costs seconds, and a tiny run a part of one.
 """
 
