@@ -231,6 +231,23 @@ def test_what_is_changed_of_a_cleaning_keeps_its_sources(there: Cleaning, corpus
     assert draft.cleaning is None and [spec.path for spec in draft.recipe().data.sources] == [str(corpus)]
     draft.open("text")
     assert [spec.path for spec in draft.recipe().data.sources] == ["elsewhere.jsonl"]
+    assert "of elsewhere.jsonl " in draft.title("")
+
+
+def test_sources_that_a_change_or_a_file_names_are_cleaned_and_not_those_of_the_tab(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("data: {sources: [a.jsonl, b.jsonl]}\n")
+    draft = Draft()
+    draft.use([{"path": "tab.jsonl"}])
+    draft.set("data.sources=[typed.jsonl]")
+    assert [spec.path for spec in draft.recipe().data.sources] == ["typed.jsonl"]
+    draft.open("web")
+    draft.set("data.sources.0.limit=9")
+    assert [(spec.path, spec.limit) for spec in draft.recipe().data.sources] == [("tab.jsonl", 9)]
+    draft.open(str(tmp_path / "mine.yaml"))
+    assert [spec.path for spec in draft.recipe().data.sources] == ["a.jsonl", "b.jsonl"]
+    assert "of a.jsonl and 1 more " in draft.title("")
+    draft.open("web")
+    assert [spec.path for spec in draft.recipe().data.sources] == ["tab.jsonl"]
 
 
 def test_a_draft_outlives_its_files_and_a_change_that_is_refused(home: Path, tmp_path: Path) -> None:

@@ -5,7 +5,22 @@
 0.8
 """
 
-from workbench.recipe.cleaning.load import PRESETS, load_cleaning, validate_cleaning
+from workbench.recipe.cleaning.load import (
+    PRESETS,
+    complete_cleaning,
+    load_cleaning,
+    read_cleaning,
+    validate_cleaning,
+)
 from workbench.recipe.cleaning.recipe import STEP_NAMES, CleaningRecipe, StepName
 
-__all__ = ["PRESETS", "STEP_NAMES", "CleaningRecipe", "StepName", "load_cleaning", "validate_cleaning"]
+__all__ = [
+    "PRESETS",
+    "STEP_NAMES",
+    "CleaningRecipe",
+    "StepName",
+    "complete_cleaning",
+    "load_cleaning",
+    "read_cleaning",
+    "validate_cleaning",
+]

@@ -17,16 +17,29 @@ PRESETS = "cleaning"
 def load_cleaning(name: str, overrides: Sequence[str] = ()) -> CleaningRecipe:
     """The recipe of a preset (name or path) with overrides. Raises `RecipeError` with the nearest known
     key."""
-    given = load_mapping(name, within=(PRESETS,))
+    return complete_cleaning(read_cleaning(name), overrides, name)
+
+
+def read_cleaning(name: str) -> dict[str, Any]:
+    """What a preset (name or path) says, not yet checked. Raises `RecipeError` where there is none."""
+    return load_mapping(name, within=(PRESETS,))
+
+
+def complete_cleaning(
+    given: dict[str, Any], overrides: Sequence[str], where: str, sources: Sequence[dict[str, Any]] = ()
+) -> CleaningRecipe:
+    """The recipe that a mapping gives with overrides; `sources` are cleaned where it names none. Raises
+    `RecipeError`."""
     if isinstance(given.get("executor"), str):
-        given["executor"] = {"kind": given["executor"]}
-    mapping = merge(_defaults(), given)
+        given = {**given, "executor": {"kind": given["executor"]}}
+    default = merge(_defaults(), {"data": {"sources": list(sources)}}) if sources else _defaults()
+    mapping = merge(default, given)
     for override in overrides:
         key, _, value = override.partition("=")
         if key.strip() == "executor":
             override = f"executor.kind={value}"
         apply_override(mapping, override, CleaningRecipe)
-    return validate_cleaning(mapping, name)
+    return validate_cleaning(mapping, where)
 
 
 def _defaults() -> dict[str, Any]:

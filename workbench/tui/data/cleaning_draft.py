@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workbench.errors import RecipeError, WorkbenchError
-from workbench.recipe.cleaning import CleaningRecipe, StepName, load_cleaning
+from workbench.recipe.cleaning import CleaningRecipe, StepName, complete_cleaning, read_cleaning
 from workbench.store.cleaning import Cleaning, find_cleaning, list_cleanings, open_cleaning
 from workbench.store.cleaning_launch import ask, request_stop, start
 from workbench.store.cleaning_log import StepLogReader
@@ -31,39 +31,34 @@ class Draft:
         self.preset = FIRST_PRESET
         self.overrides: list[str] = []
         self.sources: list[dict[str, Any]] = []
-        self.own_sources = False
-        """Whether the recipe is that of a cleaning which was there: its sources, not the tab's."""
         self.cleaning: Cleaning | None = None
         self._reader: StepReader | None = None
         self._counts: list[StepCounts] = []
-        self._base: CleaningRecipe | None = None
-        """The preset with its changes. Files are read when they are named, not when they are looked at: they
-        may be gone by then."""
+        self._given: dict[str, Any] | None = None
+        """What the preset says. Files are read when they are named, not when they are looked at: they may be
+        gone by then."""
         self._recipe: CleaningRecipe | None = None
         self._log: ReadLog | None = None
 
     def use(self, sources: list[dict[str, Any]]) -> None:
         """What a new cleaning cleans."""
         self.sources = sources
-        if self.cleaning is None:
-            self._recipe = None
+        if self.cleaning is not None:
+            return
+        self._recipe = None
+        try:
+            self.recipe()
+        except RecipeError:
+            # What was changed of a source that is gone.
+            self.overrides = [one for one in self.overrides if not one.startswith("data.sources.")]
 
     def recipe(self) -> CleaningRecipe:
-        """The recipe as it stands."""
-        if self._base is None:
-            self._base = load_cleaning(self.preset, self.overrides)
+        """The recipe as it stands: of the tab's sources, unless it names its own."""
+        if self._given is None:
+            self._given = read_cleaning(self.preset)
         if self._recipe is None:
-            self._recipe = self._with_sources(self._base, self.own_sources)
+            self._recipe = complete_cleaning(self._given, self.overrides, self.preset, self.sources)
         return self._recipe
-
-    def _with_sources(self, base: CleaningRecipe, own: bool) -> CleaningRecipe:
-        from workbench.recipe.cleaning import validate_cleaning
-
-        if own or not self.sources:
-            return base
-        mapping = base.model_dump(mode="json")
-        mapping["data"]["sources"] = self.sources
-        return validate_cleaning(mapping, "data.sources")
 
     def names(self) -> list[StepName]:
         """All steps in their order, also those that are off."""
@@ -78,16 +73,17 @@ class Draft:
         """Change a setting. A recipe that was started stays as it is: what is changed is another. Raises
         `RecipeError`."""
         if self.cleaning is not None:
-            self._take(str(self.cleaning.recipe_path), ["run.name=null", override], own_sources=True)
+            there = str(self.cleaning.recipe_path)
+            self._take(there, read_cleaning(there), ["run.name=null", override])
         else:
-            self._take(self.preset, [*self.overrides, override], own_sources=self.own_sources)
+            given = read_cleaning(self.preset) if self._given is None else self._given
+            self._take(self.preset, given, [*self.overrides, override])
 
-    def _take(self, preset: str, overrides: list[str], *, own_sources: bool) -> None:
+    def _take(self, preset: str, given: dict[str, Any], overrides: list[str]) -> None:
         """Be about a new recipe. Raises `RecipeError`, and stays what it was."""
-        base = load_cleaning(preset, overrides)
-        recipe = self._with_sources(base, own_sources)
-        self.preset, self.overrides, self.own_sources = preset, overrides, own_sources
-        self._base, self._recipe = base, recipe
+        recipe = complete_cleaning(given, overrides, preset, self.sources)
+        self.preset, self.overrides = preset, overrides
+        self._given, self._recipe = given, recipe
         self.cleaning = self._reader = self._log = None
         self._counts = []
 
@@ -99,7 +95,7 @@ class Draft:
             self._show(find_cleaning(name))
             return
         try:
-            self._take(name, [], own_sources=False)
+            self._take(name, read_cleaning(name), [])
         except RecipeError as error:
             if known and not error.hint.startswith("did you mean"):
                 error.hint = f"presets: web, text, conversations, code; cleanings: {', '.join(known[:5])}"
@@ -126,7 +122,7 @@ class Draft:
         return ask(self.recipe(), "dry_run", count=count, stopped=stopped)
 
     def _show(self, cleaning: Cleaning) -> None:
-        self._base = self._recipe = cleaning.recipe()
+        self._given, self._recipe = None, cleaning.recipe()
         self.cleaning, self._reader, self._log = cleaning, StepReader(cleaning), None
 
     # What is read of the folder.
@@ -147,11 +143,16 @@ class Draft:
         """One line about what is shown."""
         if self.cleaning is None:
             changes = f", {len(self.overrides)} changed" if self.overrides else ""
-            return f"new, preset {self.preset}{changes}  {said or 'g starts, x tries, space switches a step'}"
+            hint = said or "g starts, x tries, space switches a step"
+            return f"new, preset {self.preset}{changes}, of {self._source_names()}  {hint}"
         status = self.cleaning.status()
         progress = status.progress or {}
         stage = f" stage {progress['done'] + 1} of {progress['total']}" if progress.get("total") else ""
         return f"{self.cleaning.name}  {status.seen_state()}{stage}  {said or status.message}"
+
+    def _source_names(self) -> str:
+        first, *others = [Path(source.path).name for source in self.recipe().data.sources]
+        return f"{first} and {len(others)} more" if others else first
 
     def error(self) -> str:
         """What the cleaning ended with, in lines."""
