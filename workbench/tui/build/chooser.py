@@ -67,8 +67,6 @@ class Chooser(PickList):
     Chooser:focus { border: none; background: $background; }
     """
     BINDINGS = bindings(
-        Command("chooser.down", "j", "cursor_down", "down", "Go to the next line.", footer=False),
-        Command("chooser.up", "k", "cursor_up", "up", "Go to the line before.", footer=False),
         Command("chooser.choose", "enter", "select", "choose", "Open the form on this shape."),
     )
 

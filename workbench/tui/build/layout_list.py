@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workbench.tui.commands import Command, bindings
 from workbench.tui.widgets.pick_list import PickList
 
 
@@ -27,7 +26,3 @@ class LayoutList(PickList):
     LayoutList { text-wrap: nowrap; overflow-x: hidden; scrollbar-size-vertical: 1; }
     LayoutList:focus { border: none; background: $background; }
     """
-    BINDINGS = bindings(
-        Command("layouts.down", "j", "cursor_down", "down", "Go to the next layout.", footer=False),
-        Command("layouts.up", "k", "cursor_up", "up", "Go to the layout before.", footer=False),
-    )

@@ -144,11 +144,17 @@ class Draft:
         if self.cleaning is None:
             changes = f", {len(self.overrides)} changed" if self.overrides else ""
             hint = said or "g starts, x tries, space switches a step"
-            return f"new, preset {self.preset}{changes}, of {self._source_names()}  {hint}"
+            return f"new, {self._preset_name()}{changes}, of {self._source_names()}  {hint}"
         status = self.cleaning.status()
         progress = status.progress or {}
         stage = f" stage {progress['done'] + 1} of {progress['total']}" if progress.get("total") else ""
         return f"{self.cleaning.name}  {status.seen_state()}{stage}  {said or status.message}"
+
+    def _preset_name(self) -> str:
+        path = Path(self.preset)
+        if path.name == "recipe.yaml":
+            return f"like {path.parent.name}"
+        return path.name if path.suffix else f"preset {self.preset}"
 
     def _source_names(self) -> str:
         first, *others = [Path(source.path).name for source in self.recipe().data.sources]

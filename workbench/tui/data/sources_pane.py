@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 
 from workbench.tui.commands import Command, bindings
 from workbench.tui.text import reveal_control, short_bytes
+from workbench.tui.widgets.pick_list import PickList
 from workbench.tui.widgets.text_lines import Line, TextLines, plain
 
 
@@ -23,8 +24,8 @@ class SourcesPane(Container):
     HELP_TITLE = "Sources"
     DEFAULT_CSS = """
     SourcesPane { height: 1fr; }
-    SourcesPane OptionList { height: auto; max-height: 50%; min-height: 2; border: none; padding: 0 1; }
-    SourcesPane OptionList { background: $background; }
+    SourcesPane PickList { height: auto; max-height: 50%; min-height: 2; border: none; padding: 0 1; }
+    SourcesPane PickList { background: $background; }
     SourcesPane TextLines { height: 1fr; padding: 0 1; }
     """
     BINDINGS = bindings(
@@ -54,13 +55,13 @@ class SourcesPane(Container):
         self.found: list[dict[str, Any]] = []
 
     def compose(self) -> ComposeResult:
-        yield OptionList(compact=True)
+        yield PickList(compact=True)
         yield TextLines()
 
     @property
     def index(self) -> int:
         """The source under the cursor."""
-        return self.query_one(OptionList).highlighted or 0
+        return self.query_one(PickList).highlighted or 0
 
     def say(self, text: str) -> None:
         """A word about what is going on."""
@@ -78,7 +79,7 @@ class SourcesPane(Container):
         self._show()
 
     def _fill(self, titles: list[Text]) -> None:
-        options = self.query_one(OptionList)
+        options = self.query_one(PickList)
         kept = options.highlighted or 0
         options.clear_options()
         options.add_options([Option(title) for title in titles])

@@ -33,8 +33,6 @@ class ChoiceScreen(ModalScreen[str | None]):
     """
     BINDINGS = bindings(
         Command("choice.back", "escape,q", "back", "back", "Choose none of them."),
-        Command("choice.down", "j", "turn(1)", "down", "Go to the next.", footer=False),
-        Command("choice.up", "k", "turn(-1)", "up", "Go to the one before.", footer=False),
     )
 
     def __init__(self, title: str, choices: Sequence[tuple[str, str, str]]) -> None:
@@ -55,13 +53,6 @@ class ChoiceScreen(ModalScreen[str | None]):
     def _chosen(self, message: OptionList.OptionSelected) -> None:
         message.stop()
         self.dismiss(self._choices[message.option_index][0])
-
-    def action_turn(self, by: int) -> None:
-        options = self.query_one(PickList)
-        if by > 0:
-            options.action_cursor_down()
-        else:
-            options.action_cursor_up()
 
     def action_back(self) -> None:
         self.dismiss(None)

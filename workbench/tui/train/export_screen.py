@@ -47,7 +47,7 @@ class ExportScreen(ModalScreen[ExportChoice | None]):
         border: round $primary; background: $surface; padding: 0 1;
     }
     ExportScreen #export-title { text-style: bold; }
-    ExportScreen OptionList { height: auto; max-height: 10; border: none; background: $surface; padding: 0; }
+    ExportScreen PickList { height: auto; max-height: 10; border: none; background: $surface; padding: 0; }
     ExportScreen Input { background: $panel; }
     ExportScreen .dim { color: $text-muted; }
     """

@@ -19,6 +19,7 @@ from workbench.tui.form.field_list import FormList
 from workbench.tui.notices import notify, notify_error
 from workbench.tui.text import reveal_control
 from workbench.tui.widgets.key_bar import KeyBar
+from workbench.tui.widgets.pick_list import PickList
 
 if TYPE_CHECKING:
     from workbench.recipe import Preset
@@ -41,11 +42,11 @@ class NewRunScreen(ModalScreen[str | None]):
     DEFAULT_CSS = """
     NewRunScreen { background: $background; }
     NewRunScreen #form-title { height: 1; background: $panel; text-style: bold; padding: 0 1; }
-    NewRunScreen OptionList { height: 1fr; border: none; background: $background; padding: 0 1; }
+    NewRunScreen PickList { height: 1fr; border: none; background: $background; padding: 0 1; }
     NewRunScreen #form-command { height: auto; min-height: 2; max-height: 4; padding: 0 1; }
     NewRunScreen #form-command { color: $text-muted; }
     NewRunScreen.-presets FormEditor, NewRunScreen.-presets #form-command { display: none; }
-    NewRunScreen.-form OptionList { display: none; }
+    NewRunScreen.-form PickList { display: none; }
     """
     BINDINGS = bindings(*COMMANDS)
 
@@ -65,7 +66,7 @@ class NewRunScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         yield Static("New run", id="form-title", markup=False)
-        yield OptionList(id="presets", compact=True)
+        yield PickList(id="presets", compact=True)
         yield FormEditor()
         yield Static(id="form-command", markup=False)
         yield KeyBar()
@@ -81,7 +82,7 @@ class NewRunScreen(ModalScreen[str | None]):
     def on_mount(self) -> None:
         self.fields.symbols = getattr(self.app, "symbols", "braille")
         self.set_class(True, "-presets")
-        self.query_one(OptionList).focus()
+        self.query_one(PickList).focus()
         # The recipe brings pydantic, a sixth of a second: the screen stands there meanwhile.
         if self._source is None:
             self.run_worker(self._list_presets, thread=True)
@@ -98,7 +99,7 @@ class NewRunScreen(ModalScreen[str | None]):
 
     def _show_presets(self, presets: list[Preset]) -> None:
         self._presets = presets
-        options = self.query_one(OptionList)
+        options = self.query_one(PickList)
         for preset in presets:
             text = Text(reveal_control(preset.name), "bold")
             text.append("\n  " + ("" if preset.builtin else "(yours) ") + reveal_control(preset.description))
@@ -180,7 +181,7 @@ class NewRunScreen(ModalScreen[str | None]):
             self._draft = None
             self.set_class(True, "-presets")
             self.set_class(False, "-form")
-            self.query_one(OptionList).focus()
+            self.query_one(PickList).focus()
             self._title("· choose a preset, enter opens it")
         else:
             self.dismiss(None)

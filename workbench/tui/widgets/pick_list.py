@@ -7,9 +7,17 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widgets import OptionList
 
+from workbench.tui.commands import Command, bindings
+
 
 class PickList(OptionList):
     """Textual's list marks its cursor by colours alone, of which there may be none, or few."""
+
+    HELP_TITLE = "List"
+    BINDINGS = bindings(
+        Command("list.down", "j", "cursor_down", "down", "Go to the next line.", footer=False),
+        Command("list.up", "k", "cursor_up", "up", "Go to the line before.", footer=False),
+    )
 
     def render_line(self, y: int) -> Strip:
         strip = super().render_line(y)
