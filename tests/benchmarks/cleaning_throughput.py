@@ -1,6 +1,7 @@
 """Records a second and peak memory of cleaning, against datatrove alone and a plain script with datasketch.
 
     python tests/benchmarks/cleaning_throughput.py DATA_FOLDER [--records 20000] [--rounds 3] [--times 10]
+        [--ways WAY …] [--memory-megabytes 512]
 
 Four ways over the same JSON Lines, each in a process of its own with one worker and one thread, in turns,
 round by round: near copies by the workbench (candidates verified by exact Jaccard), by datatrove's four
@@ -10,7 +11,7 @@ rules and datatrove's PII by the workbench with its logs of each record, and by 
 datatrove's in one pipeline. Seconds are of the process's and its children's CPU, which a busy machine
 disturbs least. `recall` is of the planted pairs (Jaccard 0.7 to 0.95), `wrong` what went without a like at
 0.7 or above. Memory is the largest resident set of any process (getrusage), at once and at `--times` the
-corpus. Prints JSON.
+corpus; the workbench's search for copies may hold `--memory-megabytes` of it. Prints JSON.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def make(data: Path, records: int, path: Path) -> dict[str, str]:
     return pairs
 
 
-def by_workbench(path: Path, folder: Path, order: str) -> list[str]:
+def by_workbench(path: Path, folder: Path, order: str, memory: int) -> list[str]:
     """The ids that stay."""
     import pyarrow.parquet as pq
 
@@ -64,7 +65,8 @@ def by_workbench(path: Path, folder: Path, order: str) -> list[str]:
     from workbench.store.cleaning import Cleaning
     from workbench.store.status import Status
 
-    rest = ["executor.workers=1", "report.bias=false", "report.diversity=false", "pii.kinds=[email, ip]"]
+    rest = ["executor.workers=1", f"executor.memory_megabytes={memory}", "pii.kinds=[email, ip]"]
+    rest += ["report.bias=false", "report.diversity=false"]
     rest += [f"gopher_quality.{key}=null" for key in GOPHER_OFF]
     rest += [f"c4.{key}={json.dumps(value)}" for key, value in C4_MILD.items()]
     rest += [f"fineweb.{key}={value}" for key, value in FINEWEB_MILD.items()]
@@ -164,15 +166,16 @@ def by_datasketch(path: Path, folder: Path) -> list[str]:
     return kept
 
 
-def child(way: str, path: Path) -> None:
+def child(way: str, path: Path, memory: int) -> None:
     """One way in this process; prints its CPU seconds, peak memory and what stayed."""
     before = _seconds()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if way == "workbench near":
-            kept = by_workbench(path, folder, "near_duplicates")
+            kept = by_workbench(path, folder, "near_duplicates", memory)
         elif way == "workbench rules":
-            kept = by_workbench(path, folder, "gopher_quality, gopher_repetition, c4, fineweb, pii")
+            order = "gopher_quality, gopher_repetition, c4, fineweb, pii"
+            kept = by_workbench(path, folder, order, memory)
         elif way == "datatrove near":
             kept = by_datatrove_near(path, folder)
         elif way == "datatrove rules":
@@ -190,11 +193,11 @@ def _seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def run(way: str, path: Path) -> dict[str, Any]:
+def run(way: str, path: Path, memory: int) -> dict[str, Any]:
     """One way in a process of its own."""
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, __file__, str(path), "--child", way],
+        [sys.executable, __file__, str(path), "--child", way, "--memory-megabytes", str(memory)],
         capture_output=True,
         text=True,
         check=False,
@@ -225,20 +228,22 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--memory-megabytes", type=int, default=512)
     parser.add_argument("--child", choices=WAYS)
     options = parser.parse_args()
     if options.child:
-        return child(options.child, options.data)
+        return child(options.child, options.data, options.memory_megabytes)
     with tempfile.TemporaryDirectory() as name:
         path, large = Path(name) / "one" / "corpus.jsonl", Path(name) / "many" / "corpus.jsonl"
         for place in (path, large):
             place.parent.mkdir()
         pairs = make(options.data, options.records, path)
         total = sum(1 for _ in path.open())
-        found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+        found: dict[str, list[dict[str, Any]]] = {way: [] for way in options.ways}
         for _ in range(options.rounds):
-            for way in WAYS:
-                found[way].append(run(way, path))
+            for way in options.ways:
+                found[way].append(run(way, path, options.memory_megabytes))
         answer: dict[str, Any] = {"records": total, "megabytes": round(path.stat().st_size / 1e6, 1)}
         for way, results in found.items():
             seconds = statistics.median(result["seconds"] for result in results)
@@ -252,8 +257,8 @@ def main() -> None:
         if options.times > 1:
             make(options.data, options.records * options.times, large)
             answer["megabytes_many"] = round(large.stat().st_size / 1e6, 1)
-            for way in ("workbench near", "workbench rules"):
-                result = run(way, large)
+            for way in [way for way in options.ways if way.startswith("workbench")]:
+                result = run(way, large, options.memory_megabytes)
                 answer[way][f"peak_megabytes_{options.times}x"] = round(result["megabytes"])
                 answer[way][f"cpu_seconds_{options.times}x"] = round(result["seconds"], 1)
     print(json.dumps(answer, indent=1))

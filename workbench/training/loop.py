@@ -85,7 +85,7 @@ class Trainer:
     def __post_init__(self) -> None:
         section = self.recipe.training
         self.micro_rows = section.per_device_train_batch_size
-        self.rows_per_step = self.recipe.rows_per_step
+        self.rows_per_step = self.micro_rows * section.gradient_accumulation_steps * self.layout.data_size
         self.rows_per_epoch = self.rows.rows_per_epoch(0)
         self.max_steps = section.max_steps or math.ceil(
             self.rows_per_epoch * section.num_train_epochs / self.rows_per_step
