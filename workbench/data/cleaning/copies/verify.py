@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections import OrderedDict
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +21,49 @@ from workbench.recipe.cleaning.content import NearDuplicatesStep
 EDGE = np.dtype([("later", "<u8"), ("earlier", "<u8"), ("similarity", "<f8")])
 PIECE = 1 << 16
 """Pairs that are compared in one go."""
+OPEN_FILES = 64
 
 
 class ShingleSets:
-    """The shingles of any record, mapped from the files of the collecting tasks."""
+    """The shingles of any record, out of the files of the collecting tasks.
+
+    They are read and not mapped: what is mapped counts as this process's memory until something else needs
+    it, and that would be all shingles of the corpus. Files are closed when the block is left.
+    """
 
     def __init__(self, folder: Path, places: Places) -> None:
         self.folder, self.places = folder, places
-        self._shard = lru_cache(maxsize=64)(self._open)
+        self._open: OrderedDict[int, tuple[Any, int]] = OrderedDict()
 
-    def _open(self, shard: int) -> tuple[Any, Any]:
-        name = shard_name(shard)
-        ends = read_array(self.folder / f"{name}.ends.npy")
-        path = self.folder / f"{name}.shingles"
-        sets = np.memmap(path, np.uint64, "r") if path.stat().st_size else np.zeros(0, np.uint64)
-        return ends, sets
+    def __enter__(self) -> ShingleSets:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._open:
+            self._close_oldest()
+
+    def _close_oldest(self) -> None:
+        _, (_, descriptor) = self._open.popitem(last=False)
+        os.close(descriptor)
+
+    def _shard(self, shard: int) -> tuple[Any, int]:
+        """Where the sets of a shard end, and its file."""
+        if shard not in self._open:
+            if len(self._open) == OPEN_FILES:
+                self._close_oldest()
+            name = shard_name(shard)
+            ends = read_array(self.folder / f"{name}.ends.npy")
+            self._open[shard] = ends, os.open(self.folder / f"{name}.shingles", os.O_RDONLY)
+        self._open.move_to_end(shard)
+        return self._open[shard]
 
     def of(self, number: int) -> Hashes:
         """The sorted hashes of the shingles of a record."""
         shard = int(self.places.shard_of(np.uint64(number)))
         row = number - int(self.places.first[shard])
-        ends, sets = self._shard(shard)
-        found: Hashes = np.asarray(sets[int(ends[row]) : int(ends[row + 1])])
-        return found
+        ends, descriptor = self._shard(shard)
+        begin, end = int(ends[row]), int(ends[row + 1])
+        return np.frombuffer(os.pread(descriptor, (end - begin) * 8, begin * 8), np.uint64)
 
 
 class Verifier(PipelineStep):
@@ -67,14 +88,14 @@ class Verifier(PipelineStep):
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         places = Places.of(self.folder, self.shards)
         low, high = int(places.first[rank]), int(places.first[rank + 1])
-        sets = ShingleSets(self.folder, places)
         checked = 0
         paths = sorted(self.pairs.glob("*.npy"))
-        for number, pairs in enumerate(slices(paths, low, high, self.most)):
-            checked += len(pairs)
-            # A list takes ten times what the array does, so a piece at a time.
-            parts = [self._verified(pairs[at : at + PIECE], sets) for at in range(0, len(pairs), PIECE)]
-            write_array(edges_path(self.output, rank, number), np.concatenate(parts))
+        with ShingleSets(self.folder, places) as sets:
+            for number, pairs in enumerate(slices(paths, low, high, self.most)):
+                checked += len(pairs)
+                # A list takes ten times what the array does, so a piece at a time.
+                parts = [self._verified(pairs[at : at + PIECE], sets) for at in range(0, len(pairs), PIECE)]
+                write_array(edges_path(self.output, rank, number), np.concatenate(parts))
         self.stat_update("checked", value=checked)
         yield from ()
 
