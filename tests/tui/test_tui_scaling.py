@@ -74,8 +74,11 @@ async def test_all_panes_of_a_study(study: Study, size: tuple[int, int], until: 
 
 
 async def test_a_size_is_predicted_and_the_queue_begun(
-    study: Study, until: Any, monkeypatch: pytest.MonkeyPatch
+    study: Study, make_run: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("tiny", "other"):
+        made = Prediction(2.0, 1.9, 2.1, 0.95, 100, 1e6, 1e5, 6e11, f"study {name}")
+        write_prediction(make_run(f"by-{name}"), made)
     asked: list[list[str]] = []
 
     def answer(arguments: list[str], stopped: Any) -> Any:
@@ -92,6 +95,9 @@ async def test_a_size_is_predicted_and_the_queue_begun(
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await open_screen(pilot, until)
         await until(pilot, lambda: screen.check_action("predict", ()))
+        await pilot.press("o")
+        await until(pilot, lambda: "by-tiny  2 [1.9, 2.1] at step 100" in words(screen))
+        assert "by-other" not in words(screen)
         await pilot.press("p", "ctrl+u", *"1e6", "space", *"2e7", "enter")
         await until(pilot, lambda: "2.0000" in words(screen))
         assert asked == [["predict", "tiny", "--parameters", "1e6", "--tokens", "2e7"]]

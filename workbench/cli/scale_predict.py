@@ -127,6 +127,7 @@ def _predict(args: argparse.Namespace) -> tuple[Target, Prediction, list[str], R
     from workbench.scaling.predicting import learning_shape, predict
     from workbench.scaling.results import results_of
     from workbench.scaling.study_files import fit_study
+    from workbench.store.scaling_prediction import law_of
 
     found = fit_study(study, anew=False)
     fitted = fit_file.from_dict(found)
@@ -153,7 +154,7 @@ def _predict(args: argparse.Namespace) -> tuple[Target, Prediction, list[str], R
         tokens=target.tokens,
         flops=target.flops,
         step=target.steps,
-        law=f"study {study.name}",
+        law=law_of(study.name),
         unique=unique,
         shape=learning_shape(results_of(study, fitted.law.count).points, fitted.law.E),
     )

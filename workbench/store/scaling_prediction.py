@@ -81,6 +81,19 @@ def read_prediction(run: Run) -> Prediction | None:
     return Prediction(**{**value, "curve": curve})
 
 
+def law_of(study: str) -> str:
+    """What `Prediction.law` says of the law of a study."""
+    return f"study {study}"
+
+
+def predicted_by(study: str) -> list[tuple[Run, Prediction]]:
+    """The runs that a study's law predicted, the newest first."""
+    from workbench.store.runs import list_runs
+
+    found = [(run, read_prediction(run)) for run in list_runs() if (run.path / FILE).exists()]
+    return [(run, kept) for run, kept in found if kept is not None and kept.law == law_of(study)]
+
+
 def outcome_of(prediction: Prediction, status: Status) -> Outcome | None:
     """How a prediction turned out; None while the run has not come to its end."""
     if status.state != "finished" or status.eval_loss is None or not math.isfinite(status.eval_loss):

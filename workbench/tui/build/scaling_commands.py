@@ -11,7 +11,7 @@ PANES = (
     Pane("loss", "c", "curves", "Show loss against compute, with the frontier."),
     Pane("isoflop", "i", "isoflop", "Show the IsoFLOP parabolas."),
     Pane("residuals", "d", "deviations", "Show how far each run is from the law."),
-    Pane("predict", "o", "outlook", "Show the last prediction."),
+    Pane("predict", "o", "outlook", "Show the last prediction, and what came of earlier ones."),
     Pane("sums", "m", "sums", "Show exact match and likelihood of sums, by compute."),
 )
 CHARTS = ("loss", "isoflop", "residuals")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.tui.text import meter, reveal_control, short_loss, short_number
@@ -103,8 +103,20 @@ def _with_interval(name: str, value: float, interval: list[float], words: str = 
     return ((f"{name:<3}", "key"), (f"{value:<9.4g}", "strong"), (f" {ends:<24}", "dim"), (words, "dim"))
 
 
-def prediction_lines(found: Mapping[str, Any]) -> list[Line]:
-    """What is predicted of a size that was typed."""
+def outlook_lines(found: Mapping[str, Any] | None, runs: Sequence[tuple[str, str]]) -> list[Line]:
+    """What is predicted of a size that was typed, and what was of runs: their names, and how it came."""
+    if found is None:
+        lines = [plain("p asks for a size: 8x, or parameters and tokens, as in 1e6 2e7.")]
+    else:
+        lines = _prediction_lines(found)
+    if runs:
+        lines += [plain(""), plain("runs that this law predicted", "title")]
+    for name, words in runs:
+        lines.append(((f"{reveal_control(name)}  ", "key"), (reveal_control(words), "")))
+    return lines
+
+
+def _prediction_lines(found: Mapping[str, Any]) -> list[Line]:
     interval = f"  [{found['low']:.4f}, {found['high']:.4f}]" if found["level"] else ""
     size, tokens = found["parameters"], found["tokens"]
     lines: list[Line] = [

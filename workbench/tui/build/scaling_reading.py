@@ -13,13 +13,15 @@ from workbench import paths
 from workbench.errors import WorkbenchError
 from workbench.store.answering import answer_of
 from workbench.store.runs import Run
+from workbench.store.scaling_prediction import predicted_by, words_of
 from workbench.store.scaling_studies import Study, list_studies
 
 
 @dataclass(frozen=True)
 class Reading:
     """All studies, in a line each, and everything about one; `view` is None where it is damaged, or where
-    there is none. `stamp` changes when its fit or its sums do."""
+    there is none. `predicted` are the runs that its law predicted, and what came of them in words. `stamp`
+    changes when its fit or its sums do."""
 
     rows: tuple[tuple[str, str, str], ...] = ()
     name: str = ""
@@ -27,6 +29,7 @@ class Reading:
     fit: dict[str, Any] | None = None
     emergence: dict[str, Any] | None = None
     problem: str = ""
+    predicted: tuple[tuple[str, str], ...] = ()
     stamp: tuple[int, ...] = ()
 
 
@@ -65,7 +68,8 @@ class Reader:
         except (WorkbenchError, KeyError, TypeError, ValueError) as error:
             # The next reading reads all of it, for it may have been mended by then.
             fit, sums, problem, stamp = None, None, f"the study cannot be read: {error}", ()
-        self._last = Reading(tuple(rows), own.name, view, fit, sums, problem, stamp)
+        told = tuple((run.name, words_of(made, run.status())) for run, made in predicted_by(own.name))
+        self._last = Reading(tuple(rows), own.name, view, fit, sums, problem, told, stamp)
         return self._last
 
 

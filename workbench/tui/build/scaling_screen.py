@@ -19,7 +19,7 @@ from workbench.errors import WorkbenchError
 from workbench.tui.build.scaling_actions import StudyActions
 from workbench.tui.build.scaling_charts import ScalingCharts
 from workbench.tui.build.scaling_commands import CHARTS, COMMANDS, PANES
-from workbench.tui.build.scaling_lines import emergence_lines, law_lines, prediction_lines, runs_lines
+from workbench.tui.build.scaling_lines import emergence_lines, law_lines, outlook_lines, runs_lines
 from workbench.tui.build.scaling_reading import Reader, Reading
 from workbench.tui.commands import bindings
 from workbench.tui.notices import notify_error
@@ -191,9 +191,7 @@ class ScalingScreen(StudyActions, ModalScreen[None]):
             case "sums":
                 return emergence_lines(found.emergence)
             case "predict":
-                if self.predicted is None:
-                    return [plain("p asks for a size: 8x, or parameters and tokens, as in 1e6 2e7.")]
-                return prediction_lines(self.predicted)
+                return outlook_lines(self.predicted, found.predicted)
             case "runs":
                 return runs_lines(found.view, self.symbols)
         return law_lines(found.fit)
