@@ -198,6 +198,14 @@ def test_a_model_is_read_by_every_method_and_the_result_kept_and_shown(folder: s
     assert long_context.find("model").content == kept.content and kept.number == 1
 
 
+def test_of_lengths_that_nobody_named_pass_keys_take_those_that_hold_one(folder: str, ask: Ask) -> None:
+    *_, result = ask("long_context", **request_for(folder, methods=[{"method": "yarn", "factor": 4.0}]))
+    assert result["lengths"] == [16, 32, 64, 128, 256]
+    (variant,) = result["variants"]
+    asked = {cell["length"] for cell in variant["passkeys"]}
+    assert 256 in asked and asked < {64, 128, 256}
+
+
 def test_what_cannot_be_read_is_refused_before_it_is_begun(folder: str, ask: Ask, tmp_path: Path) -> None:
     def refused(kind: type[Exception], words: str, where: str = folder, **changes: Any) -> None:
         with pytest.raises(kind, match=words):

@@ -52,8 +52,9 @@ def long_context(request: dict[str, Any], events: Events) -> None:
         if windows is not None and plan.stride:
             own["sliding"] = positions.sliding(scorer, windows, plan.lengths, plan.stride, told.add)
         if passkeys is not None:
+            lengths = passkey_lengths(plan, passkeys)
             own["passkeys"] = retrieval.retrieval(
-                scorer, passkeys, plan.lengths, plan.depths, plan.trials, told.add
+                scorer, passkeys, lengths, plan.depths, plan.trials, told.add
             )
         found.append(own)
     events.send(
@@ -91,8 +92,16 @@ def _material(
         filler = () if store is None or plan.style != "text" else filler_of(store, plan.seed)
         passkeys = Passkeys(tokenizer, plan.style, plan.digits, filler)
         # Refused before anything is read, where the shortest has no room for one.
-        passkeys.prompt(min(plan.lengths), 0.0, (0,))
+        passkeys.prompt(min(passkey_lengths(plan, passkeys)), 0.0, (0,))
     return windows, passkeys, source
+
+
+def passkey_lengths(plan: Plan, passkeys: Passkeys) -> list[int]:
+    """The lengths of texts with pass keys: of those that nobody named only the ones that hold a key, if any
+    do."""
+    if plan.are_named:
+        return plan.lengths
+    return [length for length in plan.lengths if passkeys.has_room(length)] or plan.lengths
 
 
 def _work(model: Any, plan: Plan, windows: Windows | None, passkeys: Passkeys | None) -> int:
@@ -102,7 +111,8 @@ def _work(model: Any, plan: Plan, windows: Windows | None, passkeys: Passkeys | 
         total += positions.work(windows, plan.lengths, moving=is_moving(model.config))
         total += positions.sliding_work(windows, plan.lengths, plan.stride) if plan.stride else 0
     if passkeys is not None:
-        total += retrieval.work(plan.lengths, plan.depths, plan.trials)
+        lengths = passkey_lengths(plan, passkeys)
+        total += retrieval.work(lengths, plan.depths, plan.trials)
     return total
 
 

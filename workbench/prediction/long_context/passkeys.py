@@ -24,6 +24,8 @@ QUESTION = "\nWhat is the pass key? The pass key is"
 SENTENCES = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again. "
 """What stands around the needle in the paper, over and over."""
 MOST_DIGITS = 12
+TIMES_WRITTEN = 3
+"""How often a key stands in a prompt with its answer."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,14 @@ class Passkeys:
         parts = (self.intro, around[:cut], needle, around[cut:], question, answer)
         ids = np.concatenate([np.asarray(part, np.int64) for part in parts])
         return Prompt(ids, len(answer), key)
+
+    def has_room(self, length: int) -> bool:
+        """Whether a prompt of so many tokens holds any key, also one that takes a token for each digit."""
+        try:
+            self.prompt(length - TIMES_WRITTEN * self.digits, 0.0, (0,))
+        except UsageError:
+            return False
+        return True
 
     def text(self, length: int, depth: float, seed: Sequence[int]) -> tuple[str, str]:
         """A text to learn from, of about so many tokens, and the key that it ends with (blank first)."""

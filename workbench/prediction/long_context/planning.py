@@ -32,6 +32,8 @@ class Plan:
     trained: int
     methods: list[dict[str, Any]]
     lengths: list[int]
+    are_named: bool
+    """Whether the lengths are those that were asked for."""
     depths: list[float]
     trials: int
     digits: int
@@ -66,6 +68,7 @@ def plan_of(request: Mapping[str, Any]) -> Plan:
         )
     trained = min(context, _rows_of(request["recipe"]) or context)
     lengths = sorted(set(request["lengths"] or ()))
+    are_named = bool(lengths)
     methods = [_whole(method, lengths, trained, context) for method in request["methods"]]
     if not lengths:
         most = max(float(method.get("factor", 1.0)) for method in methods)
@@ -90,6 +93,7 @@ def plan_of(request: Mapping[str, Any]) -> Plan:
         trained,
         methods,
         lengths,
+        are_named,
         _depths(request["depths"]),
         request["trials"],
         digits,
