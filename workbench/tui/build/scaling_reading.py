@@ -61,14 +61,15 @@ class Reader:
         stamp: tuple[int, ...] = (_stamp(own.fit_path), _stamp(own.emergence_path))
         last = self._last
         fit, sums, problem, view = last.fit, last.emergence, "", None
+        told: tuple[tuple[str, str], ...] = ()
         try:
             view = view_of(own)
+            told = tuple((run.name, words_of(made, run.status())) for run, made in predicted_by(own.name))
             if (own.name, stamp) != (last.name, last.stamp):
                 fit, sums = kept_fit(own), own.emergence()
         except (WorkbenchError, KeyError, TypeError, ValueError) as error:
             # The next reading reads all of it, for it may have been mended by then.
             fit, sums, problem, stamp = None, None, f"the study cannot be read: {error}", ()
-        told = tuple((run.name, words_of(made, run.status())) for run, made in predicted_by(own.name))
         self._last = Reading(tuple(rows), own.name, view, fit, sums, problem, told, stamp)
         return self._last
 
