@@ -28,6 +28,8 @@ from workbench.scaling.targets import of_recipe, unique_tokens_of
 from workbench.store.runs import Run, create_run
 from workbench.store.scaling_prediction import (
     FILE,
+    Outcome,
+    Predicted,
     Prediction,
     outcome_of,
     read_prediction,
@@ -228,6 +230,11 @@ def test_figures_are_drawn(study: Study, capsys: pytest.CaptureFixture[str]) -> 
     fit = told(capsys, "fit", study.name, "--bootstrap", "20")
     for make in (loss_figure, isoflop_figure, residual_figure):
         assert len(still(make(fit), width=70).splitlines()) == 16
+    made = Prediction(2.0, 1.9, 2.1, 0.95, 100, 1e6, 1e5, 6e11, "study tiny")
+    runs = (Predicted("a", made, Outcome(1.95, 0.02, True), ""), Predicted("b", made, None, ""))
+    *_, first, second, reached = loss_figure(fit, runs).lines
+    assert (first.marks, second.y.tolist()) == ("bars", [1.9, 2.1])
+    assert (reached.label, reached.x.tolist(), reached.y.tolist()) == ("reached", [6e11], [1.95])
     row = {
         "steps": 1,
         "exact": 0.5,

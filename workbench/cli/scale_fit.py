@@ -57,12 +57,13 @@ def run(args: argparse.Namespace) -> int:
     """Handle `workbench scale fit`."""
     from workbench.cli import render
     from workbench.cli.scale_fit_page import page
+    from workbench.store.scaling_prediction import predicted_by
 
     found = fit(args)
     if args.json:
         print(render.as_json(found))
     else:
-        print(page(found, charts=not args.no_charts))
+        print(page(found, predicted_by(args.study), charts=not args.no_charts))
     return 0
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench.store.scaling_prediction import Predicted
 
 NAMES = {"alpha": "α", "beta": "β"}
 
 
-def page(found: dict[str, Any], *, charts: bool) -> str:
-    """A fit for a person."""
+def page(found: dict[str, Any], predicted: Sequence[Predicted] = (), *, charts: bool) -> str:
+    """A fit for a person, with the runs that it predicted."""
     from workbench.cli import render
     from workbench.cli.scale_chart import still
     from workbench.scaling import figures
@@ -25,8 +29,11 @@ def page(found: dict[str, Any], *, charts: bool) -> str:
     parts.append(_titled("goodness of fit", _goodness(found)))
     parts.append(_titled("residuals", _residuals(found)))
     parts.append(_titled("beside published laws", _published(found)))
+    if predicted:
+        lines = [(render.literal(run.name), render.literal(run.words)) for run in predicted]
+        parts.append(_titled("predicted by this law", render.pairs(lines, "  ")))
     if charts:
-        parts += [still(figures.loss_figure(found))]
+        parts += [still(figures.loss_figure(found, predicted))]
         if found["isoflop"]["parabolas"]:
             parts.append(still(figures.isoflop_figure(found)))
     parts += [f"doubt: {render.literal(words)}" for words in found["doubts"]]

@@ -11,6 +11,7 @@ import numpy as np
 from workbench.scaling.fit_file import from_dict
 from workbench.scaling.fitting.points import SAME
 from workbench.scaling.laws import FLOPS_PER_PARAMETER, Floats
+from workbench.store.scaling_prediction import Predicted
 
 MOST_SIZES = 8
 """Curves of sizes in a figure: more cannot be told apart."""
@@ -24,7 +25,7 @@ class Line:
     label: str
     x: Floats
     y: Floats
-    color: int
+    color: int | str
     marks: Literal["line", "points", "bars"] = "line"
     dashed: bool = False
 
@@ -41,8 +42,9 @@ class Figure:
     log_y: bool = False
 
 
-def loss_figure(fit: Mapping[str, Any]) -> Figure:
-    """Loss against compute: the runs of each size, the law's curve of that size, and the frontier."""
+def loss_figure(fit: Mapping[str, Any], predicted: Sequence[Predicted] = ()) -> Figure:
+    """Loss against compute: the runs of each size, the law's curve of that size, the frontier, and runs that
+    the law predicted, with their intervals and the losses that they came to."""
     law, per = from_dict(fit).law, float(fit["flops_per_parameter"])
     points = fit["points"]
     low, high = min(p["flops"] for p in points), max(p["flops"] for p in points)
@@ -56,8 +58,16 @@ def loss_figure(fit: Mapping[str, Any]) -> Figure:
         label = short(n)
         lines.append(Line(label, xs, np.array([p["loss"] for p in own]), number + 1, "points"))
         lines.append(Line("", compute, law.loss(n, compute / per / n), number + 1, dashed=True))
-    compute = np.geomspace(low, high * 8, DENSE)
+    farthest = max([high * 8, *(one.prediction.flops for one in predicted)])
+    compute = np.geomspace(low, farthest * 1.25, DENSE)
     lines.append(Line("frontier", compute, law.optimal_loss(compute, per), 0))
+    for one in predicted:
+        at, made = one.prediction.flops, one.prediction
+        lines.append(Line("", np.array([at, at]), np.array([made.low, made.high]), 0, "bars"))
+    reached = [(one.prediction.flops, one.outcome.loss) for one in predicted if one.outcome is not None]
+    if reached:
+        x, y = np.array(sorted(reached)).T
+        lines.append(Line("reached", x, y, "red", "points"))
     return Figure("loss by compute", "FLOPs", "nats a token, a size each", tuple(lines), log_y=True)
 
 

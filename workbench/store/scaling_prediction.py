@@ -86,14 +86,6 @@ def law_of(study: str) -> str:
     return f"study {study}"
 
 
-def predicted_by(study: str) -> list[tuple[Run, Prediction]]:
-    """The runs that a study's law predicted, the newest first."""
-    from workbench.store.runs import list_runs
-
-    found = [(run, read_prediction(run)) for run in list_runs() if (run.path / FILE).exists()]
-    return [(run, kept) for run, kept in found if kept is not None and kept.law == law_of(study)]
-
-
 def outcome_of(prediction: Prediction, status: Status) -> Outcome | None:
     """How a prediction turned out; None while the run has not come to its end."""
     if status.state != "finished" or status.eval_loss is None or not math.isfinite(status.eval_loss):
@@ -101,6 +93,29 @@ def outcome_of(prediction: Prediction, status: Status) -> Outcome | None:
     measured = status.eval_loss
     inside = prediction.low <= measured <= prediction.high
     return Outcome(measured, prediction.loss / measured - 1, inside)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A run that was predicted: its `name`, and what came of it, None before its end."""
+
+    name: str
+    prediction: Prediction
+    outcome: Outcome | None
+    words: str
+
+
+def predicted_by(study: str) -> tuple[Predicted, ...]:
+    """The runs that a study's law predicted, the newest first. Raises `StorageError`."""
+    from workbench.store.runs import list_runs
+
+    found = []
+    for run in list_runs():
+        kept = read_prediction(run) if (run.path / FILE).exists() else None
+        if kept is not None and kept.law == law_of(study):
+            status = run.status()
+            found.append(Predicted(run.name, kept, outcome_of(kept, status), words_of(kept, status)))
+    return tuple(found)
 
 
 def words_of(prediction: Prediction, status: Status) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.tui.text import meter, reveal_control, short_loss, short_number
 from workbench.tui.widgets.text_lines import Line, plain
 from workbench.units import duration
+
+if TYPE_CHECKING:
+    from workbench.store.scaling_prediction import Predicted
 
 BAR = 20
 NAMES = {"alpha": "α", "beta": "β"}
@@ -103,16 +106,16 @@ def _with_interval(name: str, value: float, interval: list[float], words: str = 
     return ((f"{name:<3}", "key"), (f"{value:<9.4g}", "strong"), (f" {ends:<24}", "dim"), (words, "dim"))
 
 
-def outlook_lines(found: Mapping[str, Any] | None, runs: Sequence[tuple[str, str]]) -> list[Line]:
-    """What is predicted of a size that was typed, and what was of runs: their names, and how it came."""
+def outlook_lines(found: Mapping[str, Any] | None, runs: Sequence[Predicted]) -> list[Line]:
+    """What is predicted of a size that was typed, what was of runs, and how those came."""
     if found is None:
         lines = [plain("p asks for a size: 8x, or parameters and tokens, as in 1e6 2e7.")]
     else:
         lines = _prediction_lines(found)
     if runs:
         lines += [plain(""), plain("runs that this law predicted", "title")]
-    for name, words in runs:
-        lines.append(((f"{reveal_control(name)}  ", "key"), (reveal_control(words), "")))
+    for run in runs:
+        lines.append(((f"{reveal_control(run.name)}  ", "key"), (reveal_control(run.words), "")))
     return lines
 
 

@@ -13,15 +13,15 @@ from workbench import paths
 from workbench.errors import WorkbenchError
 from workbench.store.answering import answer_of
 from workbench.store.runs import Run
-from workbench.store.scaling_prediction import predicted_by, words_of
+from workbench.store.scaling_prediction import Predicted, predicted_by
 from workbench.store.scaling_studies import Study, list_studies
 
 
 @dataclass(frozen=True)
 class Reading:
     """All studies, in a line each, and everything about one; `view` is None where it is damaged, or where
-    there is none. `predicted` are the runs that its law predicted, and what came of them in words. `stamp`
-    changes when its fit or its sums do."""
+    there is none. `predicted` are the runs that its law predicted. `stamp` changes when its fit or its sums
+    do."""
 
     rows: tuple[tuple[str, str, str], ...] = ()
     name: str = ""
@@ -29,7 +29,7 @@ class Reading:
     fit: dict[str, Any] | None = None
     emergence: dict[str, Any] | None = None
     problem: str = ""
-    predicted: tuple[tuple[str, str], ...] = ()
+    predicted: tuple[Predicted, ...] = ()
     stamp: tuple[int, ...] = ()
 
 
@@ -61,16 +61,16 @@ class Reader:
         stamp: tuple[int, ...] = (_stamp(own.fit_path), _stamp(own.emergence_path))
         last = self._last
         fit, sums, problem, view = last.fit, last.emergence, "", None
-        told: tuple[tuple[str, str], ...] = ()
+        predicted: tuple[Predicted, ...] = ()
         try:
             view = view_of(own)
-            told = tuple((run.name, words_of(made, run.status())) for run, made in predicted_by(own.name))
+            predicted = predicted_by(own.name)
             if (own.name, stamp) != (last.name, last.stamp):
                 fit, sums = kept_fit(own), own.emergence()
         except (WorkbenchError, KeyError, TypeError, ValueError) as error:
             # The next reading reads all of it, for it may have been mended by then.
             fit, sums, problem, stamp = None, None, f"the study cannot be read: {error}", ()
-        self._last = Reading(tuple(rows), own.name, view, fit, sums, problem, told, stamp)
+        self._last = Reading(tuple(rows), own.name, view, fit, sums, problem, predicted, stamp)
         return self._last
 
 

@@ -206,7 +206,7 @@ class ScalingScreen(StudyActions, ModalScreen[None]):
         if found.fit is None:
             return []
         makers: dict[str, Callable[[Any], Figure]] = {
-            "loss": figures.loss_figure,
+            "loss": lambda fit: figures.loss_figure(fit, found.predicted),
             "isoflop": figures.isoflop_figure,
             "residuals": figures.residual_figure,
         }
