@@ -14,44 +14,25 @@ from __future__ import annotations
 import difflib
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import paths
 from workbench.errors import RunError, storage_error
 from workbench.store.files import replace_file
-from workbench.store.status import LOST, Status
+from workbench.store.status import Status
+from workbench.store.worker_folder import WorkerFolder, folders_in
 
 if TYPE_CHECKING:
     from workbench.recipe.cleaning import CleaningRecipe
 
 
-@dataclass(frozen=True)
-class Cleaning:
+class Cleaning(WorkerFolder):
     """The folder of a cleaning, addressed; nothing is read before it is asked for."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def recipe_path(self) -> Path:
-        return self.path / "recipe.yaml"
-
-    @property
-    def status_path(self) -> Path:
-        return self.path / "status.json"
 
     @property
     def log_path(self) -> Path:
         return self.path / "clean.log"
-
-    @property
-    def lock_path(self) -> Path:
-        return self.path / "worker.lock"
 
     @property
     def steps_path(self) -> Path:
@@ -64,12 +45,6 @@ class Cleaning:
     @property
     def report_path(self) -> Path:
         return self.path / "report.json"
-
-    def status(self) -> Status:
-        """The status as it stands; one whose process is gone is read once more, as it may just have
-        spoken."""
-        status = Status.read(self.status_path)
-        return Status.read(self.status_path) if status.seen_state() == LOST else status
 
     def recipe(self) -> CleaningRecipe:
         """The resolved recipe. Raises `RecipeError` when it was damaged by hand."""
@@ -103,21 +78,7 @@ def cleanings_dir() -> Path:
 
 def list_cleanings() -> list[Cleaning]:
     """All cleanings, the newest first. Raises `StorageError`."""
-    folder = cleanings_dir()
-    try:
-        found = [path for path in folder.iterdir() if (path / "status.json").exists()]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise storage_error(error, folder) from None
-    return [Cleaning(path) for path in sorted(found, key=_made, reverse=True)]
-
-
-def _made(path: Path) -> tuple[float, str]:
-    try:
-        return ((path / "recipe.yaml").stat().st_mtime, path.name)
-    except OSError:
-        return (0.0, path.name)
+    return [Cleaning(path) for path in folders_in(cleanings_dir())]
 
 
 def find_cleaning(name: str) -> Cleaning:

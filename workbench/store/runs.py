@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import paths
 from workbench.errors import RunError, storage_error
 from workbench.store.files import replace_file
-from workbench.store.status import LOST, Status
+from workbench.store.status import Status
+from workbench.store.worker_folder import WorkerFolder, folders_in
 
 if TYPE_CHECKING:
     from workbench.recipe import Recipe
@@ -20,23 +20,8 @@ if TYPE_CHECKING:
 CHECKPOINT_PATTERN = re.compile(r"checkpoint-(\d+)")
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(WorkerFolder):
     """A run folder, addressed; nothing is read before it is asked for."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def recipe_path(self) -> Path:
-        return self.path / "recipe.yaml"
-
-    @property
-    def status_path(self) -> Path:
-        return self.path / "status.json"
 
     @property
     def metrics_path(self) -> Path:
@@ -63,10 +48,6 @@ class Run:
         return self.path / "train.log"
 
     @property
-    def lock_path(self) -> Path:
-        return self.path / "worker.lock"
-
-    @property
     def stop_path(self) -> Path:
         """Its presence asks the worker to checkpoint and stop, from whatever host."""
         return self.path / "stop-requested"
@@ -74,12 +55,6 @@ class Run:
     @property
     def final_path(self) -> Path:
         return self.path / "final"
-
-    def status(self) -> Status:
-        """The status as it stands. A worker says its last word before it ends: one that is found gone
-        may have spoken since the file was read, so the file is read once more."""
-        status = Status.read(self.status_path)
-        return Status.read(self.status_path) if status.seen_state() == LOST else status
 
     def recipe(self) -> Recipe:
         """The resolved recipe. Raises `RecipeError` when it was damaged by hand."""
@@ -103,22 +78,7 @@ class Run:
 
 def list_runs() -> list[Run]:
     """All runs, newest first."""
-    folder = paths.runs_dir()
-    try:
-        found = [path for path in folder.iterdir() if (path / "status.json").exists()]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise storage_error(error, folder) from None
-    return [Run(path) for path in sorted(found, key=_creation_time, reverse=True)]
-
-
-def _creation_time(path: Path) -> tuple[float, str]:
-    # recipe.yaml is written once, when the run is made.
-    try:
-        return ((path / "recipe.yaml").stat().st_mtime, path.name)
-    except OSError:
-        return (0.0, path.name)
+    return [Run(path) for path in folders_in(paths.runs_dir())]
 
 
 def find_run(name: str) -> Run:
