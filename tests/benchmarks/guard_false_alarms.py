@@ -54,6 +54,12 @@ def epochs(count: int, dice: random.Random, step: int, steps: int) -> float:
     return sum(level * math.exp(0.8 * dice.gauss(0, 1) - 0.32) for _ in range(count)) / count
 
 
+def rare_class(count: int, share: float, pace: float, dice: random.Random, step: int, steps: int) -> float:
+    """A classifier that learns which class is seldom and nothing else, within some `pace` steps."""
+    rare = share + (0.5 - share) * math.exp(-step / pace)
+    return sum(-math.log(rare if dice.random() < share else 1 - rare) for _ in range(count)) / count
+
+
 KINDS: dict[str, Loss] = {
     "log-normal, 1": partial(log_normal, 1.0),
     "log-normal, 1.5": partial(log_normal, 1.5),
@@ -61,6 +67,9 @@ KINDS: dict[str, Loss] = {
     "preferences, batches of 2": partial(margins, 2, 3.0, 0.3),
     "preferences, batches of 16": partial(margins, 16, 3.0, 0.3),
     "classification, batches of 4": partial(margins, 4, 5.0, 0.1),
+    "a class of 8 %, batches of 1": partial(rare_class, 1, 0.08, 30.0),
+    "a class of 8 %, batches of 4": partial(rare_class, 4, 0.08, 30.0),
+    "a class of 3 %, slowly, batches of 8": partial(rare_class, 8, 0.03, 300.0),
     "records, batches of 1": partial(records, 1, 0.9),
     "records, batches of 8": partial(records, 8, 0.6),
     "ten epochs, batches of 1": partial(epochs, 1),

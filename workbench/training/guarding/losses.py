@@ -1,14 +1,16 @@
 """Watching the loss: spikes and divergence, told from noise by medians and ranks.
 
 A loss is high where it lies above the median of the steps before by more robust standard deviations than
-allowed, by more than all residuals of the window but one, and by a tenth; it is raised where it does so by
-half as many and a twentieth. A single high loss is a batch; three in a row that are high, or four of five, or
+allowed, by a quarter more than all residuals of the window but one, and by a tenth; it is raised where it does
+so by half as many and a twentieth. A single high loss is a batch; three in a row that are high, or four of five, or
 five of five that are raised, are a model that was damaged. The deviation is that of differences from step to
 step, 1.4826 / √2 times their median size (Hampel 1974; von Neumann 1941), for a loss that falls makes
 residuals drift. The rule of ranks is what keeps heavy tails quiet: whatever the distribution of independent
 residuals is, the last three are among the four largest of 256 + 3 with a chance of 256 / C(259, 4) = 1.4 ·
 10⁻⁶, and all else must be met too. With a history of n steps that is 24 / n³, which is why it is long; as
-long as it is short five in a row are asked for: 720 / n⁵.
+long as it is short five in a row are asked for: 720 / n⁵. The quarter is for losses of few values, a batch
+with one record of a rare class or with none: there the largest are all but equal, and grow as the model learns
+how rare they are. For them, too, eight losses are a divergence only beyond what a tenth of the steps reach.
 """
 
 from __future__ import annotations
@@ -38,11 +40,15 @@ OF_FIRST, OF_LEVEL = 0.03, 0.1
 was."""
 RAISED = 0.5
 """Of the deviations and of the share of the level that make a loss high, what makes it raised."""
+BEYOND = 1.25
+"""So many times what is usual among the largest residuals is not usual."""
 MAD_TO_DEVIATION = 1.4826
 
 RISEN = 8
 """Steps that must all lie above the best level by the margin, for a divergence."""
 DIVERGED_OF_FIRST, DIVERGED_OF_BEST = 0.05, 0.2
+OFTEN = 0.1
+"""What this share of the residuals reach is nothing unusual, also eight times in a row."""
 EARLY_FACTOR = 2.0
 """Before there is a history: so many times the highest of the first losses."""
 
@@ -127,8 +133,7 @@ class LossWatch:
         return any(seen.is_raised for seen in self.pending) or self._has_risen()
 
     def _has_risen(self) -> bool:
-        margin = self._margin()
-        return margin is not None and len(self.latest) == RISEN and median(self.latest) > margin
+        return len(self.latest) == RISEN and self._margin_below(median(self.latest)) is not None
 
     def observe(self, step: int, loss: float) -> Finding | Outlier | None:
         """Take the finite loss of a step in; what there is to say about it."""
@@ -170,7 +175,7 @@ class LossWatch:
 
     def _limits(self, level: float, deviation: float) -> tuple[float, float]:
         """How far above the level a loss is raised, and high."""
-        most, first = nlargest(2, self.residuals)[1], OF_FIRST * abs(median(self.first))
+        most, first = BEYOND * nlargest(2, self.residuals)[1], OF_FIRST * abs(median(self.first))
         share, threshold = OF_LEVEL * abs(level), self.threshold * deviation
         return max(RAISED * threshold, RAISED * share, most, first), max(threshold, share, most, first)
 
@@ -197,8 +202,9 @@ class LossWatch:
         limit = first.high_at if first.is_high else first.raised_at
         return Finding("loss_spike", first.step, first.level, first.level + limit, now.loss, first.deviation)
 
-    def _margin(self) -> float | None:
-        """The level above which the loss has left its best for good; None before there is one."""
+    def _margin_below(self, loss: float) -> float | None:
+        """The level above which a loss has left its best for good, where this one lies above it; there is none
+        before there is a best."""
         if self.best is None or not self.is_warm:
             return None
         rise = max(
@@ -206,13 +212,17 @@ class LossWatch:
             DIVERGED_OF_BEST * abs(self.best),
             self.threshold * self._deviation(),
         )
-        return self.best + rise
+        # What takes longer to tell is asked last, for hardly ever is there anything to ask.
+        if loss > self.best + rise:
+            rise = max(rise, BEYOND * nlargest(round(OFTEN * len(self.residuals)), self.residuals)[-1])
+        return self.best + rise if loss > self.best + rise else None
 
     def _divergence(self) -> Finding | None:
-        margin = self._margin()
-        if margin is None or len(self.latest) < RISEN or min(self.latest) <= margin:
+        if len(self.latest) < RISEN:
             return None
-        assert self.best is not None
+        margin = self._margin_below(min(self.latest))
+        if margin is None or self.best is None:
+            return None
         return Finding(
             "divergence", self.best_step + 1, self.best, margin, self.latest[-1], self._deviation()
         )
