@@ -64,6 +64,17 @@ def test_ordinary_losses_of_many_kinds_raise_nothing() -> None:
             assert [one for _, one in seen(curve) if isinstance(one, Finding)] == []
 
 
+def test_a_rare_class_in_small_batches_is_no_alarm() -> None:
+    """A batch has one record of it, or two, or none: a few values, which grow as the model gets surer."""
+    for seed in range(60):
+        dice, guard = random.Random(seed), watch()
+        for step in range(1, 701):
+            rare = 0.08 + 0.42 * math.exp(-step / 30)
+            drawn = (rare if dice.random() < 0.08 else 1 - rare for _ in range((1, 2, 4)[seed % 3]))
+            loss = sum(-math.log(p) for p in drawn)
+            assert not isinstance(guard.observe(step, loss), Finding), (seed, step)
+
+
 @pytest.mark.parametrize("rise", [1.0, 3.0, 40.0])
 def test_a_rise_that_stays_is_found_within_five_steps(rise: float) -> None:
     for onset in (70, 200, 400):

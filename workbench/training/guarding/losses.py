@@ -1,16 +1,18 @@
 """Watching the loss: spikes and divergence, told from noise by medians and ranks.
 
 A loss is high where it lies above the median of the steps before by more robust standard deviations than
-allowed, by a quarter more than all residuals of the window but one, and by a tenth; it is raised where it does
-so by half as many and a twentieth. A single high loss is a batch; three in a row that are high, or four of five, or
-five of five that are raised, are a model that was damaged. The deviation is that of differences from step to
-step, 1.4826 / √2 times their median size (Hampel 1974; von Neumann 1941), for a loss that falls makes
-residuals drift. The rule of ranks is what keeps heavy tails quiet: whatever the distribution of independent
-residuals is, the last three are among the four largest of 256 + 3 with a chance of 256 / C(259, 4) = 1.4 ·
-10⁻⁶, and all else must be met too. With a history of n steps that is 24 / n³, which is why it is long; as
-long as it is short five in a row are asked for: 720 / n⁵. The quarter is for losses of few values, a batch
-with one record of a rare class or with none: there the largest are all but equal, and grow as the model learns
-how rare they are. For them, too, eight losses are a divergence only beyond what a tenth of the steps reach.
+allowed, by a quarter more than all residuals of the window but one, and by a tenth; it is raised where it
+does so by half as many and a twentieth. A single high loss is a batch; three in a row that are high, or four
+of five, or five of five that are raised, are a model that was damaged. The deviation is that of differences
+from step to step, 1.4826 / √2 times their median size (Hampel 1974; von Neumann 1941), for a loss that falls
+makes residuals drift. The rule of ranks is what keeps heavy tails quiet: whatever the distribution of
+independent residuals is, the last three are among the four largest of 256 + 3 with a chance of
+256 / C(259, 4) = 1.4 · 10⁻⁶, and all else must be met too. With a history of n steps that is 24 / n³, which
+is why it is long; as long as it is short five in a row are asked for: 720 / n⁵.
+
+The quarter is for losses of few values, a batch with one record of a rare class or with none: there the
+largest are all but equal, and grow as the model learns how rare they are. For them, too, eight losses are a
+divergence only beyond what a tenth of the steps reach.
 """
 
 from __future__ import annotations
@@ -203,8 +205,8 @@ class LossWatch:
         return Finding("loss_spike", first.step, first.level, first.level + limit, now.loss, first.deviation)
 
     def _margin_below(self, loss: float) -> float | None:
-        """The level above which a loss has left its best for good, where this one lies above it; there is none
-        before there is a best."""
+        """The level above which a loss has left its best for good, where this one lies above it; there is
+        none before there is a best."""
         if self.best is None or not self.is_warm:
             return None
         rise = max(
