@@ -44,6 +44,7 @@ def assert_same_curve(run: Run, reference: Run) -> None:
     """In fp32, what rounding leaves."""
     ours, theirs = curve(run), curve(reference)
     for name in ("loss", "grad_norm", "eval_loss"):
-        assert [step for step, _ in ours[name]] == [step for step, _ in theirs[name]]
-        assert [v for _, v in ours[name]] == pytest.approx([v for _, v in theirs[name]], abs=1e-4)
-    assert ours["num_tokens"] == theirs["num_tokens"]
+        assert [step for step, _ in ours[name]] == [step for step, _ in theirs[name]], run.name
+        expected = pytest.approx([v for _, v in theirs[name]], abs=1e-4)
+        assert [v for _, v in ours[name]] == expected, run.name
+    assert ours["num_tokens"] == theirs["num_tokens"], run.name

@@ -86,9 +86,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(runs, crossed)
 
 
-@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "one"])
-def test_a_layout_gives_the_curve_of_one_process(trained: Trained, layout: str) -> None:
-    run, reference = trained.runs[layout], trained.runs["one"]
+def test_layouts_give_the_curve_of_one_process_and_read_each_others_checkpoints(trained: Trained) -> None:
+    # One test of all, for in several workers each would train them anew.
+    for layout in LAYOUTS:
+        if layout != "one":
+            gives_the_curve_of_one_process(trained.runs[layout], trained.runs["one"])
+    for run in trained.crossed.values():
+        assert run.status().state == "finished"
+        assert_same_curve(run, trained.runs["one"])
+    each_rank_says_where_it_is(trained)
+
+
+def gives_the_curve_of_one_process(run: Run, reference: Run) -> None:
     assert_same_curve(run, reference)
     texts = [
         [orjson.loads(line)["text"] for line in one.samples_path.read_bytes().splitlines()]
@@ -103,14 +112,7 @@ def test_a_layout_gives_the_curve_of_one_process(trained: Trained, layout: str) 
         assert torch.allclose(weight, weights[name], atol=1e-3), name
 
 
-@pytest.mark.parametrize(("first", "second"), CROSSED)
-def test_a_checkpoint_is_read_in_another_layout(trained: Trained, first: str, second: str) -> None:
-    run = trained.crossed[first, second]
-    assert run.status().state == "finished"
-    assert_same_curve(run, trained.runs["one"])
-
-
-def test_each_rank_says_where_it_is(trained: Trained) -> None:
+def each_rank_says_where_it_is(trained: Trained) -> None:
     from workbench.store.ranks import read_ranks
 
     ranks = read_ranks(trained.runs["fsdp-tensor"].path)

@@ -37,7 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 PLAIN = ("mlm", "rtd", "plm", "denoise", "clm")
 PREFERENCES = ("dpo", "reward")
-STEPS, ROWS = 6, 8
+STEPS, ROWS = 4, 8
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -69,7 +69,7 @@ def recipe_of(kind: str, folder: Path, processes: int) -> Any:
         "training__max_steps": STEPS,
         "training__per_device_train_batch_size": ROWS // processes,
         "training__eval_steps": STEPS // 2,
-        "training__save_steps": STEPS // 2,
+        "training__save_steps": STEPS,
         "training__sample_prompts": [],
         "launch__num_processes": processes,
     }
@@ -113,6 +113,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(one, sharded)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_sharded_model_learns_as_a_whole_one(trained: Trained, kind: str) -> None:
-    assert_same_curve(trained.sharded[kind], trained.one[kind])
+def test_a_sharded_model_learns_as_a_whole_one(trained: Trained) -> None:
+    # One test of all, for in several workers each would train them anew.
+    for kind in KINDS:
+        assert_same_curve(trained.sharded[kind], trained.one[kind])
