@@ -110,7 +110,7 @@ def train(runs: list[tuple[Any, int]], folder: Path) -> None:
     for world_size in sorted({size for _, size in runs}):
         jobs = folder / "jobs.json"
         jobs.write_text(json.dumps([(str(run.path), size, None) for run, size in runs if size == world_size]))
-        script = SUPPORT / "training" / "parallel" / "many_runs.py"
+        script = SUPPORT / "support" / "many_runs.py"
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(world_size)]
         command += [
             "--master_port",
@@ -120,7 +120,9 @@ def train(runs: list[tuple[Any, int]], folder: Path) -> None:
         ]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with (folder / "output.txt").open("ab") as output:
-            subprocess.run(command, env=environment, stdout=output, stderr=output, check=False)
+            done = subprocess.run(command, env=environment, stdout=output, stderr=output, check=False)
+        if done.returncode:
+            raise SystemExit(f"runs in {world_size} processes failed: {folder / 'output.txt'} says why")
 
 
 def differences(run: Any, reference: Any) -> dict[str, Any]:
@@ -145,6 +147,8 @@ def main() -> None:
     from workbench.store.runs import Run, create_run
 
     names = ["one", *(name for name in given.layouts.split(",") if name != "one")]
+    if unknown := set(names) - set(LAYOUTS):
+        raise SystemExit(f"no such layouts: {', '.join(sorted(unknown))}; there are {', '.join(LAYOUTS)}")
     runs = {name: create_run(recipe_of(name, given), name) for name in names}
     train([(run, LAYOUTS[name][0]) for name, run in runs.items()], folder)
     result: dict[str, Any] = {"steps": given.steps, "model": vars(given), "layouts": {}}
