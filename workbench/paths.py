@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from workbench.errors import StorageError, storage_error
+from workbench.installing import DISTRIBUTION, pip_install
 
 HOME_VARIABLE = "WORKBENCH_HOME"
 
@@ -51,5 +52,5 @@ def resources(name: str) -> Path:
     raise StorageError(
         f"the installed package lacks its folder “{name}”",
         where=str(package),
-        hint="install the workbench again: pip install --force-reinstall llm-workbench",
+        hint=f"install the workbench again: {pip_install('--force-reinstall', DISTRIBUTION)}",
     )

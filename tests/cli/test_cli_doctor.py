@@ -95,7 +95,8 @@ def test_missing_extras_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("VISUAL", "EDITOR"):
         monkeypatch.delenv(name, raising=False)
     rows = found(packages.optional())
-    assert rows["wandb"].remedy == "pip install 'llm-workbench[wandb]'"
+    assert rows["wandb"].remedy.endswith("pip install 'llm-workbench[wandb]'")
+    assert rows["cleaning"].remedy.endswith("pip install 'llm-workbench[cleaning]'")
     assert rows["editor"].level == "note"
     monkeypatch.setenv("EDITOR", f"{sys.executable} -m something")
     assert found(packages.optional())["editor"].level == "ok"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import MissingExtraError, ModelError
+from workbench.installing import pip_install
 
 LAYER = re.compile(r"^(.*?\.?(?:layers?|h|block|blk|blocks)\.\d+)\.")
 """The layer that a tensor belongs to, by its name: `model.layers.3`, `blk.3`, `encoder.block.0`."""
@@ -90,7 +91,7 @@ def open_gguf(path: Path) -> Any:
         raise MissingExtraError(
             "reading GGUF files needs the package gguf",
             where=str(path),
-            hint="pip install gguf",
+            hint=pip_install("gguf"),
         ) from None
     try:
         return GGUFReader(path)

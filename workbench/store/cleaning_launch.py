@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import MissingExtraError, RunError, WorkbenchError
+from workbench.installing import pip_install_extra
 from workbench.store.answering import answer_of
 from workbench.store.cleaning import Cleaning
 from workbench.store.inspector import error_of
@@ -82,7 +83,7 @@ def ask(
         if last and last[-1].startswith("ModuleNotFoundError: "):
             raise MissingExtraError(
                 f"cleaning needs a package that is missing ({last[-1].partition(': ')[2]})",
-                hint="pip install 'llm-workbench[cleaning]'",
+                hint=pip_install_extra("cleaning"),
             ) from None
         raise WorkbenchError(
             f"the process that tries the rules ended with code {code}", where="\n".join(last)

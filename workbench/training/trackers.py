@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from workbench.errors import MissingExtraError
+from workbench.installing import pip_install_extra
 from workbench.recipe.load import flatten
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def check_trackers(names: list[str]) -> None:
         if importlib.util.find_spec(name) is None:
             raise MissingExtraError(
                 f"run.report_to names {name}, which is not installed",
-                hint=f"pip install 'llm-workbench[{name}]', or take {name} out of run.report_to",
+                hint=f"{pip_install_extra(name)}, or take {name} out of run.report_to",
             )
 
 

@@ -10,14 +10,19 @@ from importlib import metadata
 
 from workbench import __version__
 from workbench.cli.doctor.findings import note, ok, problem
+from workbench.installing import DISTRIBUTION, pip_install, pip_install_extra
 
-DISTRIBUTION = "llm-workbench"
 OLDEST_PYTHON = (3, 11)
+# extra: the package that shows it is there, and what it is for
 EXTRAS = {
-    "tensorboard": "metrics to TensorBoard (run.report_to=[tensorboard])",
-    "wandb": "metrics to Weights & Biases (run.report_to=[wandb])",
-    "mlflow": "metrics to MLflow (run.report_to=[mlflow])",
-    "trackio": "metrics to Trackio (run.report_to=[trackio])",
+    "tensorboard": ("tensorboard", "metrics to TensorBoard (run.report_to=[tensorboard])"),
+    "wandb": ("wandb", "metrics to Weights & Biases (run.report_to=[wandb])"),
+    "mlflow": ("mlflow", "metrics to MLflow (run.report_to=[mlflow])"),
+    "trackio": ("trackio", "metrics to Trackio (run.report_to=[trackio])"),
+    "tools": ("pydantic-monty", "the sandbox of programs, and tools of MCP servers"),
+    "retrieval": ("qdrant-client", "retrieval from PDF files and from a Qdrant server"),
+    "cleaning": ("datatrove", "cleaning of data (workbench data clean)"),
+    "ray": ("ray", "cleaning on a Ray cluster (executor=ray)"),
 }
 
 Row = tuple[str, str, str, str]
@@ -37,7 +42,7 @@ def required() -> Iterator[Row]:
     except metadata.PackageNotFoundError:
         requirements, missing_metadata = [], True
     if missing_metadata:
-        yield note("packages", "the workbench runs from its sources, not installed", "pip install -e .")
+        yield note("packages", "the workbench runs from its sources, not installed", pip_install("-e", "."))
     for requirement in requirements:
         parsed = parse_requirement(requirement)
         if parsed:
@@ -56,9 +61,9 @@ def _package(name: str, least: str) -> Row:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return problem(name, "is missing", f"pip install '{name}{'>=' + least if least else ''}'")
+        return problem(name, "is missing", pip_install(name + (f">={least}" if least else "")))
     if least and numbers(version) < numbers(least):
-        return problem(name, f"{version} is older than {least}", f"pip install --upgrade '{name}>={least}'")
+        return problem(name, f"{version} is older than {least}", pip_install("--upgrade", f"{name}>={least}"))
     return ok(name, version)
 
 
@@ -76,11 +81,12 @@ def optional() -> Iterator[Row]:
     import os
     import shutil
 
-    for name, use in EXTRAS.items():
+    for name, (package, use) in EXTRAS.items():
         try:
-            yield ok(name, metadata.version(name))
+            version = metadata.version(package)
+            yield ok(name, version if package == name else f"{package} {version}")
         except metadata.PackageNotFoundError:
-            yield note(name, f"not installed: {use}", f"pip install '{DISTRIBUTION}[{name}]'")
+            yield note(name, f"not installed: {use}", pip_install_extra(name))
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
     command = editor.split()[0] if editor.split() else ""
     if command and shutil.which(command):

@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench.cli import render
 from workbench.cli.doctor.findings import note, ok, problem
+from workbench.installing import pip_install
 from workbench.probe import probe as ask
 
 PROBE_SECONDS = 120
@@ -54,7 +55,7 @@ def check() -> Iterator[Row]:
     """The devices torch sees and what it can do on them."""
     facts, error = probe()
     if facts is None:
-        yield problem("import", error, "install torch again: pip install --force-reinstall torch")
+        yield problem("import", error, f"install torch again: {pip_install('--force-reinstall', 'torch')}")
         return
     build = f", built for CUDA {facts['cuda_build']}" if facts["cuda_build"] else ", built for the CPU"
     yield ok("torch", f"{facts['version']}{build}")

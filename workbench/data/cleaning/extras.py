@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from workbench.errors import MissingExtraError
+from workbench.installing import pip_install_extra
 
 
 @contextmanager
@@ -16,5 +17,5 @@ def needed(package: str, extra: str = "cleaning") -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"cleaning needs the package {package} ({error.name} is missing)",
-            hint=f"pip install 'llm-workbench[{extra}]'",
+            hint=pip_install_extra(extra),
         ) from None

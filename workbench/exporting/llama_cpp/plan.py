@@ -12,12 +12,13 @@ import torch
 from workbench.errors import MissingExtraError, ModelError
 from workbench.exporting.conversation import unmarked_end
 from workbench.exporting.dtypes import Q8_0, converted
+from workbench.installing import pip_install
 from workbench.store.wire import Progress
 
 try:
     import gguf
 except ImportError:
-    raise MissingExtraError("writing GGUF files needs the package gguf", hint="pip install gguf") from None
+    raise MissingExtraError("writing GGUF files needs the package gguf", hint=pip_install("gguf")) from None
 
 from workbench.exporting.llama_cpp import metadata
 from workbench.exporting.llama_cpp.architectures import (

@@ -13,6 +13,7 @@ import workbench.models.attention  # noqa: F401  (its type of model is known the
 from workbench.errors import MissingExtraError, ModelError
 from workbench.inference.loading.explain import explain
 from workbench.inference.loading.kinds import AUTO_CLASSES
+from workbench.installing import pip_install
 
 if TYPE_CHECKING:
     from workbench.inference.loading.places import Place
@@ -92,7 +93,7 @@ def need_gguf(where: str) -> None:
     """Raise `MissingExtraError` when the package that reads GGUF files is missing."""
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtraError(
-            "reading GGUF files needs the package gguf", where=where, hint="pip install gguf"
+            "reading GGUF files needs the package gguf", where=where, hint=pip_install("gguf")
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from workbench.installing import pip_install
 from workbench.ops.cuda.kernel import Kernel, KernelError, sources
 
 OLDEST = 80
@@ -36,7 +37,7 @@ def _nvrtc() -> Any:
         words = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise KernelError(
             f"NVRTC cannot be loaded: {words}",
-            hint="install torch's CUDA build, or pip install cuda-bindings",
+            hint=f"install torch's CUDA build, or {pip_install('cuda-bindings')}",
         ) from None
     return nvrtc
 

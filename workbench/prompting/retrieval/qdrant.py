@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from workbench.errors import MissingExtraError, ServerError
+from workbench.installing import pip_install
 from workbench.prompting.retrieval.vectors import NearestIndex, NearKeys
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class QdrantVectors:
             from qdrant_client import QdrantClient
         except ImportError:
             raise MissingExtraError(
-                "a Qdrant server needs the package qdrant-client", hint="pip install qdrant-client"
+                "a Qdrant server needs the package qdrant-client", hint=pip_install("qdrant-client")
             ) from None
         self.url, self.name = url, name
         key = os.environ.get(KEY_VARIABLE)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import MissingExtraError, ToolError, WorkbenchError
+from workbench.installing import pip_install_extra
 from workbench.prompting.tools.last_words import LastWords, one_line
 from workbench.prompting.tools.mcp_config import McpEntry, config_path
 from workbench.prompting.tools.mcp_content import as_text
@@ -231,7 +232,7 @@ async def _load() -> None:
         raise MissingExtraError(
             "tools of MCP servers need a package that is not installed",
             where="mcp",
-            hint="pip install 'llm-workbench[tools]'",
+            hint=pip_install_extra("tools"),
         ) from None
     # Without a handler, Python writes the SDK's warnings over whatever the terminal shows.
     for name in ("mcp", "client"):

@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import Field
 
 from workbench.errors import MissingExtraError, storage_error
+from workbench.installing import pip_install_extra
 from workbench.recipe.section import Section
 
 WORKER = Path(__file__).with_name("sandbox_worker.py")
@@ -55,7 +56,7 @@ def require_sandbox() -> None:
         raise MissingExtraError(
             "programs of a model run in a sandbox that is not installed",
             where="pydantic-monty",
-            hint="pip install 'llm-workbench[tools]'",
+            hint=pip_install_extra("tools"),
         )
 
 
