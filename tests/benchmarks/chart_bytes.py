@@ -10,6 +10,7 @@ young, where every tick draws new columns and the axes are now and then rescaled
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import json
@@ -83,7 +84,7 @@ def measure(count: int, new: int, smoothing: float) -> dict[str, float]:
     ticks_out, ticks_in = os.pipe()
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     environment.pop("NO_COLOR", None)
-    command = [sys.executable, __file__, "child", str(count), str(new), str(smoothing)]
+    command = [sys.executable, __file__, "--child", str(count), str(new), str(smoothing)]
     process = subprocess.Popen(
         ["/bin/sh", "-c", f'exec "$@" 3<&{ticks_out}', "sh", *command],
         stdin=slave,
@@ -114,8 +115,13 @@ def measure(count: int, new: int, smoothing: float) -> dict[str, float]:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["child"]:
-        child(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)  # the app in the pseudo-terminal
+    case = parser.parse_args().child
+    if case:
+        child(int(case[0]), int(case[1]), float(case[2]))
         return
     results = {name: measure(count, new, weight) for name, count, new, weight in CASES}
     print(json.dumps({**results, "target_median": 1500}))

@@ -12,11 +12,11 @@ ratios without the writing, as headless apps draw, are measured too. Prints JSON
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
 import statistics
-import sys
 import time
 
 import numpy as np
@@ -128,7 +128,11 @@ async def measure(count: int, *, written: bool) -> dict[str, float]:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("points", type=int, nargs="?", default=1_000_000)
+    count = parser.parse_args().points
     written = asyncio.run(measure(count, written=True))
     headless = asyncio.run(measure(count, written=False))
     print(json.dumps({"points_per_series": count, **written, "headless": headless, "target_ratio": 20}))

@@ -8,10 +8,10 @@ tokens nobody has seen before, 64 new tokens for each sample, top-k 50, the end 
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import json
 import random
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -162,11 +162,15 @@ def llama_cpp(model: str, precision: str, samples: int) -> Any:
 
 
 def main() -> None:
-    kind, model, precision, samples, repeats = sys.argv[1:]
     makers = {"ours": ours, "transformers": transformers, "llama.cpp": llama_cpp}
-    request = makers[kind](model, precision, int(samples))
+    parser = argparse.ArgumentParser(description="One engine in a process of its own, for generation.py.")
+    parser.add_argument("kind", choices=makers)
+    for name, kind in (("model", str), ("precision", str), ("samples", int), ("repeats", int)):
+        parser.add_argument(name, type=kind)
+    options = parser.parse_args()
+    request = makers[options.kind](options.model, options.precision, options.samples)
     request(0)
-    told = [request(seed) for seed in range(1, int(repeats) + 1)]
+    told = [request(seed) for seed in range(1, options.repeats + 1)]
     print("RESULT " + json.dumps({"requests": told, **memory_mib()}))
 
 

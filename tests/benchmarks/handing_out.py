@@ -41,8 +41,6 @@ LAYOUTS = ("dp_shard=4", "tp=4", "pp=4", "dp_shard=2,tp=2")
 
 
 def main() -> None:
-    out = os.dup(1)
-    os.dup2(2, 1)  # what workers say is talk
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layouts", nargs="*", default=LAYOUTS)
     parser.add_argument("--ways", nargs="*", default=("one", "each"))
@@ -50,6 +48,8 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--vocabulary", type=int, default=32000)
     given = parser.parse_args()
+    out = os.dup(1)
+    os.dup2(2, 1)  # what workers say is talk
     found = {layout: measured(layout, given) for layout in given.layouts}
     with os.fdopen(out, "w") as stream:
         print(json.dumps(found, indent=1), file=stream)

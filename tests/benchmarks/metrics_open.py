@@ -9,11 +9,11 @@ of each round is taken and the median printed, since the machine's speed drifts.
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -70,7 +70,11 @@ def open_and_draw(path: Path, cache: Path, slices: list[float]) -> float:
 
 
 def main() -> None:
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("steps", type=int, nargs="?", default=1_000_000)
+    steps = parser.parse_args().steps
     rounds: list[tuple[float, float, float]] = []
     slices: list[float] = []
     with tempfile.TemporaryDirectory() as folder:

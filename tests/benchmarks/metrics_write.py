@@ -8,8 +8,8 @@ that is flushed, as loops usually do.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -32,7 +32,11 @@ def record(step: int) -> dict[str, float | int]:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("records", type=int, nargs="?", default=200_000)
+    count = parser.parse_args().records
     records = [record(step) for step in range(1000)]
     ours: list[float] = []
     wall: list[float] = []
