@@ -74,6 +74,16 @@ def test_a_single_source_may_be_written_as_a_word() -> None:
         ("training.seed", "not an override", "section.key=value"),
         ("training.seed=[1", "not valid YAML", ""),
         ("run.name=../evil", "should match pattern", "Name of the run"),
+        (
+            "training=fast",
+            "“training” takes keys, not the value 'fast'",
+            "write training.seed=…; it knows seed, ",
+        ),
+        (
+            "model.rope_scaling.factor=2",
+            "“rope_scaling” holds no mapping",
+            "model.rope_scaling={factor: 2, …}",
+        ),
     ],
 )
 def test_mistakes_are_explained(override: str, message: str, hint: str) -> None:

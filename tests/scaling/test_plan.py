@@ -184,8 +184,11 @@ def test_overrides_reach_the_study_and_its_recipe() -> None:
     assert recipe.data.sources[0].limit == 9
     with pytest.raises(RecipeError) as caught:
         load_spec("tiny-decoders", ["isoflop.level=5"])
-    assert load_spec("tiny-sums", ["arithmetic=null"]).arithmetic is None
     assert caught.value.hint == "did you mean isoflop.levels?"
+    with pytest.raises(RecipeError, match="“budget” takes keys, not the value 1") as caught:
+        load_spec("tiny-decoders", ["budget=1e9"])
+    assert caught.value.hint.startswith("write budget.flops=…; it knows flops, hours, ")
+    assert load_spec("tiny-sums", ["arithmetic=null"]).arithmetic is None
     assert load_spec("nano").base == "nano"
     with pytest.raises(RecipeError, match="no preset called"):
         load_spec("bogus")

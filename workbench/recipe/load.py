@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from workbench import paths
 from workbench.errors import RecipeError
 from workbench.recipe import yaml_file
+from workbench.recipe.not_a_section import NOT_A_SECTION, not_a_section
 from workbench.recipe.section import Section
 from workbench.recipe.sections import Recipe
 
@@ -154,7 +155,12 @@ def apply_override(mapping: dict[str, Any], override: str, root: type[Section] =
         else:
             target = target.setdefault(key, {})
             if target is None:
-                raise RecipeError(f"“{key}” holds no mapping", where=f"override {override}")
+                whole = ".".join(keys[: keys.index(key) + 1])
+                raise RecipeError(
+                    f"“{key}” holds no mapping",
+                    where=f"override {override}",
+                    hint=f"give it whole: {whole}={{{keys[-1]}: {text.strip()}, …}}",
+                )
         if not isinstance(target, (dict, list)):
             raise RecipeError(f"“{key}” is a value, not a mapping", where=f"override {override}")
     if isinstance(target, list):
@@ -207,6 +213,8 @@ def explain(error: ValidationError, where: str, root: type[Section] = Recipe) ->
     dotted = ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":
         return _unknown_key(str(location[-1]), ".".join(str(part) for part in location[:-1]), where, root)
+    if first["type"] in NOT_A_SECTION:
+        return not_a_section(dotted, first["input"], dict(_fields_of(location, root)), where)
     message = first["msg"].removeprefix("Value error, ")
     shown = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r}"
     more = f" (and {rest} more)" if rest else ""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from workbench.errors import RecipeError
+from workbench.recipe.not_a_section import NOT_A_SECTION, not_a_section
 from workbench.recipe.section import Section
 from workbench.scaling.laws import Count
 
@@ -178,6 +179,9 @@ def _explain(error: ValidationError, where: str) -> RecipeError:
             where=where,
             hint=f"did you mean {near[0]}?" if near else f"known: {', '.join(StudySpec.model_fields)}",
         )
+    if first["type"] in NOT_A_SECTION:
+        keys = [key.partition(".")[2] for key in known_keys() if key.startswith(f"{dotted}.")]
+        return not_a_section(dotted, first["input"], keys, where)
     message = first["msg"].removeprefix("Value error, ")
     value = "" if first["type"] == "value_error" else f", not {first['input']!r}"
     return RecipeError(
