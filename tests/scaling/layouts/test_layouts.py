@@ -115,6 +115,12 @@ def test_a_layout_that_cannot_be_read_says_why(text: str, message: str) -> None:
         completed(parse(text), setting())
 
 
+def test_parts_run_together_are_told_of_commas() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse("pp=2tp=3")
+    assert caught.value.hint == "parts are set apart by commas: tp=2,pp=2"
+
+
 @pytest.mark.parametrize(
     ("layout", "message"),
     [

@@ -51,7 +51,11 @@ def parse(text: str) -> dict[str, int | str]:
         elif value.isdigit() and 0 < int(value) < 10**6:
             found[key] = int(value)
         else:
-            raise UsageError(f"{key}={value} is no number from 1 up", where="--layout")
+            raise UsageError(
+                f"{key}={value} is no number from 1 up",
+                where="--layout",
+                hint="parts are set apart by commas: tp=2,pp=2" if "=" in value else "",
+            )
     return found
 
 
