@@ -68,17 +68,21 @@ def _steps(cleaning: Cleaning, recipe: CleaningRecipe, layout: Layout) -> list[d
         bare = name in GLOBAL or name == "decontamination"
         rules = {} if bare else make_step(name, recipe, layout, 0).rules()
         log = StepLogReader(cleaning, name)
-        lost = lost_items(layout.step(counts.number, name))
+        lost = {
+            reason: lost_items(layout.step(counts.number, name), reason)
+            for reason in counts.reasons
+            if reason in rules
+        }
         observed = [
             {
                 "reason": reason,
                 "key": rules[reason].key,
                 "measures": rules[reason].measures,
                 "wants": rules[reason].wants,
-                "observed": distribution(rules[reason], lost),
+                "observed": distribution(rules[reason], items),
             }
-            for reason in counts.reasons
-            if reason in rules and lost
+            for reason, items in lost.items()
+            if items
         ]
         found.append({**counts.as_dict(), "rules": observed, "examples": log.page(0, EXAMPLES)})
     return found
