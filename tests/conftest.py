@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # As many workers as cores, each with a thread on every core, wait for each other: tests of models took
     # twice as long. Those about threads set their number themselves.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell starts what a script puts into the background so, and all children inherit it: nothing that a
+    # test interrupts would end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
